@@ -1,0 +1,144 @@
+//! Who is asking and what they may do.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::fault::{Code, Fault};
+
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// One right. Verbs check scopes; doors never do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Scope { $($(#[$doc])* #[serde(rename = $text)] $name,)* }
+
+        impl Scope {
+            /// Every scope.
+            pub const ALL: &'static [Scope] = &[$(Scope::$name,)*];
+
+            /// The text form, as it stands in tokens and docs.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Scope::$name => $text,)* }
+            }
+        }
+    };
+}
+
+scopes! {
+    /// See deployments, their plans, logs and events.
+    DeploymentsRead = "deployments:read";
+    /// Submit and cancel deployments, upload sources.
+    DeploymentsWrite = "deployments:write";
+    /// Approve and reject plans.
+    DeploymentsApprove = "deployments:approve";
+    /// Start the apply of an approved plan.
+    DeploymentsApply = "deployments:apply";
+    /// See stacks.
+    StacksRead = "stacks:read";
+    /// See the template library.
+    TemplatesRead = "templates:read";
+    /// See sensitive values in clear.
+    SecretsReveal = "secrets:reveal";
+    /// Requeue, purge, pause and resume.
+    QueuesOperate = "queues:operate";
+    /// Use the MCP door.
+    McpExecute = "mcp:execute";
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What kind of actor a principal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// A human being.
+    Person,
+    /// A program that a model drives.
+    Agent,
+    /// A machine account.
+    Service,
+    /// Slipway itself: reapers, schedules, recovery.
+    System,
+}
+
+/// Which door a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Door {
+    /// The REST API (the command line uses it too).
+    Rest,
+    /// The MCP endpoint.
+    Mcp,
+    /// Inside the house.
+    Internal,
+}
+
+/// Who did something, as it is kept on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+pub struct Actor {
+    /// Stable id of the account, e.g. `local`.
+    pub id: String,
+    /// What kind of actor.
+    pub kind: ActorKind,
+    /// The door.
+    pub via: Door,
+}
+
+impl Actor {
+    /// Slipway itself.
+    pub fn system(name: &str) -> Self {
+        Self { id: format!("system:{name}"), kind: ActorKind::System, via: Door::Internal }
+    }
+}
+
+/// An authenticated caller with the scopes of this request.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// Who.
+    pub actor: Actor,
+    /// What they may do.
+    pub scopes: BTreeSet<Scope>,
+    /// Network address of the caller, if it came over the network.
+    pub address: Option<String>,
+}
+
+impl Principal {
+    /// The operator of a loopback installation, before identity is built: everything is allowed.
+    pub fn local(via: Door) -> Self {
+        Self {
+            actor: Actor { id: "local".to_owned(), kind: ActorKind::Person, via },
+            scopes: Scope::ALL.iter().copied().collect(),
+            address: None,
+        }
+    }
+
+    /// Slipway itself, acting on nobody's behalf.
+    pub fn system(name: &str) -> Self {
+        Self {
+            actor: Actor::system(name),
+            scopes: Scope::ALL.iter().copied().collect(),
+            address: None,
+        }
+    }
+
+    /// Whether the caller holds `scope`.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Refuses a caller without `scope`.
+    pub fn need(&self, scope: Scope) -> Result<(), Fault> {
+        if self.may(scope) {
+            Ok(())
+        } else {
+            Err(Fault::new(Code::Forbidden, format!("{} lacks the scope {scope}.", self.actor.id)))
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What happens to a deployment, as a numbered list that anybody can follow and resume.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::access::Actor;
+use crate::gate::GateResult;
+use crate::id::DeploymentId;
+use crate::plan::{Action, Diagnostic, PlanSummary};
+use crate::source::Source;
+use crate::stack::StackKey;
+use crate::state::DeploymentState;
+
+/// One event as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
+pub struct Event {
+    /// Number in the deployment, from 1, without holes. The SSE `id`.
+    pub seq: i64,
+    /// Whose it is.
+    pub deployment_id: DeploymentId,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// How far an operation on a resource is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceStatus {
+    /// It began.
+    Started,
+    /// It is done.
+    Completed,
+    /// It went wrong.
+    Errored,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum EventBody {
+    /// The deployment was accepted.
+    Submitted {
+        /// Of which stack.
+        stack: StackKey,
+        /// From where.
+        source: Source,
+        /// By whom.
+        by: Actor,
+    },
+    /// It went from one state to another.
+    StateChanged {
+        /// From.
+        from: DeploymentState,
+        /// To.
+        to: DeploymentState,
+        /// Why, when there is more to say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Who did it, when it was a person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Actor>,
+    },
+    /// The driver is at this step (`fetch`, `init`, `plan`, `show`, `apply` …).
+    Step {
+        /// The step.
+        step: String,
+        /// More about it, e.g. the commit that was fetched.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// A plan is there.
+    PlanReady {
+        /// Its short form.
+        plan: PlanSummary,
+    },
+    /// A gate answered.
+    Gate {
+        /// What it said.
+        #[serde(flatten)]
+        result: GateResult,
+    },
+    /// A resource of the apply moved.
+    Resource {
+        /// Its address.
+        address: String,
+        /// What is done to it.
+        action: Action,
+        /// How far it is.
+        status: ResourceStatus,
+        /// Seconds since it began.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        elapsed_s: Option<u64>,
+        /// The id that the provider gave it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resource_id: Option<String>,
+    },
+    /// The tool complained.
+    Diagnostic {
+        /// About what.
+        #[serde(flatten)]
+        diagnostic: Diagnostic,
+    },
+    /// Somebody asked to stop it.
+    CancelRequested {
+        /// Who.
+        by: Actor,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A job of it will run again.
+    JobRetried {
+        /// Which attempt failed.
+        attempt: i32,
+        /// Why.
+        error: String,
+        /// When the next one may begin.
+        run_at: DateTime<Utc>,
+    },
+    /// The outputs are there; see `…/outputs`.
+    Outputs {
+        /// Their names.
+        names: Vec<String>,
+    },
+}
+
+impl EventBody {
+    /// The text form of its type: the SSE `event`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Submitted { .. } => "submitted",
+            Self::StateChanged { .. } => "state_changed",
+            Self::Step { .. } => "step",
+            Self::PlanReady { .. } => "plan_ready",
+            Self::Gate { .. } => "gate",
+            Self::Resource { .. } => "resource",
+            Self::Diagnostic { .. } => "diagnostic",
+            Self::CancelRequested { .. } => "cancel_requested",
+            Self::JobRetried { .. } => "job_retried",
+            Self::Outputs { .. } => "outputs",
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Gates: what a plan must pass before it is applied.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Which check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    /// Somebody must say yes.
+    Approval,
+}
+
+/// What a gate says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateVerdict {
+    /// Go on.
+    Pass,
+    /// A person must say yes first.
+    NeedsApproval,
+    /// No.
+    Deny,
+}
+
+/// One gate's answer about one plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+pub struct GateResult {
+    /// Which gate.
+    pub gate: GateKind,
+    /// What it says.
+    pub verdict: GateVerdict,
+    /// Why, in a sentence.
+    pub detail: String,
+}
+
+/// The answer of all gates together: the strictest one wins, and no answer is not a pass.
+pub fn conclude(results: &[GateResult]) -> GateVerdict {
+    let has = |verdict| results.iter().any(|r| r.verdict == verdict);
+    if results.is_empty() || has(GateVerdict::Deny) {
+        GateVerdict::Deny
+    } else if has(GateVerdict::NeedsApproval) {
+        GateVerdict::NeedsApproval
+    } else {
+        GateVerdict::Pass
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strictest_wins_and_silence_is_not_a_pass() {
+        let result =
+            |verdict| GateResult { gate: GateKind::Approval, verdict, detail: String::new() };
+        use GateVerdict::{Deny, NeedsApproval, Pass};
+        assert_eq!(conclude(&[]), Deny);
+        assert_eq!(conclude(&[result(Pass)]), Pass);
+        assert_eq!(conclude(&[result(Pass), result(NeedsApproval)]), NeedsApproval);
+        assert_eq!(conclude(&[result(NeedsApproval), result(Deny), result(Pass)]), Deny);
+    }
+}

@@ -1,0 +1,229 @@
+//! Jobs: units of queued work. The rows are the queue; a broker only says "look".
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::id::{DeploymentId, JobId, StackId, WorkerId};
+
+macro_rules! text_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
+        pub enum $name { $($(#[$doc])* #[serde(rename = $text)] $variant,)* }
+
+        impl $name {
+            /// Every one.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The text form in the API, in the database and on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            /// Reads the text form.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some($name::$variant),)* _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+text_enum! {
+    /// A named pool of work. Operators run and scale workers per queue.
+    Queue {
+        /// Makes plans.
+        Plan = "plan",
+        /// Applies approved plans.
+        Apply = "apply",
+    }
+}
+
+text_enum! {
+    /// What a job does.
+    JobKind {
+        /// Make a deployment's plan.
+        Plan = "plan",
+        /// Apply a deployment's approved plan.
+        Apply = "apply",
+    }
+}
+
+impl JobKind {
+    /// The queue that jobs of this kind go to.
+    pub const fn queue(self) -> Queue {
+        match self {
+            Self::Plan => Queue::Plan,
+            Self::Apply => Queue::Apply,
+        }
+    }
+
+    /// Whether a job whose worker was lost may simply run again. A lost apply may have had
+    /// effects: it goes to recovery, never to attempt 2.
+    pub const fn may_repeat(self) -> bool {
+        match self {
+            Self::Plan => true,
+            Self::Apply => false,
+        }
+    }
+}
+
+text_enum! {
+    /// Where a job is.
+    JobState {
+        /// Waits for its time and a worker.
+        Queued = "queued",
+        /// A worker holds its lease.
+        Running = "running",
+        /// Done.
+        Succeeded = "succeeded",
+        /// Ended with an error that a repetition would not mend.
+        Failed = "failed",
+        /// Stopped on request.
+        Cancelled = "cancelled",
+        /// Attempts used up; waits for an operator to requeue or purge it.
+        Dead = "dead",
+        /// Its worker disappeared while it may have had effects.
+        Lost = "lost",
+    }
+}
+
+impl JobState {
+    /// Whether it will run (again) by itself.
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// The right to run a job: who holds it, and the number that grows each time it is given out.
+/// Every write of a worker names the epoch and is refused when it is not the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The job.
+    pub job_id: JobId,
+    /// The worker process.
+    pub worker_id: WorkerId,
+    /// The number of this holding.
+    pub epoch: i64,
+}
+
+/// A job's row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// Which pool runs it.
+    pub queue: Queue,
+    /// Where it is.
+    pub state: JobState,
+    /// The deployment it is for.
+    pub deployment_id: DeploymentId,
+    /// The stack it is for.
+    pub stack_id: StackId,
+    /// Runs so far, the present one included.
+    pub attempt: i32,
+    /// Runs at most.
+    pub max_attempts: i32,
+    /// Not before this moment.
+    pub run_at: DateTime<Utc>,
+    /// Only one job with this key runs at a time.
+    pub concurrency_key: Option<String>,
+    /// The current or last epoch.
+    pub epoch: i64,
+    /// Whether somebody asked to stop it.
+    pub cancel_requested: bool,
+    /// After this long it is asked to stop, in seconds.
+    pub soft_limit_s: i32,
+    /// After this long it is killed, in seconds.
+    pub hard_limit_s: i32,
+    /// The submitter's trace context (W3C `traceparent`).
+    pub traceparent: Option<String>,
+    /// Why the last attempt ended badly.
+    pub last_error: Option<String>,
+    /// When it was enqueued.
+    pub created_at: DateTime<Utc>,
+    /// When the current attempt began.
+    pub started_at: Option<DateTime<Utc>>,
+}
+
+/// A new job, before it has a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// The deployment it is for.
+    pub deployment_id: DeploymentId,
+    /// The stack it is for.
+    pub stack_id: StackId,
+    /// The project, for fair order.
+    pub project: String,
+    /// Not before this moment.
+    pub run_at: DateTime<Utc>,
+    /// Only one job with this key runs at a time.
+    pub concurrency_key: Option<String>,
+    /// The submitter's trace context (W3C `traceparent`).
+    pub traceparent: Option<String>,
+    /// Limits.
+    pub limits: JobLimits,
+}
+
+/// How often and how long a job may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobLimits {
+    /// Runs at most.
+    pub max_attempts: i32,
+    /// After this long it is asked to stop, in seconds.
+    pub soft_limit_s: i32,
+    /// After this long it is killed, in seconds.
+    pub hard_limit_s: i32,
+}
+
+/// What a transport carries: "look at this queue, there is this job". Nothing in it is trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doorbell {
+    /// The job.
+    pub job_id: JobId,
+    /// Its queue.
+    pub queue: Queue,
+    /// Trace context of the request that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// How a run of a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The work is done, whatever its result was; the deployment says which.
+    Done,
+    /// The work failed for good.
+    Fail {
+        /// Why.
+        error: String,
+    },
+    /// A passing fault: again after a while.
+    Retry {
+        /// Why.
+        error: String,
+        /// Not before this many seconds; back-off decides when absent.
+        after_s: Option<u64>,
+    },
+    /// Handed back untouched, because the worker is shutting down.
+    HandBack,
+    /// Stopped on request.
+    Cancelled,
+    /// The lease is gone; nothing may be written.
+    Lost,
+}

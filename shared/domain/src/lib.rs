@@ -1,0 +1,32 @@
+//! The words of Slipway: identifiers, states, plans, faults and the ports that the rest of the
+//! house is built on.
+//!
+//! Every other crate may depend on this one; it depends on none of them. It holds no runtime, no
+//! HTTP framework and no SQL: only types, pure functions and traits.
+
+pub mod access;
+pub mod artifact;
+pub mod audit;
+pub mod clock;
+pub mod deployment;
+pub mod event;
+pub mod fault;
+pub mod gate;
+pub mod id;
+pub mod job;
+pub mod log;
+pub mod page;
+pub mod plan;
+pub mod port;
+pub mod redact;
+pub mod secret;
+pub mod source;
+pub mod stack;
+pub mod state;
+pub mod template;
+pub mod tree;
+pub mod variable;
+
+pub use clock::Clock;
+pub use fault::{Code, Fault, Kind};
+pub use secret::Secret;

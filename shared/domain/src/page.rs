@@ -1,0 +1,117 @@
+//! Pages of long lists: a limit and an opaque cursor.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::fault::Fault;
+
+/// How many items a page has when nobody says.
+pub const DEFAULT_LIMIT: u32 = 50;
+/// How many items a page has at most.
+pub const MAX_LIMIT: u32 = 200;
+
+/// What a caller asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    /// At most this many items, 1 to [`MAX_LIMIT`].
+    pub limit: u32,
+    /// Items after this one.
+    pub after: Option<uuid::Uuid>,
+}
+
+impl Default for PageRequest {
+    fn default() -> Self {
+        Self { limit: DEFAULT_LIMIT, after: None }
+    }
+}
+
+impl PageRequest {
+    /// Checks what came from outside.
+    pub fn parse(limit: Option<u32>, cursor: Option<&str>) -> Result<Self, Fault> {
+        let limit = limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(Fault::field(
+                "/limit",
+                format!("limit must be from 1 to {MAX_LIMIT}, not {limit}"),
+            ));
+        }
+        let after = match cursor {
+            None => None,
+            Some(text) => Some(decode(text).ok_or_else(|| {
+                Fault::field(
+                    "/cursor",
+                    "cursor is not one that this API gave out; leave it out for the first page",
+                )
+            })?),
+        };
+        Ok(Self { limit, after })
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+pub struct Page<T> {
+    /// The items, newest first unless the route says otherwise.
+    pub items: Vec<T>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Builds a page from up to `limit + 1` rows: the surplus row only tells that there is more.
+    pub fn from_surplus(
+        mut items: Vec<T>,
+        request: PageRequest,
+        key: impl Fn(&T) -> uuid::Uuid,
+    ) -> Self {
+        let limit = request.limit as usize;
+        let next_cursor = if items.len() > limit {
+            items.truncate(limit);
+            items.last().map(|last| encode(key(last)))
+        } else {
+            None
+        };
+        Self { items, next_cursor }
+    }
+
+    /// The same page of other things.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(f).collect(), next_cursor: self.next_cursor }
+    }
+}
+
+fn encode(key: uuid::Uuid) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key.as_bytes())
+}
+
+fn decode(text: &str) -> Option<uuid::Uuid> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
+    uuid::Uuid::from_slice(&bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_to_the_item_it_came_from() {
+        let ids: Vec<_> = (0..4u128).map(uuid::Uuid::from_u128).collect();
+        let ask = PageRequest { limit: 3, after: None };
+        let page = Page::from_surplus(ids.clone(), ask, |id| *id);
+        assert_eq!(page.items, ids[..3]);
+        let next = PageRequest::parse(Some(3), page.next_cursor.as_deref()).unwrap();
+        assert_eq!(next.after, Some(ids[2]));
+        assert_eq!(Page::from_surplus(ids[3..].to_vec(), next, |id| *id).next_cursor, None);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (limit, cursor) in [(Some(0), None), (Some(201), None), (None, Some("zzz!"))] {
+            assert!(PageRequest::parse(limit, cursor).is_err(), "{limit:?} {cursor:?}");
+        }
+    }
+}

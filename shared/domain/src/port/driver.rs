@@ -1,0 +1,298 @@
+//! The driver port: how one kind of stack is inspected, planned and applied.
+//!
+//! A driver gets its input as values and reports through [`Run`]: log lines, events, state. It
+//! knows neither the database nor the queue, and it can write nothing that is not fenced by the
+//! lease of the job it runs for.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::deployment::{Operation, Output, Variables};
+use crate::event::EventBody;
+use crate::fault::FieldError;
+use crate::id::{DeploymentId, StackId};
+use crate::log::NewLogLine;
+use crate::plan::{Diagnostic, OutputChange, ResourceChange, StateMark, Tool};
+use crate::redact::Redactor;
+use crate::stack::{DriverKind, StackKey};
+use crate::template::InputSpec;
+use crate::tree::Tree;
+
+/// How hard a run is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Finish what is in flight, record it, and end (Terraform: SIGINT).
+    Gently,
+    /// End now; the lease is about to be lost or the hard limit is reached (kill the group).
+    Now,
+}
+
+/// What a running driver may use of the house. Implemented by the worker for one job.
+#[async_trait]
+pub trait Run: Send + Sync {
+    /// The job's own empty directory, mode 0700. It is wiped when the job ends.
+    fn workspace(&self) -> &Path;
+
+    /// Takes known secrets out of text. Log lines and events that go through [`Run::log`] and
+    /// [`Run::event`] are redacted by the house again.
+    fn redactor(&self) -> &Redactor;
+
+    /// Keeps a log line. Never blocks on the database: lines are buffered, bounded and flushed by
+    /// the house; the driver must not wait for them.
+    fn log(&self, line: NewLogLine);
+
+    /// Publishes an event, in order, like [`Run::log`].
+    fn event(&self, event: EventBody);
+
+    /// Keeps a new version of the stack's state, and returns only when it is safe. Refused when
+    /// the lease is gone.
+    async fn save_state(&self, state: StateBlob) -> Result<(), DriverError>;
+
+    /// Whether a stop is asked for, and how hard.
+    fn stop(&self) -> Option<Stop>;
+
+    /// Waits until a stop at least as hard as `at_least` is asked for.
+    async fn stopped(&self, at_least: Stop) -> Stop;
+}
+
+/// A version of a stack's state.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StateBlob {
+    /// Which version.
+    pub mark: StateMark,
+    /// How many resource instances it records.
+    pub resource_count: i64,
+    /// The bytes, as the tool wrote them. Contains secrets.
+    pub content: Bytes,
+}
+
+impl fmt::Debug for StateBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StateBlob({:?}, {} bytes)", self.mark, self.content.len())
+    }
+}
+
+/// Where the configuration comes from, as far as the house could resolve it.
+#[derive(Debug, Clone)]
+pub enum SourceInput {
+    /// The tree itself, checked.
+    Tree(Tree),
+    /// To be fetched by the driver's host.
+    Git {
+        /// Repository.
+        url: String,
+        /// Branch, tag or commit; the default branch when absent.
+        reference: Option<String>,
+        /// Root module's directory.
+        path: Option<String>,
+    },
+}
+
+/// What a plan is made of.
+#[derive(Debug, Clone)]
+pub struct PlanInput {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The stack.
+    pub stack_id: StackId,
+    /// What names the stack.
+    pub stack: StackKey,
+    /// What it is for.
+    pub operation: Operation,
+    /// The configuration.
+    pub source: SourceInput,
+    /// Directory of the root module inside a [`SourceInput::Tree`]; the top when absent.
+    pub root: Option<String>,
+    /// Input values, in clear.
+    pub variables: Variables,
+    /// The stack's current state, if Slipway keeps one.
+    pub state: Option<StateBlob>,
+}
+
+/// A plan as the driver made it. Sensitive values in `changes`, `outputs` and `drift` are already
+/// masked; the artifacts are in clear and are sealed by the house.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The program that made it.
+    pub tool: Tool,
+    /// Whether there is nothing to do.
+    pub no_changes: bool,
+    /// Every resource that changes.
+    pub changes: Vec<ResourceChange>,
+    /// Every output that changes.
+    pub outputs: Vec<OutputChange>,
+    /// What changed outside.
+    pub drift: Vec<ResourceChange>,
+    /// Warnings.
+    pub warnings: Vec<Diagnostic>,
+    /// The plan file.
+    pub plan_file: Bytes,
+    /// Digest of the dependency lock file, if there is one.
+    pub lock_file_digest: Option<String>,
+    /// What the apply needs beside the plan file, packed by the driver for itself.
+    pub context: Bytes,
+    /// Digest of the source tree.
+    pub source_digest: String,
+    /// The source tree as it was planned, when the driver fetched it itself (git).
+    pub fetched: Option<Fetched>,
+    /// The state that the plan was made against.
+    pub state: StateMark,
+    /// Names of the variables that the configuration marks as sensitive.
+    pub sensitive_variables: BTreeSet<String>,
+    /// Current outputs, when there is nothing to do.
+    pub current_outputs: Vec<Output>,
+}
+
+/// A source that the driver fetched.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The tree, as `tar.gz`.
+    pub archive: Bytes,
+    /// The commit.
+    pub commit: String,
+}
+
+/// What an apply is made of: just what was planned, and nothing else.
+#[derive(Debug, Clone)]
+pub struct ApplyInput {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The stack.
+    pub stack_id: StackId,
+    /// What names the stack.
+    pub stack: StackKey,
+    /// What it is for.
+    pub operation: Operation,
+    /// The configuration as it was planned (files that it reads are read again).
+    pub source: Tree,
+    /// Directory of the root module inside the tree; the top when absent.
+    pub root: Option<String>,
+    /// Input values, in clear (a plan file does not hold ephemeral ones).
+    pub variables: Variables,
+    /// The program that must apply it.
+    pub tool: Tool,
+    /// The plan file.
+    pub plan_file: Bytes,
+    /// What the driver packed for itself at plan time.
+    pub context: Bytes,
+    /// The stack's current state.
+    pub state: Option<StateBlob>,
+}
+
+/// A finished apply.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// The stack's outputs, in clear; sensitive ones are sealed by the house.
+    pub outputs: Vec<Output>,
+    /// The state after it; already saved through [`Run::save_state`].
+    pub state: StateMark,
+}
+
+/// What a look at the result says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It runs as it should.
+    Healthy,
+    /// It does not, and why.
+    Unhealthy(String),
+}
+
+/// How a run of a driver went wrong. The class decides what the house does next.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DriverError {
+    /// A passing fault: a plan may be tried again.
+    #[error("{summary}")]
+    Transient {
+        /// One sentence.
+        summary: String,
+        /// Not before this many seconds.
+        retry_after_s: Option<u64>,
+    },
+    /// It will go wrong again: the configuration, the credentials or the world is not right.
+    #[error("{summary}")]
+    Permanent {
+        /// One sentence.
+        summary: String,
+        /// What the tool said.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// It stopped because it was asked to. Everything that was done is recorded.
+    #[error("stopped on request")]
+    Stopped,
+    /// It was killed before it could record what it did (an apply only).
+    #[error("{summary}")]
+    Lost {
+        /// One sentence.
+        summary: String,
+    },
+    /// The plan no longer fits the state.
+    #[error("{summary}")]
+    Stale {
+        /// One sentence.
+        summary: String,
+    },
+    /// The house refused a write: the lease is gone.
+    #[error("the lease of this job is no longer held")]
+    Fenced,
+}
+
+impl DriverError {
+    /// A permanent error with one diagnostic made of its own text.
+    pub fn permanent(summary: impl Into<String>) -> Self {
+        Self::Permanent { summary: summary.into(), diagnostics: Vec::new() }
+    }
+
+    /// A passing error.
+    pub fn transient(summary: impl Into<String>) -> Self {
+        Self::Transient { summary: summary.into(), retry_after_s: None }
+    }
+}
+
+/// How one kind of stack is planned and applied.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// Which kind.
+    fn kind(&self) -> DriverKind;
+
+    /// Makes a plan. May be repeated freely.
+    async fn plan(&self, run: &dyn Run, input: PlanInput) -> Result<Planned, DriverError>;
+
+    /// Applies a plan. Never repeated blindly.
+    async fn apply(&self, run: &dyn Run, input: ApplyInput) -> Result<Applied, DriverError>;
+
+    /// Looks whether the result is healthy.
+    async fn verify(&self, run: &dyn Run, applied: &Applied) -> Result<Health, DriverError>;
+}
+
+/// What can be known of a configuration without running its tool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    /// Its inputs.
+    pub inputs: Vec<InputSpec>,
+}
+
+impl Inspection {
+    /// The names of the inputs that are sensitive.
+    pub fn sensitive(&self) -> BTreeSet<String> {
+        self.inputs.iter().filter(|i| i.sensitive).map(|i| i.name.clone()).collect()
+    }
+}
+
+/// Reads configurations in the API, which has no tool: parses, and checks values against declared
+/// inputs. Pure and bounded: no processes, no network, no disk.
+pub trait Inspect: Send + Sync {
+    /// Which kind of stack it reads.
+    fn kind(&self) -> DriverKind;
+
+    /// Reads the configuration whose root module is at `root` (the top when `None`). Errors carry
+    /// the file, line and column; their pointer is `/source`.
+    fn inspect(&self, tree: &Tree, root: Option<&str>) -> Result<Inspection, Vec<FieldError>>;
+
+    /// Checks values against inputs: unknown names, wrong types, missing required ones. Pointers
+    /// are `/variables/<name>`. Empty when all is well.
+    fn check(&self, inspection: &Inspection, variables: &Variables) -> Vec<FieldError>;
+}

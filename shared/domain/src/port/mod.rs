@@ -1,0 +1,4 @@
+//! Ports: what the house asks of the world outside, as traits. Their real implementations are in
+//! crates of their own (`drivers/*`, `clients/*`), wired together by the executable.
+
+pub mod driver;
