@@ -107,6 +107,8 @@ pub struct Principal {
     pub scopes: BTreeSet<Scope>,
     /// Network address of the caller, if it came over the network.
     pub address: Option<String>,
+    /// Trace context of this request (W3C `traceparent`).
+    pub traceparent: Option<String>,
 }
 
 impl Principal {
@@ -116,6 +118,7 @@ impl Principal {
             actor: Actor { id: "local".to_owned(), kind: ActorKind::Person, via },
             scopes: Scope::ALL.iter().copied().collect(),
             address: None,
+            traceparent: None,
         }
     }
 
@@ -125,7 +128,14 @@ impl Principal {
             actor: Actor::system(name),
             scopes: Scope::ALL.iter().copied().collect(),
             address: None,
+            traceparent: None,
         }
+    }
+
+    /// The id of the trace that this request belongs to.
+    pub fn trace_id(&self) -> Option<String> {
+        // `00-<trace id>-<span id>-<flags>`
+        self.traceparent.as_deref()?.split('-').nth(1).map(str::to_owned)
     }
 
     /// Whether the caller holds `scope`.

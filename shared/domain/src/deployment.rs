@@ -159,6 +159,9 @@ pub struct Deployment {
     /// When a plan that waits turns `expired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
+    /// What it waits for right now; absent in lists and when it waits for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
 }
 
 /// What a deployment waits for right now, in words that a person can act on.

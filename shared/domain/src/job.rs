@@ -170,8 +170,8 @@ pub struct NewJob {
     pub stack_id: StackId,
     /// The project, for fair order.
     pub project: String,
-    /// Not before this moment.
-    pub run_at: DateTime<Utc>,
+    /// Not before this many seconds from now (database time).
+    pub delay_s: u32,
     /// Only one job with this key runs at a time.
     pub concurrency_key: Option<String>,
     /// The submitter's trace context (W3C `traceparent`).

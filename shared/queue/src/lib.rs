@@ -1,1 +1,73 @@
-//! .
+//! Transports: what tells workers that there is something to do, and every process that there is
+//! something new to see.
+//!
+//! A transport is a doorbell. It may lose, repeat or delay what it carries: the database decides
+//! who runs what, the relay rings again for what is due, and readers of events read rows. So no
+//! message is an instruction, and nothing here is needed for correctness, only for speed.
+
+mod embedded;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use slipway_domain::id::DeploymentId;
+use slipway_domain::job::{Doorbell, Queue};
+use tokio::sync::broadcast;
+
+pub use embedded::Embedded;
+
+/// What every process is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "deployment_id", rename_all = "snake_case")]
+pub enum Signal {
+    /// There are new events or log lines of this deployment.
+    Changed(DeploymentId),
+    /// The running job of this deployment should stop; look at its row.
+    Cancel(DeploymentId),
+}
+
+/// A failure of a transport. Work goes on without it, slower.
+#[derive(Debug, thiserror::Error)]
+#[error("the {transport} transport failed: {detail}")]
+pub struct TransportError {
+    /// Which transport.
+    pub transport: &'static str,
+    /// What happened.
+    pub detail: String,
+}
+
+/// Carries doorbells from whoever enqueues to whoever works, and signals to everybody.
+#[async_trait]
+pub trait Transport: Send + Sync + fmt::Debug {
+    /// `embedded`, `redis` or `rabbitmq`.
+    fn name(&self) -> &'static str;
+
+    /// Tells one worker of the bell's queue to look. Call it after the commit.
+    async fn ring(&self, bell: &Doorbell) -> Result<(), TransportError>;
+
+    /// Listens for doorbells of one queue.
+    async fn listen(&self, queue: Queue) -> Result<Box<dyn Bells>, TransportError>;
+
+    /// Tells every process.
+    async fn publish(&self, signal: Signal) -> Result<(), TransportError>;
+
+    /// What every process is told, from now on. A receiver that lags learns that it does and must
+    /// read the rows.
+    fn signals(&self) -> broadcast::Receiver<Signal>;
+
+    /// Whether the transport works right now.
+    async fn health(&self) -> Result<(), TransportError>;
+}
+
+/// Doorbells of one queue.
+#[async_trait]
+pub trait Bells: Send {
+    /// Returns when there may be work. May return for nothing. Call it only with a free slot:
+    /// what is taken from a broker here is not offered to another worker again.
+    async fn wait(&mut self) -> Result<(), TransportError>;
+}
+
+/// A transport to share.
+pub type SharedTransport = Arc<dyn Transport>;

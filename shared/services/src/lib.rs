@@ -1,1 +1,26 @@
-//! .
+//! The verbs of Slipway: what can be asked of it, once, for every door.
+//!
+//! A verb takes the house ([`Ctx`]), the caller ([`Principal`](slipway_domain::access::Principal))
+//! and a command, checks the caller's scopes, and does its work in one unit of work: rows, events,
+//! audit record and the job that follows commit together. REST, MCP and the worker call the same
+//! functions; none of them holds a rule of its own.
+
+pub mod artifact;
+mod change;
+mod ctx;
+pub mod deployment;
+pub mod event;
+pub mod execution;
+pub mod health;
+mod idempotency;
+pub mod log;
+pub mod output;
+pub mod plan;
+pub mod queue;
+mod source;
+pub mod stack;
+pub mod template;
+pub mod upkeep;
+
+pub use ctx::{Ctx, Settings};
+pub use template::Library;

@@ -1,1 +1,28 @@
-//! .
+//! The database and the blobs: the only place in the house that knows SQL.
+//!
+//! [`Store`] opens one of two engines, SQLite or PostgreSQL, behind the same functions. A [`Tx`]
+//! is one unit of work; what is written through it becomes visible together, at [`Tx::commit`].
+//! The functions are grouped by aggregate, one file each. What may happen to a deployment is not
+//! decided here: the store only compares and sets.
+
+pub mod artifact;
+pub mod audit;
+pub mod crypto;
+mod db;
+pub mod deployment;
+mod dialect;
+mod error;
+pub mod event;
+pub mod idempotency;
+pub mod job;
+pub mod lease;
+pub mod log;
+mod migrate;
+pub mod plan;
+pub mod retention;
+pub mod stack;
+pub mod state;
+pub mod worker;
+
+pub use db::{DatabaseUrl, Options, Store, Tx};
+pub use error::{Error, Result};

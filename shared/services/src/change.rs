@@ -1,0 +1,173 @@
+//! One way to change a deployment: through the state table, with its event, its audit record and
+//! the job that follows, in the caller's unit of work.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::access::{Actor, Principal};
+use slipway_domain::audit::AuditRecord;
+use slipway_domain::deployment::Phase;
+use slipway_domain::event::EventBody;
+use slipway_domain::fault::Fault;
+use slipway_domain::id::{AuditId, DeploymentId, JobId};
+use slipway_domain::job::{Doorbell, JobKind, NewJob};
+use slipway_domain::state::{DeploymentState, Move};
+use slipway_store::Tx;
+use slipway_store::deployment::Record;
+
+use crate::Ctx;
+
+/// Reads a deployment and locks it, or says that there is none.
+pub(crate) async fn lock(tx: &mut Tx, id: DeploymentId) -> Result<Record, Fault> {
+    tx.lock_deployment(id).await?.ok_or_else(|| Fault::not_found("deployment", id))
+}
+
+/// A change of one deployment in the making.
+pub(crate) struct Change<'a> {
+    cx: &'a Ctx,
+    who: &'a Actor,
+    address: Option<&'a str>,
+    pub(crate) record: &'a mut Record,
+    pub(crate) now: DateTime<Utc>,
+    /// The state in which the row is now.
+    stored: DeploymentState,
+    events: Vec<EventBody>,
+}
+
+impl<'a> Change<'a> {
+    /// Begins to change `record`, which must be locked in the unit of work it is saved in.
+    pub(crate) fn by(cx: &'a Ctx, who: &'a Principal, record: &'a mut Record) -> Self {
+        let stored = record.deployment.state;
+        Self {
+            cx,
+            who: &who.actor,
+            address: who.address.as_deref(),
+            record,
+            now: cx.now(),
+            stored,
+            events: Vec::new(),
+        }
+    }
+
+    /// Adds an event.
+    pub(crate) fn event(&mut self, event: EventBody) {
+        self.events.push(event);
+    }
+
+    /// Makes one move, writes it with its event and its audit record, and may be followed by
+    /// others. `detail` goes on the audit record.
+    pub(crate) async fn go(
+        &mut self,
+        tx: &mut Tx,
+        by: Move,
+        reason: Option<String>,
+        detail: serde_json::Value,
+    ) -> Result<(), Fault> {
+        let d = &mut self.record.deployment;
+        let from = d.state;
+        let to = from.next(by)?;
+        d.state = to;
+        d.reason.clone_from(&reason);
+        d.updated_at = self.now;
+        d.phases.push(Phase { state: to, entered_at: self.now });
+        d.ended_at = to.is_terminal().then_some(self.now);
+        d.expires_at = match to {
+            DeploymentState::Planned
+            | DeploymentState::Blocked
+            | DeploymentState::AwaitingApproval
+            | DeploymentState::Approved => d
+                .expires_at
+                .or(Some(self.now + chrono::Duration::seconds(d.options.expires_in_s.into()))),
+            _ => None,
+        };
+        if to == DeploymentState::Submitted {
+            // What was said about the old plan does not hold for the next one.
+            d.plan = None;
+            d.approval = None;
+        }
+        let person = self.who.kind != slipway_domain::access::ActorKind::System;
+        self.events.push(EventBody::StateChanged {
+            from,
+            to,
+            reason,
+            by: person.then(|| self.who.clone()),
+        });
+        self.save(tx).await?;
+        let trace_id = self.record.deployment.trace_id.clone();
+        tx.insert_audit(&AuditRecord {
+            id: AuditId::new(&*self.cx.mint),
+            at: self.now,
+            actor: self.who.clone(),
+            address: self.address.map(str::to_owned),
+            action: format!("deployment.{by}"),
+            target: self.record.deployment.id.to_string(),
+            result: "allowed".to_owned(),
+            detail,
+            trace_id,
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Writes changes and events that are no move.
+    pub(crate) async fn save(&mut self, tx: &mut Tx) -> Result<(), Fault> {
+        self.record.deployment.updated_at = self.now;
+        tx.update_deployment(self.record, self.stored).await?;
+        self.stored = self.record.deployment.state;
+        let events = std::mem::take(&mut self.events);
+        tx.append_events(self.record.deployment.id, &events, self.now).await?;
+        Ok(())
+    }
+
+    /// Enqueues the job that follows, and returns the bell to ring after the commit.
+    pub(crate) async fn enqueue(&self, tx: &mut Tx, kind: JobKind) -> Result<Doorbell, Fault> {
+        enqueue(self.cx, tx, self.record, kind, self.now).await
+    }
+}
+
+/// Enqueues a job of a deployment, and returns the bell to ring after the commit.
+pub(crate) async fn enqueue(
+    cx: &Ctx,
+    tx: &mut Tx,
+    record: &Record,
+    kind: JobKind,
+    now: DateTime<Utc>,
+) -> Result<Doorbell, Fault> {
+    let d = &record.deployment;
+    let job = NewJob {
+        id: JobId::new(&*cx.mint),
+        kind,
+        deployment_id: d.id,
+        stack_id: d.stack_id,
+        project: d.stack.project.clone(),
+        delay_s: 0,
+        // One apply a stack; plans of one stack may run side by side.
+        concurrency_key: (kind == JobKind::Apply).then(|| d.stack_id.to_string()),
+        traceparent: record.traceparent.clone(),
+        limits: cx.settings.job_limits(kind),
+    };
+    tx.insert_job(&job, now).await?;
+    Ok(Doorbell { job_id: job.id, queue: kind.queue(), traceparent: job.traceparent })
+}
+
+/// Puts a record about something that is no move of a deployment on the audit log.
+pub(crate) async fn audit(
+    cx: &Ctx,
+    tx: &mut Tx,
+    who: &Principal,
+    action: &str,
+    target: String,
+    detail: serde_json::Value,
+) -> Result<(), Fault> {
+    tx.insert_audit(&AuditRecord {
+        id: AuditId::new(&*cx.mint),
+        at: cx.now(),
+        actor: who.actor.clone(),
+        address: who.address.clone(),
+        action: action.to_owned(),
+        target,
+        result: "allowed".to_owned(),
+        detail,
+        trace_id: who.trace_id(),
+    })
+    .await?;
+    Ok(())
+}

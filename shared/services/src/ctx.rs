@@ -1,0 +1,92 @@
+//! What every verb needs of the house.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use slipway_domain::clock::Clock;
+use slipway_domain::id::{DeploymentId, Mint};
+use slipway_domain::job::{Doorbell, JobKind, JobLimits};
+use slipway_domain::port::driver::Inspect;
+use slipway_domain::tree::Limits;
+use slipway_queue::{SharedTransport, Signal};
+use slipway_store::Store;
+
+use crate::template::Library;
+
+/// The house. Cheap to clone.
+#[derive(Clone)]
+pub struct Ctx {
+    /// Rows and blobs.
+    pub store: Store,
+    /// The doorbell.
+    pub transport: SharedTransport,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub mint: Arc<dyn Mint>,
+    /// Reads configurations without their tool.
+    pub inspector: Arc<dyn Inspect>,
+    /// The template library.
+    pub templates: Arc<Library>,
+    /// What the operator chose.
+    pub settings: Arc<Settings>,
+}
+
+/// What the operator chose, as far as verbs need it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What an uploaded or read source may hold.
+    pub source_limits: Limits,
+    /// The root under which directory sources are allowed; `None` refuses them.
+    pub directory_root: Option<PathBuf>,
+    /// Whether `file://` repositories are allowed.
+    pub git_allow_file: bool,
+    /// Whether `http://` repositories are allowed.
+    pub git_allow_http: bool,
+    /// Limits of plan jobs.
+    pub plan_limits: JobLimits,
+    /// Limits of apply jobs.
+    pub apply_limits: JobLimits,
+    /// How long an idempotency key is remembered.
+    pub idempotency_ttl: chrono::Duration,
+    /// How long the log of an ended deployment is kept.
+    pub log_retention: chrono::Duration,
+}
+
+impl Settings {
+    /// Limits of jobs of this kind.
+    pub fn job_limits(&self, kind: JobKind) -> JobLimits {
+        match kind {
+            JobKind::Plan => self.plan_limits,
+            JobKind::Apply => self.apply_limits,
+        }
+    }
+}
+
+impl Ctx {
+    /// The present moment.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Rings for a job that has just been committed. A failure costs latency only: the relay
+    /// rings again.
+    pub(crate) async fn ring(&self, bell: &Doorbell) {
+        if let Err(error) = self.transport.ring(bell).await {
+            tracing::warn!(job_id = %bell.job_id, queue = %bell.queue, %error,
+                "the doorbell did not ring; the relay will ring again");
+        }
+    }
+
+    /// Tells every process that something of a deployment is new.
+    pub(crate) async fn tell(&self, of: DeploymentId) {
+        self.signal(Signal::Changed(of)).await;
+    }
+
+    pub(crate) async fn signal(&self, signal: Signal) {
+        if let Err(error) = self.transport.publish(signal).await {
+            tracing::warn!(?signal, %error, "a signal was not sent; readers will see it later");
+        }
+    }
+}

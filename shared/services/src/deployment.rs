@@ -1,0 +1,537 @@
+//! Submitting, seeing, approving, applying and stopping deployments.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use slipway_domain::access::{Principal, Scope};
+use slipway_domain::artifact::ArtifactKind;
+use slipway_domain::deployment::{
+    Approval, Deployment, Operation, Options, Phase, Variables, Waiting,
+};
+use slipway_domain::event::EventBody;
+use slipway_domain::fault::{Code, Fault, FieldError};
+use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
+use slipway_domain::job::{Doorbell, JobKind};
+use slipway_domain::page::{Page, PageRequest};
+use slipway_domain::source::Source;
+use slipway_domain::stack::StackKey;
+use slipway_domain::state::{DeploymentState, Move};
+use slipway_domain::variable::{Hidden, masked};
+use slipway_queue::Signal;
+use slipway_store::Tx;
+pub use slipway_store::deployment::Filter;
+use slipway_store::deployment::Record;
+use utoipa::ToSchema;
+
+use crate::change::{Change, audit, enqueue, lock};
+use crate::idempotency::Guard;
+use crate::source::{self, Resolved};
+use crate::Ctx;
+
+/// A request to bring a stack to a desired state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Submit {
+    /// Which stack; it is made with its first deployment.
+    pub stack: StackKey,
+    /// Where the configuration comes from. A `destroy` may leave it out: then the source and the
+    /// variables of the stack's current deployment are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Values of the configuration's input variables.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub variables: Variables,
+    /// What it is for.
+    #[serde(default)]
+    pub operation: Operation,
+    /// How to go about it.
+    #[serde(default)]
+    pub options: Options,
+}
+
+/// What a submitter gets.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The deployment, as it was when it was accepted.
+    pub deployment: Deployment,
+    /// Whether this is the stored answer to an earlier request with the same idempotency key.
+    pub replayed: bool,
+}
+
+/// Most variables in one request.
+const MAX_VARIABLES: usize = 500;
+
+/// Accepts a deployment: checks everything that can be checked without Terraform, records it, and
+/// enqueues its plan.
+pub async fn submit(
+    cx: &Ctx,
+    who: &Principal,
+    request: Submit,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted, Fault> {
+    who.need(Scope::DeploymentsWrite)?;
+    let guard = Guard::new(who, "deployment.submit", idempotency_key, &request)?;
+    if let Some(guard) = &guard {
+        let mut tx = cx.store.read().await?;
+        if let Some(deployment) = guard.answer(cx, &mut tx).await? {
+            return Ok(Accepted { deployment, replayed: true });
+        }
+    }
+    check(&request)?;
+    let prepared = prepare(cx, request).await?;
+    record(cx, who, prepared, guard.as_ref()).await
+}
+
+/// Checks what can be checked of a request on its face.
+fn check(request: &Submit) -> Result<(), Fault> {
+    let mut problems = request.stack.problems();
+    if request.variables.len() > MAX_VARIABLES {
+        problems.push(FieldError::at(
+            "/variables",
+            format!("at most {MAX_VARIABLES} variables can be given"),
+        ));
+    }
+    let expires = request.options.expires_in_s;
+    if !(60..=2_592_000).contains(&expires) {
+        problems.push(FieldError::at(
+            "/options/expires_in_s",
+            "expires_in_s must be from 60 to 2592000 (30 days)",
+        ));
+    }
+    if request.source.is_none() && request.operation == Operation::Deploy {
+        problems.push(FieldError::at("/source", "source is required"));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Fault::fields(Code::InvalidInput, problems)) }
+}
+
+/// A request with everything found out that can be, and nothing written yet.
+struct Prepared {
+    request: Submit,
+    source: Source,
+    resolved: Resolved,
+}
+
+async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
+    if let Some(source) = request.source.clone() {
+        let resolved = source::resolve(cx, &source, &request.variables).await?;
+        return Ok(Prepared { request, source, resolved });
+    }
+    // A teardown of what runs now, with what made it.
+    let mut tx = cx.store.read().await?;
+    let nothing = || {
+        Fault::field(
+            "/source",
+            "the stack has no current deployment to take the source from; name one",
+        )
+    };
+    let stack = tx.stack_by_key(&request.stack).await?.ok_or_else(nothing)?;
+    let current = stack.stack.current_deployment.ok_or_else(nothing)?;
+    let record = tx.deployment(current).await?.ok_or_else(nothing)?;
+    let artifact = record.source_artifact.ok_or_else(nothing)?;
+    let mut variables = tx.variables(current).await?;
+    variables.append(&mut request.variables);
+    request.variables = variables;
+    // What was hidden then is hidden now.
+    let hidden = record
+        .deployment
+        .variables
+        .iter()
+        .filter(|(_, shown)| shown.as_str() == Some(slipway_domain::secret::MASK))
+        .map(|(name, _)| name.clone())
+        .collect();
+    Ok(Prepared {
+        source: record.deployment.source,
+        resolved: Resolved {
+            archive: None,
+            artifact: Some(artifact),
+            root: record.source_root,
+            hidden: Hidden::Names(hidden),
+        },
+        request,
+    })
+}
+
+async fn record(
+    cx: &Ctx,
+    who: &Principal,
+    prepared: Prepared,
+    guard: Option<&Guard>,
+) -> Result<Accepted, Fault> {
+    let Prepared { request, source, resolved } = prepared;
+    let now = cx.now();
+    let sealed = match &resolved.archive {
+        None => None,
+        Some(archive) => {
+            let id = ArtifactId::new(&*cx.mint);
+            Some(cx.store.seal_artifact(id, ArtifactKind::Source, archive, now).await?)
+        }
+    };
+    let mut tx = cx.store.begin().await?;
+    let stack = tx
+        .ensure_stack(StackId::new(&*cx.mint), &request.stack, cx.inspector.kind(), now)
+        .await?
+        .stack;
+    if let Some(sealed) = &sealed {
+        tx.insert_artifact(sealed).await?;
+    }
+    let id = DeploymentId::new(&*cx.mint);
+    let record = Record {
+        deployment: Deployment {
+            id,
+            stack_id: stack.id,
+            stack: stack.key.clone(),
+            driver: stack.driver,
+            operation: request.operation,
+            state: DeploymentState::Submitted,
+            reason: None,
+            source: source.clone(),
+            commit: None,
+            variables: masked(&request.variables, &resolved.hidden),
+            options: request.options,
+            plan: None,
+            approval: None,
+            failure: None,
+            cancel_requested_at: None,
+            phases: vec![Phase { state: DeploymentState::Submitted, entered_at: now }],
+            submitted_by: who.actor.clone(),
+            trace_id: who.trace_id(),
+            created_at: now,
+            updated_at: now,
+            ended_at: None,
+            expires_at: None,
+            waiting: None,
+        },
+        source_artifact: sealed.as_ref().map(|s| s.artifact.id).or(resolved.artifact),
+        source_root: resolved.root,
+        traceparent: who.traceparent.clone(),
+        version: 1,
+    };
+    tx.insert_deployment(&record, &request.variables).await?;
+    let submitted =
+        EventBody::Submitted { stack: stack.key.clone(), source, by: who.actor.clone() };
+    tx.append_events(id, &[submitted], now).await?;
+    let detail = serde_json::json!({
+        "stack": stack.key.to_string(),
+        "operation": record.deployment.operation,
+    });
+    audit(cx, &mut tx, who, "deployment.submit", id.to_string(), detail).await?;
+    let superseded = if record.deployment.options.supersede {
+        supersede_others(cx, &mut tx, who, stack.id, id).await?
+    } else {
+        Vec::new()
+    };
+    let bell = enqueue(cx, &mut tx, &record, JobKind::Plan, now).await?;
+    if let Some(guard) = guard
+        && !guard.keep(cx, &mut tx, &record.deployment).await?
+    {
+        // Somebody sent the same request at the same time and was first.
+        tx.rollback().await?;
+        let mut tx = cx.store.read().await?;
+        return match guard.answer(cx, &mut tx).await? {
+            Some(deployment) => Ok(Accepted { deployment, replayed: true }),
+            None => Err(Fault::new(
+                Code::IdempotencyInFlight,
+                "A request with this idempotency key is being answered. Try again in a moment.",
+            )),
+        };
+    }
+    tx.commit().await?;
+    tracing::info!(deployment_id = %id, stack = %stack.key, source = record.deployment.source.kind(),
+        "deployment accepted");
+    cx.ring(&bell).await;
+    for other in superseded {
+        cx.signal(Signal::Cancel(other)).await;
+        cx.tell(other).await;
+    }
+    Ok(Accepted { deployment: record.deployment, replayed: false })
+}
+
+/// Ends earlier deployments of the stack that are not being applied.
+async fn supersede_others(
+    cx: &Ctx,
+    tx: &mut Tx,
+    who: &Principal,
+    stack: StackId,
+    by: DeploymentId,
+) -> Result<Vec<DeploymentId>, Fault> {
+    use DeploymentState as S;
+    let before_apply = [
+        S::Submitted,
+        S::Planning,
+        S::Planned,
+        S::Blocked,
+        S::AwaitingApproval,
+        S::Approved,
+    ];
+    let mut ended = Vec::new();
+    for id in tx.deployments_in(stack, &before_apply).await? {
+        if id == by {
+            continue;
+        }
+        let mut record = lock(tx, id).await?;
+        if record.deployment.state.next(Move::Supersede).is_err() {
+            continue;
+        }
+        let reason = format!("superseded by {by}");
+        let detail = serde_json::json!({"by": by});
+        Change::by(cx, who, &mut record).go(tx, Move::Supersede, Some(reason), detail).await?;
+        tx.cancel_jobs(id, cx.now()).await?;
+        ended.push(id);
+    }
+    Ok(ended)
+}
+
+/// One deployment, with what it waits for.
+pub async fn get(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deployment, Fault> {
+    who.need(Scope::DeploymentsRead)?;
+    let mut tx = cx.store.read().await?;
+    let record = tx.deployment(id).await?.ok_or_else(|| Fault::not_found("deployment", id))?;
+    let waiting = waiting(&mut tx, &record).await?;
+    Ok(Deployment { waiting, ..record.deployment })
+}
+
+async fn waiting(tx: &mut Tx, record: &Record) -> Result<Option<Waiting>, Fault> {
+    let d = &record.deployment;
+    Ok(match d.state {
+        DeploymentState::Submitted | DeploymentState::Approved => {
+            match (tx.queue_place(d.id).await?, &d.plan) {
+                (Some(place), _) => Some(match place.held_by {
+                    Some(held_by) => Waiting::Stack { held_by, position: place.key_position },
+                    None => Waiting::Worker {
+                        queue: place.queue,
+                        position: place.position,
+                        job_id: place.job_id,
+                    },
+                }),
+                (None, Some(plan)) if !d.options.auto_apply => {
+                    Some(Waiting::Apply { plan_id: plan.id })
+                }
+                _ => None,
+            }
+        }
+        DeploymentState::AwaitingApproval => {
+            d.plan.as_ref().map(|plan| Waiting::Approval { plan_digest: plan.digest.clone() })
+        }
+        DeploymentState::NeedsAttention => {
+            Some(Waiting::Attention { detail: d.reason.clone().unwrap_or_default() })
+        }
+        _ => None,
+    })
+}
+
+/// Deployments, newest first.
+pub async fn list(
+    cx: &Ctx,
+    who: &Principal,
+    filter: &Filter,
+    page: PageRequest,
+) -> Result<Page<Deployment>, Fault> {
+    who.need(Scope::DeploymentsRead)?;
+    let rows = cx.store.read().await?.deployments(filter, page).await?;
+    Ok(Page::from_surplus(rows, page, |row| row.deployment.id.0).map(|row| row.deployment))
+}
+
+/// Says yes to one plan, named by its digest. With `auto_apply`, its apply is enqueued.
+pub async fn approve(
+    cx: &Ctx,
+    who: &Principal,
+    id: DeploymentId,
+    plan_digest: &str,
+    comment: Option<String>,
+) -> Result<Deployment, Fault> {
+    who.need(Scope::DeploymentsApprove)?;
+    let comment = checked_comment(comment)?;
+    let mut tx = cx.store.begin().await?;
+    let mut record = lock(&mut tx, id).await?;
+    decidable(&record, Move::Approve, plan_digest)?;
+    if let Some(bell) = replan_if_stale(cx, &mut tx, who, &mut record).await? {
+        tx.commit().await?;
+        cx.ring(&bell).await;
+        cx.tell(id).await;
+        return Err(Fault::new(
+            Code::PlanStale,
+            "The stack's state changed since this plan was made, so it was not approved. A new \
+             plan is being made; look at it and approve that one.",
+        ));
+    }
+    let mut change = Change::by(cx, who, &mut record);
+    change.record.deployment.approval = Some(Approval {
+        plan_digest: plan_digest.to_owned(),
+        by: who.actor.clone(),
+        at: change.now,
+        comment: comment.clone(),
+    });
+    let detail = serde_json::json!({"plan_digest": plan_digest, "comment": comment});
+    change.go(&mut tx, Move::Approve, comment, detail).await?;
+    let bell = if change.record.deployment.options.auto_apply {
+        Some(change.enqueue(&mut tx, JobKind::Apply).await?)
+    } else {
+        None
+    };
+    tx.commit().await?;
+    if let Some(bell) = bell {
+        cx.ring(&bell).await;
+    }
+    cx.tell(id).await;
+    get_after(cx, record).await
+}
+
+/// Says no to one plan, named by its digest; the deployment ends as `cancelled`.
+pub async fn reject(
+    cx: &Ctx,
+    who: &Principal,
+    id: DeploymentId,
+    plan_digest: &str,
+    comment: Option<String>,
+) -> Result<Deployment, Fault> {
+    who.need(Scope::DeploymentsApprove)?;
+    let comment = checked_comment(comment)?;
+    let mut tx = cx.store.begin().await?;
+    let mut record = lock(&mut tx, id).await?;
+    decidable(&record, Move::Approve, plan_digest)?;
+    let reason = match &comment {
+        Some(comment) => format!("plan rejected by {}: {comment}", who.actor.id),
+        None => format!("plan rejected by {}", who.actor.id),
+    };
+    let detail = serde_json::json!({"plan_digest": plan_digest, "rejected": true, "comment": comment});
+    Change::by(cx, who, &mut record).go(&mut tx, Move::Cancel, Some(reason), detail).await?;
+    tx.commit().await?;
+    cx.tell(id).await;
+    get_after(cx, record).await
+}
+
+/// A decision needs a state that allows it and must name the current plan.
+fn decidable(record: &Record, by: Move, plan_digest: &str) -> Result<(), Fault> {
+    let d = &record.deployment;
+    d.state.next(by)?;
+    match &d.plan {
+        Some(plan) if plan.digest == plan_digest => Ok(()),
+        Some(plan) => Err(Fault::new(
+            Code::PlanDigestMismatch,
+            format!(
+                "The current plan is {}; the request names {:?}. Look at the current plan and \
+                 name its digest.",
+                plan.digest,
+                plan_digest.chars().take(80).collect::<String>()
+            ),
+        )),
+        None => Err(Fault::new(Code::NotReady, "The deployment has no plan yet.")),
+    }
+}
+
+fn checked_comment(comment: Option<String>) -> Result<Option<String>, Fault> {
+    match comment {
+        Some(text) if text.chars().count() > 2000 => {
+            Err(Fault::field("/comment", "comment is longer than 2000 characters"))
+        }
+        Some(text) if text.contains('\0') => {
+            Err(Fault::field("/comment", "comment contains a NUL character"))
+        }
+        other => Ok(other.filter(|text| !text.trim().is_empty())),
+    }
+}
+
+/// When the state moved on since the plan was made: makes a new plan instead, and returns the
+/// bell to ring after the commit.
+pub(crate) async fn replan_if_stale(
+    cx: &Ctx,
+    tx: &mut Tx,
+    who: &Principal,
+    record: &mut Record,
+) -> Result<Option<Doorbell>, Fault> {
+    let stack = tx
+        .stack(record.deployment.stack_id)
+        .await?
+        .ok_or_else(|| Fault::not_found("stack", record.deployment.stack_id))?;
+    let plan = tx
+        .latest_plan(record.deployment.id)
+        .await?
+        .ok_or_else(|| Fault::new(Code::NotReady, "The deployment has no plan yet."))?;
+    let now = stack.state_mark();
+    let then = &plan.binding.state;
+    if now == *then {
+        return Ok(None);
+    }
+    let reason = format!(
+        "the state moved from serial {} to {} since the plan was made",
+        then.serial, now.serial
+    );
+    let mut change = Change::by(cx, who, record);
+    let detail = serde_json::json!({"planned_at": then, "now": now});
+    change.go(tx, Move::Replan, Some(reason), detail).await?;
+    change.enqueue(tx, JobKind::Plan).await.map(Some)
+}
+
+/// Starts the apply of an approved plan that was submitted without `auto_apply`.
+pub async fn apply(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deployment, Fault> {
+    who.need(Scope::DeploymentsApply)?;
+    let mut tx = cx.store.begin().await?;
+    let record = lock(&mut tx, id).await?;
+    record.deployment.state.next(Move::StartApply)?;
+    let started = tx
+        .jobs_of(id)
+        .await?
+        .iter()
+        .any(|job| job.kind == JobKind::Apply && job.state.is_active());
+    if started {
+        return Err(Fault::new(
+            Code::IllegalTransition,
+            "The apply of this deployment has been started already.",
+        ));
+    }
+    let bell = enqueue(cx, &mut tx, &record, JobKind::Apply, cx.now()).await?;
+    let detail = serde_json::json!({"plan_digest": record.deployment.plan.as_ref().map(|p| &p.digest)});
+    audit(cx, &mut tx, who, "deployment.apply", id.to_string(), detail).await?;
+    tx.commit().await?;
+    cx.ring(&bell).await;
+    cx.tell(id).await;
+    get_after(cx, record).await
+}
+
+/// Stops a deployment: one that waits ends as `cancelled` at once, a running one is asked to stop
+/// and ends when its tool has stopped and recorded what it did.
+pub async fn cancel(
+    cx: &Ctx,
+    who: &Principal,
+    id: DeploymentId,
+    reason: Option<String>,
+) -> Result<Deployment, Fault> {
+    who.need(Scope::DeploymentsWrite)?;
+    let reason = checked_comment(reason)?;
+    let mut tx = cx.store.begin().await?;
+    let mut record = lock(&mut tx, id).await?;
+    record.deployment.state.next(Move::Cancel)?;
+    let now = cx.now();
+    let why = match &reason {
+        Some(reason) => format!("cancelled by {}: {reason}", who.actor.id),
+        None => format!("cancelled by {}", who.actor.id),
+    };
+    let running = tx.cancel_jobs(id, now).await?;
+    let mut change = Change::by(cx, who, &mut record);
+    let runs = matches!(
+        change.record.deployment.state,
+        DeploymentState::Planning | DeploymentState::Applying
+    );
+    if runs && running > 0 {
+        if change.record.deployment.cancel_requested_at.is_none() {
+            change.record.deployment.cancel_requested_at = Some(now);
+            change.record.deployment.reason = Some(format!("stopping: {why}"));
+            change.event(EventBody::CancelRequested { by: who.actor.clone(), reason });
+            change.save(&mut tx).await?;
+            let detail = serde_json::json!({"asked": true});
+            audit(cx, &mut tx, who, "deployment.cancel", id.to_string(), detail).await?;
+        }
+    } else {
+        change.go(&mut tx, Move::Cancel, Some(why), serde_json::json!({})).await?;
+    }
+    tx.commit().await?;
+    cx.signal(Signal::Cancel(id)).await;
+    cx.tell(id).await;
+    get_after(cx, record).await
+}
+
+async fn get_after(cx: &Ctx, record: Record) -> Result<Deployment, Fault> {
+    let mut tx = cx.store.read().await?;
+    let waiting = waiting(&mut tx, &record).await?;
+    Ok(Deployment { waiting, ..record.deployment })
+}

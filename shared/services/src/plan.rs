@@ -1,0 +1,23 @@
+//! Plans, as everybody may see them.
+
+use slipway_domain::access::{Principal, Scope};
+use slipway_domain::fault::{Code, Fault};
+use slipway_domain::id::DeploymentId;
+use slipway_domain::plan::Plan;
+
+use crate::Ctx;
+
+/// The current plan of a deployment.
+pub async fn get(cx: &Ctx, who: &Principal, of: DeploymentId) -> Result<Plan, Fault> {
+    who.need(Scope::DeploymentsRead)?;
+    let mut tx = cx.store.read().await?;
+    let record =
+        tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
+    match tx.latest_plan(of).await? {
+        Some(found) => Ok(found.plan),
+        None => Err(Fault::new(
+            Code::NotReady,
+            format!("The deployment is {} and has no plan.", record.deployment.state),
+        )),
+    }
+}

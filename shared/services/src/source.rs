@@ -1,0 +1,166 @@
+//! Turns what a submitter names into what a worker gets: an archive that is known to be safe and
+//! whose variables are known to fit, or a git repository to fetch.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use slipway_domain::artifact::ArtifactKind;
+use slipway_domain::deployment::Variables;
+use slipway_domain::fault::{Code, Fault, FieldError};
+use slipway_domain::id::ArtifactId;
+use slipway_domain::port::driver::Inspection;
+use slipway_domain::source::Source;
+use slipway_domain::tree::Tree;
+use slipway_domain::variable::Hidden;
+
+use crate::Ctx;
+
+/// A source that is ready to be recorded.
+pub(crate) struct Resolved {
+    /// The archive to keep, unless it is kept already.
+    pub archive: Option<Bytes>,
+    /// The archive that is kept already.
+    pub artifact: Option<ArtifactId>,
+    /// Directory of the root module.
+    pub root: Option<String>,
+    /// Which variables are hidden.
+    pub hidden: Hidden,
+}
+
+/// Resolves `source` and checks `variables` against it. Nothing is written.
+pub(crate) async fn resolve(
+    cx: &Ctx,
+    source: &Source,
+    variables: &Variables,
+) -> Result<Resolved, Fault> {
+    let problems = source.problems();
+    if !problems.is_empty() {
+        return Err(Fault::fields(Code::InvalidInput, problems));
+    }
+    match source {
+        Source::Template { name } => {
+            let loaded = cx.templates.get(name).ok_or_else(|| {
+                let known: Vec<_> = cx.templates.names().collect();
+                Fault::field(
+                    "/source/name",
+                    format!("there is no template {name:?}; known are {}", known.join(", ")),
+                )
+            })?;
+            let hidden = fits(cx, &loaded.inspection, variables)?;
+            let archive = Some(loaded.archive.clone());
+            Ok(Resolved { archive, artifact: None, root: None, hidden })
+        }
+        Source::Archive { artifact_id, path } => {
+            let found = cx.store.open_artifact(*artifact_id).await?;
+            let (_, content) = found
+                .filter(|(artifact, _)| artifact.kind == ArtifactKind::Source)
+                .ok_or_else(|| {
+                    Fault::field(
+                        "/source/artifact_id",
+                        format!(
+                            "there is no uploaded archive {artifact_id}; upload one with POST \
+                             /api/v1/artifacts"
+                        ),
+                    )
+                })?;
+            let tree = unpack(cx, content).await?;
+            let inspection = inspect(cx, tree, path.clone()).await?;
+            let hidden = fits(cx, &inspection, variables)?;
+            Ok(Resolved {
+                archive: None,
+                artifact: Some(*artifact_id),
+                root: path.clone(),
+                hidden,
+            })
+        }
+        Source::Git { url, path, .. } => {
+            let refused = (url.starts_with("file://") && !cx.settings.git_allow_file)
+                || (url.starts_with("http://") && !cx.settings.git_allow_http);
+            if refused {
+                return Err(Fault::fields(
+                    Code::SourceNotAllowed,
+                    vec![FieldError::at(
+                        "/source/url",
+                        "this kind of git URL is switched off here; use https:// or ssh://, or \
+                         set source.git_allow_file / source.git_allow_http",
+                    )],
+                ));
+            }
+            Ok(Resolved {
+                archive: None,
+                artifact: None,
+                root: path.clone(),
+                hidden: Hidden::All,
+            })
+        }
+        Source::Directory { path } => {
+            let tree = read_directory(cx, path).await?;
+            let archive = pack(&tree)?;
+            let inspection = inspect(cx, tree, None).await?;
+            let hidden = fits(cx, &inspection, variables)?;
+            Ok(Resolved { archive: Some(archive), artifact: None, root: None, hidden })
+        }
+    }
+}
+
+/// Unpacks an archive in memory, off the async threads.
+pub(crate) async fn unpack(cx: &Ctx, archive: Bytes) -> Result<Tree, Fault> {
+    let limits = cx.settings.source_limits;
+    blocking(move || Tree::from_tar_gz(&archive, limits)).await?.map_err(Fault::from)
+}
+
+/// Packs a tree.
+pub(crate) fn pack(tree: &Tree) -> Result<Bytes, Fault> {
+    tree.to_tar_gz().map_err(Fault::internal)
+}
+
+async fn inspect(cx: &Ctx, tree: Tree, root: Option<String>) -> Result<Inspection, Fault> {
+    let inspector = cx.inspector.clone();
+    blocking(move || inspector.inspect(&tree, root.as_deref()))
+        .await?
+        .map_err(|errors| Fault::fields(Code::InvalidConfiguration, errors))
+}
+
+fn fits(cx: &Ctx, inspection: &Inspection, variables: &Variables) -> Result<Hidden, Fault> {
+    let errors = cx.inspector.check(inspection, variables);
+    if errors.is_empty() {
+        Ok(Hidden::Names(inspection.sensitive()))
+    } else {
+        Err(Fault::fields(Code::InvalidInput, errors))
+    }
+}
+
+async fn read_directory(cx: &Ctx, path: &str) -> Result<Tree, Fault> {
+    let refused = |why: String| {
+        Fault::fields(Code::SourceNotAllowed, vec![FieldError::at("/source/path", why)])
+    };
+    let Some(root) = cx.settings.directory_root.clone() else {
+        return Err(refused(
+            "directory sources are allowed only in `slipway dev`; upload an archive instead"
+                .to_owned(),
+        ));
+    };
+    let wanted = root.join(Path::new(path));
+    let limits = cx.settings.source_limits;
+    let outside = format!("the directory is not below the allowed root {}", root.display());
+    let found = blocking(move || {
+        // Resolved first, compared after: a link that leads out is outside.
+        let root = root.canonicalize().ok()?;
+        let wanted = wanted.canonicalize().ok()?;
+        (wanted.starts_with(&root) && wanted.is_dir())
+            .then(|| Tree::from_directory(&wanted, limits))
+    })
+    .await?;
+    match found {
+        None => Err(refused(outside)),
+        Some(Err(why)) => Err(Fault::field("/source/path", format!("it cannot be used: {why}"))),
+        Some(Ok(tree)) => Ok(tree),
+    }
+}
+
+/// Runs work that blocks, off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(Fault::internal)
+}

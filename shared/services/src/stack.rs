@@ -1,0 +1,29 @@
+//! Stacks.
+
+use slipway_domain::access::{Principal, Scope};
+use slipway_domain::fault::Fault;
+use slipway_domain::id::StackId;
+use slipway_domain::page::{Page, PageRequest};
+use slipway_domain::stack::Stack;
+pub use slipway_store::stack::Filter;
+
+use crate::Ctx;
+
+/// Stacks, newest first.
+pub async fn list(
+    cx: &Ctx,
+    who: &Principal,
+    filter: &Filter,
+    page: PageRequest,
+) -> Result<Page<Stack>, Fault> {
+    who.need(Scope::StacksRead)?;
+    let rows = cx.store.read().await?.stacks(filter, page).await?;
+    Ok(Page::from_surplus(rows, page, |row| row.stack.id.0).map(|row| row.stack))
+}
+
+/// One stack.
+pub async fn get(cx: &Ctx, who: &Principal, id: StackId) -> Result<Stack, Fault> {
+    who.need(Scope::StacksRead)?;
+    let found = cx.store.read().await?.stack(id).await?;
+    found.map(|row| row.stack).ok_or_else(|| Fault::not_found("stack", id))
+}

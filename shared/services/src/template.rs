@@ -1,0 +1,150 @@
+//! The template library: what is built in, and what the operator added.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use include_dir::{Dir, include_dir};
+use serde::Deserialize;
+use slipway_domain::access::{Principal, Scope};
+use slipway_domain::fault::Fault;
+use slipway_domain::port::driver::{Inspect, Inspection};
+use slipway_domain::stack::is_name;
+use slipway_domain::template::Template;
+use slipway_domain::tree::{Limits, Tree};
+
+use crate::Ctx;
+
+static BUILT_IN: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../examples/templates");
+
+/// The file beside a template's configuration that says what it is.
+const MANIFEST: &str = "template.toml";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    title: String,
+    description: String,
+}
+
+/// A template, read and checked, with its source packed once.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What everybody sees.
+    pub template: Template,
+    /// What the inspector read.
+    pub inspection: Inspection,
+    /// Its source tree.
+    pub tree: Tree,
+    /// Its source tree, packed.
+    pub archive: Bytes,
+}
+
+/// Every template, by name. Read once, at start.
+#[derive(Debug, Default)]
+pub struct Library {
+    templates: BTreeMap<String, Loaded>,
+}
+
+impl Library {
+    /// Reads the built-in templates and those in the sub-directories of `extra`, which win. A
+    /// template that cannot be used stops the start with a message that names it.
+    pub fn load(
+        inspector: &dyn Inspect,
+        extra: Option<&Path>,
+        limits: Limits,
+    ) -> Result<Self, String> {
+        let mut library = Self::default();
+        for dir in BUILT_IN.dirs() {
+            let name = dir.path().to_string_lossy().into_owned();
+            let mut tree = Tree::new();
+            add_built_in(dir, dir.path(), &mut tree)
+                .map_err(|e| format!("built-in template {name}: {e}"))?;
+            library.add(inspector, &name, &tree)?;
+        }
+        if let Some(extra) = extra {
+            let wrong = |e: std::io::Error| format!("templates.dir {}: {e}", extra.display());
+            for item in std::fs::read_dir(extra).map_err(wrong)? {
+                let item = item.map_err(wrong)?;
+                if !item.path().is_dir() {
+                    continue;
+                }
+                let name = item.file_name().to_string_lossy().into_owned();
+                let tree = Tree::from_directory(&item.path(), limits)
+                    .map_err(|e| format!("template {name}: {e}"))?;
+                library.add(inspector, &name, &tree)?;
+            }
+        }
+        Ok(library)
+    }
+
+    fn add(&mut self, inspector: &dyn Inspect, name: &str, tree: &Tree) -> Result<(), String> {
+        let wrong = |why: String| format!("template {name}: {why}");
+        if !is_name(name) {
+            return Err(wrong("its directory is not a template name".to_owned()));
+        }
+        let manifest = tree
+            .file(MANIFEST)
+            .ok_or_else(|| wrong(format!("there is no {MANIFEST} in it")))?;
+        let manifest = std::str::from_utf8(manifest).map_err(|e| wrong(e.to_string()))?;
+        let manifest: Manifest =
+            toml::from_str(manifest).map_err(|e| wrong(format!("{MANIFEST}: {e}")))?;
+        let inspection = inspector.inspect(tree, None).map_err(|errors| {
+            wrong(errors.iter().map(|e| e.detail.as_str()).collect::<Vec<_>>().join("; "))
+        })?;
+        let loaded = Loaded {
+            template: Template {
+                name: name.to_owned(),
+                title: manifest.title,
+                description: manifest.description,
+                inputs: inspection.inputs.clone(),
+                digest: tree.digest(),
+            },
+            inspection,
+            archive: tree.to_tar_gz().map_err(|e| wrong(e.to_string()))?,
+            tree: tree.clone(),
+        };
+        self.templates.insert(name.to_owned(), loaded);
+        Ok(())
+    }
+
+    /// A template by name.
+    pub fn get(&self, name: &str) -> Option<&Loaded> {
+        self.templates.get(name)
+    }
+
+    /// Every name, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.templates.keys().map(String::as_str)
+    }
+}
+
+fn add_built_in(
+    dir: &Dir<'static>,
+    root: &Path,
+    tree: &mut Tree,
+) -> Result<(), slipway_domain::tree::Unsafe> {
+    for file in dir.files() {
+        let path = file.path().strip_prefix(root).unwrap_or(file.path()).to_string_lossy();
+        tree.add_file(&path, file.contents(), false)?;
+    }
+    for dir in dir.dirs() {
+        add_built_in(dir, root, tree)?;
+    }
+    Ok(())
+}
+
+/// Every template of the library.
+pub async fn list(cx: &Ctx, who: &Principal) -> Result<Vec<Template>, Fault> {
+    who.need(Scope::TemplatesRead)?;
+    Ok(cx.templates.templates.values().map(|loaded| loaded.template.clone()).collect())
+}
+
+/// One template.
+pub async fn get(cx: &Ctx, who: &Principal, name: &str) -> Result<Template, Fault> {
+    who.need(Scope::TemplatesRead)?;
+    cx.templates
+        .get(name)
+        .map(|loaded| loaded.template.clone())
+        .ok_or_else(|| Fault::not_found("template", name.chars().take(80).collect::<String>()))
+}

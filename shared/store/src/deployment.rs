@@ -1,0 +1,293 @@
+//! Deployments. What may happen to one is decided in `domain::state`; here it is compared and set.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::access::Actor;
+use slipway_domain::deployment::{Deployment, Operation, Options, Output, Phase, Variables};
+use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
+use slipway_domain::page::PageRequest;
+use slipway_domain::stack::{DriverKind, StackKey};
+use slipway_domain::state::DeploymentState;
+
+use crate::db::{Tx, sql};
+use crate::dialect::fill;
+use crate::error::{Error, Result};
+
+/// A deployment with what only the house needs to know of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The deployment as everybody sees it.
+    pub deployment: Deployment,
+    /// The archive of its source, once there is one.
+    pub source_artifact: Option<ArtifactId>,
+    /// Directory of the root module inside that archive; the top when absent.
+    pub source_root: Option<String>,
+    /// Trace context of the submitter.
+    pub traceparent: Option<String>,
+    /// Grows with every change; a change made from an older one is refused.
+    pub version: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: DeploymentId,
+    stack_id: StackId,
+    project: String,
+    stack_name: String,
+    environment: String,
+    driver: String,
+    operation: String,
+    state: String,
+    reason: Option<String>,
+    source: String,
+    source_artifact: Option<ArtifactId>,
+    source_root: Option<String>,
+    source_commit: Option<String>,
+    variables: String,
+    options: String,
+    plan: Option<String>,
+    approval: Option<String>,
+    failure: Option<String>,
+    cancel_requested_at: Option<DateTime<Utc>>,
+    phases: String,
+    submitted_by: String,
+    traceparent: Option<String>,
+    version: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+fn json<T: serde::de::DeserializeOwned>(column: &'static str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| Error::corrupt("deployments", format!("{column}: {e}")))
+}
+
+fn maybe_json<T: serde::de::DeserializeOwned>(
+    column: &'static str,
+    text: Option<&str>,
+) -> Result<Option<T>> {
+    text.map(|text| json(column, text)).transpose()
+}
+
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::corrupt("deployments", e))
+}
+
+fn word<T>(column: &'static str, parsed: Option<T>, text: &str) -> Result<T> {
+    parsed.ok_or_else(|| Error::corrupt("deployments", format!("{column} {text:?}")))
+}
+
+impl TryFrom<Row> for Record {
+    type Error = Error;
+    fn try_from(row: Row) -> Result<Self> {
+        let options: Options = json("options", &row.options)?;
+        let phases: Vec<Phase> = json("phases", &row.phases)?;
+        let submitted_by: Actor = json("submitted_by", &row.submitted_by)?;
+        // `00-<trace id>-<span id>-<flags>`
+        let trace_id =
+            row.traceparent.as_deref().and_then(|t| t.split('-').nth(1)).map(str::to_owned);
+        Ok(Self {
+            source_artifact: row.source_artifact,
+            source_root: row.source_root,
+            version: row.version,
+            deployment: Deployment {
+                id: row.id,
+                stack_id: row.stack_id,
+                stack: StackKey {
+                    project: row.project,
+                    name: row.stack_name,
+                    environment: row.environment,
+                },
+                driver: word("driver", DriverKind::parse(&row.driver), &row.driver)?,
+                operation: word("operation", Operation::parse(&row.operation), &row.operation)?,
+                state: word("state", DeploymentState::parse(&row.state), &row.state)?,
+                reason: row.reason,
+                source: json("source", &row.source)?,
+                commit: row.source_commit,
+                variables: json("variables", &row.variables)?,
+                options,
+                plan: maybe_json("plan", row.plan.as_deref())?,
+                approval: maybe_json("approval", row.approval.as_deref())?,
+                failure: maybe_json("failure", row.failure.as_deref())?,
+                cancel_requested_at: row.cancel_requested_at,
+                phases,
+                submitted_by,
+                trace_id,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+                ended_at: row.ended_at,
+                expires_at: row.expires_at,
+                waiting: None,
+            },
+            traceparent: row.traceparent,
+        })
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "select id, stack_id, project, stack_name, environment, driver, operation, state, ",
+            "reason, source, source_artifact, source_root, source_commit, variables, options, ",
+            "plan, approval, failure, cancel_requested_at, phases, submitted_by, traceparent, ",
+            "version, created_at, updated_at, ended_at, expires_at from deployments ",
+            $rest
+        )
+    };
+}
+
+/// Which deployments a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this stack.
+    pub stack_id: Option<StackId>,
+    /// Only of this project.
+    pub project: Option<String>,
+    /// Only of this environment.
+    pub environment: Option<String>,
+    /// Only in this state.
+    pub state: Option<DeploymentState>,
+}
+
+impl Tx {
+    /// Adds a deployment with its variables in clear, which are sealed here.
+    pub async fn insert_deployment(
+        &mut self,
+        record: &Record,
+        variables: &Variables,
+    ) -> Result<()> {
+        let d = &record.deployment;
+        let sealed = self.keys.seal(&variables_place(d.id), to_json(variables)?.as_bytes())?;
+        sql!(execute self,
+            "insert into deployments (id, stack_id, project, stack_name, environment, driver,
+                 operation, state, reason, source, source_artifact, source_root, source_commit,
+                 variables, variables_sealed, options, phases, submitted_by, traceparent, version,
+                 event_seq, log_seq, created_at, updated_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                 $18, $19, $20, 0, 0, $21, $22)",
+            d.id, d.stack_id, d.stack.project.as_str(), d.stack.name.as_str(),
+            d.stack.environment.as_str(), d.driver.as_str(), d.operation.as_str(),
+            d.state.as_str(), d.reason.as_deref(), to_json(&d.source)?, record.source_artifact,
+            record.source_root.as_deref(), d.commit.as_deref(), to_json(&d.variables)?, sealed,
+            to_json(&d.options)?, to_json(&d.phases)?, to_json(&d.submitted_by)?,
+            record.traceparent.as_deref(), record.version, d.created_at, d.updated_at)?;
+        Ok(())
+    }
+
+    /// A deployment.
+    pub async fn deployment(&mut self, id: DeploymentId) -> Result<Option<Record>> {
+        sql!(maybe Row, self, select!("where id = $1"), id)?.map(Record::try_from).transpose()
+    }
+
+    /// A deployment, locked until the unit of work ends.
+    pub async fn lock_deployment(&mut self, id: DeploymentId) -> Result<Option<Record>> {
+        let text = fill(self, select!("where id = $1 {for_update}"));
+        sql!(maybe Row, self, text, id)?.map(Record::try_from).transpose()
+    }
+
+    /// Writes what may change of a deployment. Refused ([`Error::Changed`]) when it is not any
+    /// more what `record` was read from: in state `from`, at `record.version`.
+    pub async fn update_deployment(
+        &mut self,
+        record: &mut Record,
+        from: DeploymentState,
+    ) -> Result<()> {
+        let d = &record.deployment;
+        let text = |json: Option<Result<String>>| json.transpose();
+        let changed = sql!(execute self,
+            "update deployments set state = $4, reason = $5, source_artifact = $6,
+                 source_root = $7, source_commit = $8, variables = $9, plan = $10, approval = $11,
+                 failure = $12, cancel_requested_at = $13, phases = $14, updated_at = $15,
+                 ended_at = $16, expires_at = $17, version = version + 1
+             where id = $1 and state = $2 and version = $3",
+            d.id, from.as_str(), record.version, d.state.as_str(), d.reason.as_deref(),
+            record.source_artifact, record.source_root.as_deref(), d.commit.as_deref(),
+            to_json(&d.variables)?, text(d.plan.as_ref().map(to_json))?,
+            text(d.approval.as_ref().map(to_json))?, text(d.failure.as_ref().map(to_json))?,
+            d.cancel_requested_at, to_json(&d.phases)?, d.updated_at, d.ended_at, d.expires_at)?;
+        if changed != 1 {
+            return Err(Error::Changed);
+        }
+        record.version += 1;
+        Ok(())
+    }
+
+    /// Up to `limit + 1` deployments, newest first.
+    pub async fn deployments(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<Record>> {
+        let stack = filter.stack_id.map(|id| id.0);
+        sql!(all Row, self,
+            select!("where ($1 or stack_id = $2)
+               and (cast($3 as text) is null or project = $3)
+               and (cast($4 as text) is null or environment = $4)
+               and (cast($5 as text) is null or state = $5)
+               and ($6 or id < $7)
+             order by id desc limit $8"),
+            stack.is_none(), stack.unwrap_or_default(), filter.project.as_deref(),
+            filter.environment.as_deref(), filter.state.map(DeploymentState::as_str),
+            page.after.is_none(), page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
+        .into_iter()
+        .map(Record::try_from)
+        .collect()
+    }
+
+    /// The variables of a deployment, in clear.
+    pub async fn variables(&mut self, id: DeploymentId) -> Result<Variables> {
+        let sealed: Vec<u8> = sql!(scalar Vec<u8>, self,
+            "select variables_sealed from deployments where id = $1", id)?;
+        let clear = self.keys.open(&variables_place(id), &sealed)?;
+        serde_json::from_slice(&clear).map_err(|e| Error::corrupt("deployments", e))
+    }
+
+    /// Keeps the outputs of a deployment, sealed.
+    pub async fn set_outputs(&mut self, id: DeploymentId, outputs: &[Output]) -> Result<()> {
+        let sealed = self.keys.seal(&outputs_place(id), to_json(&outputs)?.as_bytes())?;
+        sql!(execute self, "update deployments set outputs_sealed = $2 where id = $1", id, sealed)?;
+        Ok(())
+    }
+
+    /// The outputs of a deployment, in clear; `None` when it has none yet.
+    pub async fn outputs(&mut self, id: DeploymentId) -> Result<Option<Vec<Output>>> {
+        let sealed = sql!(scalar_maybe Option<Vec<u8>>, self,
+            "select outputs_sealed from deployments where id = $1", id)?;
+        let Some(sealed) = sealed.flatten() else { return Ok(None) };
+        let clear = self.keys.open(&outputs_place(id), &sealed)?;
+        serde_json::from_slice(&clear).map(Some).map_err(|e| Error::corrupt("deployments", e))
+    }
+
+    /// Ids of deployments of a stack in any of these states, oldest first.
+    pub async fn deployments_in(
+        &mut self,
+        stack: StackId,
+        states: &[DeploymentState],
+    ) -> Result<Vec<DeploymentId>> {
+        let mut found = Vec::new();
+        for state in states {
+            let rows: Vec<(DeploymentId,)> = sql!(all (DeploymentId,), self,
+                "select id from deployments where stack_id = $1 and state = $2 order by id",
+                stack, state.as_str())?;
+            found.extend(rows.into_iter().map(|(id,)| id));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Ids of deployments that have waited too long, at most `limit`.
+    pub async fn expired_deployments(
+        &mut self,
+        now: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<DeploymentId>> {
+        let rows = sql!(all (DeploymentId,), self,
+            "select id from deployments where expires_at is not null and expires_at <= $1
+             order by expires_at limit $2", now, limit)?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
+    }
+}
+
+fn variables_place(id: DeploymentId) -> String {
+    format!("deployments|{id}|variables")
+}
+
+fn outputs_place(id: DeploymentId) -> String {
+    format!("deployments|{id}|outputs")
+}

@@ -1,0 +1,347 @@
+//! Jobs: claims, leases, heartbeats, and what becomes of a job whose worker is gone.
+//!
+//! All scheduling compares the database's clock with itself; no process clock takes part.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::id::{DeploymentId, JobId, StackId, WorkerId};
+use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease, NewJob, Queue};
+
+use crate::db::{Tx, sql};
+use crate::dialect::fill;
+use crate::error::{Error, Result};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: JobId,
+    kind: String,
+    queue: String,
+    state: String,
+    deployment_id: DeploymentId,
+    stack_id: StackId,
+    attempt: i32,
+    max_attempts: i32,
+    run_at_ms: i64,
+    concurrency_key: Option<String>,
+    epoch: i64,
+    cancel_requested: bool,
+    soft_limit_s: i32,
+    hard_limit_s: i32,
+    traceparent: Option<String>,
+    last_error: Option<String>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Row> for Job {
+    type Error = Error;
+    fn try_from(row: Row) -> Result<Self> {
+        fn word<T>(column: &str, parsed: Option<T>, text: &str) -> Result<T> {
+            parsed.ok_or_else(|| Error::corrupt("jobs", format!("{column} {text:?}")))
+        }
+        Ok(Self {
+            id: row.id,
+            kind: word("kind", JobKind::parse(&row.kind), &row.kind)?,
+            queue: word("queue", Queue::parse(&row.queue), &row.queue)?,
+            state: word("state", JobState::parse(&row.state), &row.state)?,
+            deployment_id: row.deployment_id,
+            stack_id: row.stack_id,
+            attempt: row.attempt,
+            max_attempts: row.max_attempts,
+            run_at: DateTime::from_timestamp_millis(row.run_at_ms).unwrap_or_default(),
+            concurrency_key: row.concurrency_key,
+            epoch: row.epoch,
+            cancel_requested: row.cancel_requested,
+            soft_limit_s: row.soft_limit_s,
+            hard_limit_s: row.hard_limit_s,
+            traceparent: row.traceparent,
+            last_error: row.last_error,
+            created_at: row.created_at,
+            started_at: row.started_at,
+        })
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "id, kind, queue, state, deployment_id, stack_id, attempt, max_attempts, run_at_ms, \
+         concurrency_key, epoch, cancel_requested, soft_limit_s, hard_limit_s, traceparent, \
+         last_error, created_at, started_at"
+    };
+}
+
+/// What a heartbeat learned of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    /// The job.
+    pub job_id: JobId,
+    /// The epoch that was extended.
+    pub epoch: i64,
+    /// Whether somebody asked to stop it.
+    pub cancel_requested: bool,
+}
+
+/// Why a job that is queued does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuePlace {
+    /// The job.
+    pub job_id: JobId,
+    /// Its queue.
+    pub queue: Queue,
+    /// Jobs of the queue that come first, plus one.
+    pub position: i64,
+    /// The deployment whose running job holds the same concurrency key.
+    pub held_by: Option<DeploymentId>,
+    /// Queued jobs with the same concurrency key that come first, plus one.
+    pub key_position: i64,
+}
+
+/// Totals of one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueTotals {
+    /// Which queue.
+    pub queue: String,
+    /// Queued and due.
+    pub waiting: i64,
+    /// Running.
+    pub running: i64,
+    /// Queued for later.
+    pub scheduled: i64,
+    /// Dead or lost.
+    pub dead: i64,
+    /// How long the oldest waiting one has waited, in milliseconds.
+    pub oldest_wait_ms: i64,
+}
+
+impl Tx {
+    /// Enqueues a job. The row is its own outbox entry: until `rung_at_ms` is set, the relay owes
+    /// it a doorbell.
+    pub async fn insert_job(&mut self, job: &NewJob, now: DateTime<Utc>) -> Result<()> {
+        let text = fill(self,
+            "insert into jobs (id, kind, queue, state, deployment_id, stack_id, project, priority,
+                 attempt, max_attempts, run_at_ms, concurrency_key, epoch, cancel_requested,
+                 soft_limit_s, hard_limit_s, traceparent, created_at)
+             values ($1, $2, $3, 'queued', $4, $5, $6, 0, 0, $7, {now_ms} + $8, $9, 0, $10, $11,
+                 $12, $13, $14)");
+        sql!(execute self, text, job.id, job.kind.as_str(), job.kind.queue().as_str(),
+            job.deployment_id, job.stack_id, job.project.as_str(), job.limits.max_attempts,
+            i64::from(job.delay_s) * 1000, job.concurrency_key.as_deref(), false,
+            job.limits.soft_limit_s, job.limits.hard_limit_s, job.traceparent.as_deref(), now)?;
+        Ok(())
+    }
+
+    /// A job.
+    pub async fn job(&mut self, id: JobId) -> Result<Option<Job>> {
+        sql!(maybe Row, self, concat!("select ", columns!(), " from jobs where id = $1"), id)?
+            .map(Job::try_from)
+            .transpose()
+    }
+
+    /// Jobs of a deployment, oldest first.
+    pub async fn jobs_of(&mut self, deployment: DeploymentId) -> Result<Vec<Job>> {
+        sql!(all Row, self,
+            concat!("select ", columns!(), " from jobs where deployment_id = $1 order by id"),
+            deployment)?
+        .into_iter()
+        .map(Job::try_from)
+        .collect()
+    }
+
+    /// Gives the first due job of a queue to a worker, for `lease_ms` of database time. Jobs whose
+    /// concurrency key is held are passed over. `None` when nothing is to be had.
+    pub async fn claim_job(
+        &mut self,
+        queue: Queue,
+        worker: WorkerId,
+        lease_ms: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(Job, Lease)>> {
+        let text = fill(self, concat!(
+            "update jobs set state = 'running', worker_id = $2, epoch = epoch + 1,
+                 attempt = attempt + 1, lease_until_ms = {now_ms} + $3, started_at = $4,
+                 ended_at = null
+             where id = (
+                 select j.id from jobs j
+                 where j.queue = $1 and j.state = 'queued' and j.run_at_ms <= {now_ms}
+                   and not exists (select 1 from jobs r where r.state = 'running'
+                                   and r.concurrency_key = j.concurrency_key)
+                 order by j.priority desc, j.run_at_ms, j.id
+                 limit 1 {skip_locked})
+               and state = 'queued'
+             returning ", columns!()));
+        let claimed = sql!(maybe Row, self, text, queue.as_str(), worker, lease_ms, now);
+        match claimed {
+            Ok(row) => row
+                .map(|row| {
+                    let job = Job::try_from(row)?;
+                    let lease = Lease { job_id: job.id, worker_id: worker, epoch: job.epoch };
+                    Ok((job, lease))
+                })
+                .transpose(),
+            // Two workers reached for two jobs with one key at the same moment: the index decided.
+            Err(error) if error.is_duplicate() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Extends every lease that `worker` still holds. A job that is missing from the answer, or
+    /// there with another epoch, is lost.
+    pub async fn beat_jobs(&mut self, worker: WorkerId, lease_ms: i64) -> Result<Vec<Beat>> {
+        let text = fill(self,
+            "update jobs set lease_until_ms = {now_ms} + $2
+             where worker_id = $1 and state = 'running' and lease_until_ms > {now_ms}
+             returning id, epoch, cancel_requested");
+        let rows = sql!(all (JobId, i64, bool), self, text, worker, lease_ms)?;
+        Ok(rows
+            .into_iter()
+            .map(|(job_id, epoch, cancel_requested)| Beat { job_id, epoch, cancel_requested })
+            .collect())
+    }
+
+    /// Refuses ([`Error::LeaseLost`]) a writer whose lease is not the current, living one; and
+    /// keeps the job's row locked, so that it stays so until the unit of work ends.
+    pub async fn fence(&mut self, lease: &Lease) -> Result<()> {
+        let text = fill(self,
+            "select epoch from jobs where id = $1 and worker_id = $2 and epoch = $3
+               and state = 'running' and lease_until_ms > {now_ms} {for_update}");
+        match sql!(scalar_maybe i64, self, text, lease.job_id, lease.worker_id, lease.epoch)? {
+            Some(_) => Ok(()),
+            None => Err(Error::LeaseLost),
+        }
+    }
+
+    /// Ends a running job. Call [`Tx::fence`] first in the same unit of work.
+    pub async fn end_job(
+        &mut self,
+        id: JobId,
+        state: JobState,
+        error: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        sql!(execute self,
+            "update jobs set state = $2, last_error = $3, ended_at = $4, lease_until_ms = null
+             where id = $1", id, state.as_str(), error, now)?;
+        Ok(())
+    }
+
+    /// Puts a running job back into its queue, to run `delay_ms` from now. `count_attempt` is off
+    /// for a job that is handed back untouched.
+    pub async fn requeue_job(
+        &mut self,
+        id: JobId,
+        delay_ms: i64,
+        count_attempt: bool,
+        error: Option<&str>,
+    ) -> Result<()> {
+        let text = fill(self,
+            "update jobs set state = 'queued', run_at_ms = {now_ms} + $2, rung_at_ms = null,
+                 lease_until_ms = null, worker_id = null, attempt = attempt - $3, last_error = $4
+             where id = $1");
+        sql!(execute self, text, id, delay_ms, i32::from(!count_attempt), error)?;
+        Ok(())
+    }
+
+    /// Asks the jobs of a deployment to stop: queued ones end as `cancelled` at once, running ones
+    /// learn of it with their next heartbeat. Returns how many are running.
+    pub async fn cancel_jobs(&mut self, of: DeploymentId, now: DateTime<Utc>) -> Result<u64> {
+        sql!(execute self,
+            "update jobs set state = 'cancelled', ended_at = $2
+             where deployment_id = $1 and state = 'queued'", of, now)?;
+        sql!(execute self,
+            "update jobs set cancel_requested = $2 where deployment_id = $1 and state = 'running'",
+            of, true)
+    }
+
+    /// Whether somebody asked this job to stop.
+    pub async fn cancel_requested(&mut self, id: JobId) -> Result<bool> {
+        let asked =
+            sql!(scalar_maybe bool, self, "select cancel_requested from jobs where id = $1", id)?;
+        Ok(asked.unwrap_or_default())
+    }
+
+    /// Takes one job whose lease has run out, locked; the caller decides what becomes of it.
+    pub async fn lock_expired_job(&mut self) -> Result<Option<Job>> {
+        let text = fill(self, concat!(
+            "select ", columns!(), " from jobs
+             where state = 'running' and lease_until_ms <= {now_ms}
+             order by lease_until_ms limit 1 {skip_locked}"));
+        sql!(maybe Row, self, text)?.map(Job::try_from).transpose()
+    }
+
+    /// Doorbells that are owed: due jobs not rung for `again_after_ms`. Marks them as rung.
+    pub async fn take_doorbells(
+        &mut self,
+        again_after_ms: i64,
+        limit: i64,
+    ) -> Result<Vec<Doorbell>> {
+        let text = fill(self,
+            "update jobs set rung_at_ms = {now_ms} where id in (
+                 select id from jobs where state = 'queued' and run_at_ms <= {now_ms}
+                   and (rung_at_ms is null or rung_at_ms <= {now_ms} - $1)
+                 order by run_at_ms limit $2 {skip_locked})
+             returning id, queue, traceparent");
+        let rows = sql!(all (JobId, String, Option<String>), self, text, again_after_ms, limit)?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(job_id, queue, traceparent)| {
+                Some(Doorbell { job_id, queue: Queue::parse(&queue)?, traceparent })
+            })
+            .collect())
+    }
+
+    /// When the next queued job is due, in milliseconds from now (0 when one is due already);
+    /// `None` when none is queued.
+    pub async fn next_due_ms(&mut self) -> Result<Option<i64>> {
+        let text = fill(self,
+            "select min(run_at_ms) - {now_ms} from jobs where state = 'queued'");
+        let due = sql!(scalar Option<i64>, self, text)?;
+        Ok(due.map(|ms| ms.max(0)))
+    }
+
+    /// Where the queued job of a deployment stands; `None` when it has none.
+    pub async fn queue_place(&mut self, of: DeploymentId) -> Result<Option<QueuePlace>> {
+        let job = sql!(maybe (JobId, String, i64, Option<String>), self,
+            "select id, queue, run_at_ms, concurrency_key from jobs
+             where deployment_id = $1 and state = 'queued' order by id limit 1", of)?;
+        let Some((job_id, queue, run_at_ms, key)) = job else { return Ok(None) };
+        let position: i64 = sql!(scalar i64, self,
+            "select cast(count(*) as bigint) from jobs where queue = $1 and state = 'queued'
+               and (run_at_ms < $2 or (run_at_ms = $2 and id <= $3))",
+            queue.as_str(), run_at_ms, job_id)?;
+        let held_by = sql!(scalar_maybe DeploymentId, self,
+            "select deployment_id from jobs where state = 'running' and concurrency_key = $1",
+            key.as_deref())?;
+        let key_position: i64 = sql!(scalar i64, self,
+            "select cast(count(*) as bigint) from jobs where state = 'queued'
+               and concurrency_key = $1 and (run_at_ms < $2 or (run_at_ms = $2 and id <= $3))",
+            key.as_deref(), run_at_ms, job_id)?;
+        let queue = Queue::parse(&queue)
+            .ok_or_else(|| Error::corrupt("jobs", format!("queue {queue:?}")))?;
+        Ok(Some(QueuePlace { job_id, queue, position, held_by, key_position }))
+    }
+
+    /// Totals of every queue that has jobs.
+    pub async fn queue_totals(&mut self) -> Result<Vec<QueueTotals>> {
+        let text = fill(self,
+            "select queue,
+                 cast(sum(case when state = 'queued' and run_at_ms <= {now_ms} then 1 else 0 end) as bigint),
+                 cast(sum(case when state = 'running' then 1 else 0 end) as bigint),
+                 cast(sum(case when state = 'queued' and run_at_ms > {now_ms} then 1 else 0 end) as bigint),
+                 cast(sum(case when state in ('dead', 'lost') then 1 else 0 end) as bigint),
+                 cast(coalesce(max(case when state = 'queued' and run_at_ms <= {now_ms}
+                     then {now_ms} - run_at_ms else 0 end), 0) as bigint)
+             from jobs where state in ('queued', 'running', 'dead', 'lost')
+             group by queue order by queue");
+        let rows = sql!(all (String, i64, i64, i64, i64, i64), self, text)?;
+        Ok(rows
+            .into_iter()
+            .map(|(queue, waiting, running, scheduled, dead, oldest_wait_ms)| QueueTotals {
+                queue,
+                waiting,
+                running,
+                scheduled,
+                dead,
+                oldest_wait_ms,
+            })
+            .collect())
+    }
+}

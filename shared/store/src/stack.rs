@@ -1,0 +1,170 @@
+//! Stacks.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
+use slipway_domain::page::PageRequest;
+use slipway_domain::plan::StateMark;
+use slipway_domain::stack::{DriverKind, Stack, StackKey, StateInfo};
+
+use crate::db::{Tx, sql};
+use crate::dialect::fill;
+use crate::error::{Error, Result};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: StackId,
+    project: String,
+    name: String,
+    environment: String,
+    driver: String,
+    current_deployment: Option<DeploymentId>,
+    state_lineage: Option<String>,
+    state_serial: Option<i64>,
+    state_resources: Option<i64>,
+    state_artifact: Option<ArtifactId>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// A stack and where its current state is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The stack.
+    pub stack: Stack,
+    /// The artifact with its current state, if Slipway keeps one.
+    pub state_artifact: Option<ArtifactId>,
+}
+
+impl Record {
+    /// Which version of the state is current; the default when there is none yet.
+    pub fn state_mark(&self) -> StateMark {
+        self.stack.state.as_ref().map_or_else(StateMark::default, |s| StateMark {
+            lineage: s.lineage.clone(),
+            serial: s.serial,
+        })
+    }
+}
+
+impl TryFrom<Row> for Record {
+    type Error = Error;
+    fn try_from(row: Row) -> Result<Self> {
+        let state = match (row.state_lineage, row.state_serial) {
+            (Some(lineage), Some(serial)) => Some(StateInfo {
+                lineage,
+                serial,
+                resource_count: row.state_resources.unwrap_or_default(),
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            state_artifact: row.state_artifact,
+            stack: Stack {
+                id: row.id,
+                key: StackKey {
+                    project: row.project,
+                    name: row.name,
+                    environment: row.environment,
+                },
+                driver: DriverKind::parse(&row.driver)
+                    .ok_or_else(|| Error::corrupt("stacks", format!("driver {:?}", row.driver)))?,
+                current_deployment: row.current_deployment,
+                state,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            },
+        })
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "select id, project, name, environment, driver, current_deployment, state_lineage, ",
+            "state_serial, state_resources, state_artifact, created_at, updated_at from stacks ",
+            $rest
+        )
+    };
+}
+
+/// Which stacks a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this project.
+    pub project: Option<String>,
+    /// Only with this name.
+    pub name: Option<String>,
+    /// Only of this environment.
+    pub environment: Option<String>,
+}
+
+impl Tx {
+    /// The stack named by `key`, made with `id` when it does not exist yet.
+    pub async fn ensure_stack(
+        &mut self,
+        id: StackId,
+        key: &StackKey,
+        driver: DriverKind,
+        now: DateTime<Utc>,
+    ) -> Result<Record> {
+        if let Some(found) = self.stack_by_key(key).await? {
+            return Ok(found);
+        }
+        sql!(execute self,
+            "insert into stacks (id, project, name, environment, driver, created_at, updated_at)
+             values ($1, $2, $3, $4, $5, $6, $6)
+             on conflict (project, name, environment) do nothing",
+            id, key.project.as_str(), key.name.as_str(), key.environment.as_str(),
+            driver.as_str(), now)?;
+        self.stack_by_key(key)
+            .await?
+            .ok_or_else(|| Error::corrupt("stacks", format!("{key} vanished after its insert")))
+    }
+
+    /// The stack named by `key`.
+    pub async fn stack_by_key(&mut self, key: &StackKey) -> Result<Option<Record>> {
+        sql!(maybe Row, self,
+            select!("where project = $1 and name = $2 and environment = $3"),
+            key.project.as_str(), key.name.as_str(), key.environment.as_str())?
+        .map(Record::try_from)
+        .transpose()
+    }
+
+    /// A stack.
+    pub async fn stack(&mut self, id: StackId) -> Result<Option<Record>> {
+        sql!(maybe Row, self, select!("where id = $1"), id)?.map(Record::try_from).transpose()
+    }
+
+    /// A stack, locked until the unit of work ends.
+    pub async fn lock_stack(&mut self, id: StackId) -> Result<Option<Record>> {
+        let text = fill(self, select!("where id = $1 {for_update}"));
+        sql!(maybe Row, self, text, id)?.map(Record::try_from).transpose()
+    }
+
+    /// Up to `limit + 1` stacks, newest first.
+    pub async fn stacks(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<Record>> {
+        sql!(all Row, self,
+            select!("where (cast($1 as text) is null or project = $1)
+               and (cast($2 as text) is null or name = $2)
+               and (cast($3 as text) is null or environment = $3)
+               and ($4 or id < $5)
+             order by id desc limit $6"),
+            filter.project.as_deref(), filter.name.as_deref(), filter.environment.as_deref(),
+            page.after.is_none(), page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
+        .into_iter()
+        .map(Record::try_from)
+        .collect()
+    }
+
+    /// Notes which deployment the stack runs now.
+    pub async fn set_current_deployment(
+        &mut self,
+        id: StackId,
+        deployment: DeploymentId,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        sql!(execute self,
+            "update stacks set current_deployment = $2, updated_at = $3 where id = $1",
+            id, deployment, now)?;
+        Ok(())
+    }
+}
