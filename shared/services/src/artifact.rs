@@ -2,27 +2,62 @@
 
 use bytes::Bytes;
 use slipway_domain::access::{Principal, Scope};
-use slipway_domain::artifact::{Artifact, ArtifactKind};
-use slipway_domain::fault::Fault;
+use slipway_domain::artifact::{Artifact, ArtifactKind, digest};
+use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::ArtifactId;
 
+use crate::idempotency::Guard;
 use crate::{Ctx, change, source};
+
+/// What an uploader gets.
+#[derive(Debug, Clone)]
+pub struct Uploaded {
+    /// The artifact.
+    pub artifact: Artifact,
+    /// Whether this is the stored answer to an earlier request with the same idempotency key.
+    pub replayed: bool,
+}
 
 /// Keeps an uploaded `tar.gz` as a source. It is unpacked and checked first, and what is kept is
 /// the checked tree packed anew: what was refused leaves nothing behind.
-pub async fn upload(cx: &Ctx, who: &Principal, archive: Bytes) -> Result<Artifact, Fault> {
+pub async fn upload(
+    cx: &Ctx,
+    who: &Principal,
+    archive: Bytes,
+    idempotency_key: Option<&str>,
+) -> Result<Uploaded, Fault> {
     who.need(Scope::DeploymentsWrite)?;
-    let tree = source::unpack(cx, archive).await?;
-    if tree.is_empty() {
-        return Err(Fault::field("", "the archive holds no files"));
+    let guard = match idempotency_key {
+        None => None,
+        key => Guard::new(who, "artifact.upload", key, &digest(&archive))?,
+    };
+    if let Some(guard) = &guard {
+        let mut tx = cx.store.read().await?;
+        if let Some(artifact) = guard.answer(cx, &mut tx).await? {
+            return Ok(Uploaded { artifact, replayed: true });
+        }
     }
-    let packed = source::blocking(move || tree.to_tar_gz()).await?.map_err(Fault::internal)?;
+    let packed = source::pack(&source::unpack_some(cx, archive).await?)?;
     let id = ArtifactId::new(&*cx.mint);
     let sealed = cx.store.seal_artifact(id, ArtifactKind::Source, &packed, cx.now()).await?;
     let mut tx = cx.store.begin().await?;
     tx.insert_artifact(&sealed).await?;
     let detail = serde_json::json!({"digest": sealed.artifact.digest});
     change::audit(cx, &mut tx, who, "artifact.upload", id.to_string(), detail).await?;
+    if let Some(guard) = &guard
+        && !guard.keep(cx, &mut tx, &sealed.artifact).await?
+    {
+        // Somebody sent the same request at the same time and was first.
+        tx.rollback().await?;
+        let mut tx = cx.store.read().await?;
+        return match guard.answer(cx, &mut tx).await? {
+            Some(artifact) => Ok(Uploaded { artifact, replayed: true }),
+            None => Err(Fault::new(
+                Code::IdempotencyInFlight,
+                "A request with this idempotency key is being answered. Try again in a moment.",
+            )),
+        };
+    }
     tx.commit().await?;
-    Ok(sealed.artifact)
+    Ok(Uploaded { artifact: sealed.artifact, replayed: false })
 }

@@ -1,9 +1,10 @@
 //! Submitting, seeing, approving, applying and stopping deployments.
 
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slipway_domain::access::{Principal, Scope};
-use slipway_domain::artifact::ArtifactKind;
+use slipway_domain::artifact::{ArtifactKind, digest};
 use slipway_domain::deployment::{
     Approval, Deployment, Operation, Options, Phase, Variables, Waiting,
 };
@@ -80,6 +81,40 @@ pub async fn submit(
     check(&request)?;
     let prepared = prepare(cx, request).await?;
     record(cx, who, prepared, guard.as_ref()).await
+}
+
+/// Accepts a deployment whose source came with the request as a `tar.gz`, with its root module at
+/// `path` (the top when `None`). `request.source` is not looked at. Archive, deployment and job
+/// commit together: what is refused leaves nothing behind.
+pub async fn submit_archive(
+    cx: &Ctx,
+    who: &Principal,
+    mut request: Submit,
+    archive: Bytes,
+    path: Option<String>,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted, Fault> {
+    who.need(Scope::DeploymentsWrite)?;
+    let guard = match idempotency_key {
+        None => None,
+        key => {
+            request.source = None;
+            let same = (&request, digest(&archive), &path);
+            Guard::new(who, "deployment.submit", key, &same)?
+        }
+    };
+    if let Some(guard) = &guard {
+        let mut tx = cx.store.read().await?;
+        if let Some(deployment) = guard.answer(cx, &mut tx).await? {
+            return Ok(Accepted { deployment, replayed: true });
+        }
+    }
+    let id = ArtifactId::new(&*cx.mint);
+    request.source = Some(Source::Archive { artifact_id: id, path: path.clone() });
+    check(&request)?;
+    let (source, resolved) =
+        source::resolve_sent(cx, id, archive, path, &request.variables).await?;
+    record(cx, who, Prepared { request, source, resolved }, guard.as_ref()).await
 }
 
 /// Checks what can be checked of a request on its face.
@@ -162,7 +197,7 @@ async fn record(
     let sealed = match &resolved.archive {
         None => None,
         Some(archive) => {
-            let id = ArtifactId::new(&*cx.mint);
+            let id = resolved.artifact.unwrap_or_else(|| ArtifactId::new(&*cx.mint));
             Some(cx.store.seal_artifact(id, ArtifactKind::Source, archive, now).await?)
         }
     };

@@ -15,9 +15,11 @@ use slipway_domain::plan::{Action, Binding, Counts, Diagnostic, Plan};
 use slipway_domain::port::driver::{
     Applied, ApplyInput, Health, PlanInput, Planned, SourceInput, StateBlob,
 };
+use slipway_domain::redact::Redactor;
+use slipway_domain::secret::MASK;
 use slipway_domain::source::Source;
 use slipway_domain::state::{DeploymentState, Move};
-use slipway_domain::variable::{Hidden, masked};
+use slipway_domain::variable::{Hidden, masked, secrets_in};
 use slipway_store::Tx;
 use slipway_store::deployment::Record;
 use slipway_store::state::NewStateVersion;
@@ -34,9 +36,19 @@ pub(crate) fn system() -> Principal {
 #[derive(Debug)]
 pub enum Begun {
     /// Make this plan.
-    Plan(Box<PlanInput>),
+    Plan {
+        /// What it is made of.
+        input: Box<PlanInput>,
+        /// Knows the deployment's secrets.
+        redactor: Redactor,
+    },
     /// Apply this plan.
-    Apply(Box<ApplyInput>),
+    Apply {
+        /// What it is made of.
+        input: Box<ApplyInput>,
+        /// Knows the deployment's secrets.
+        redactor: Redactor,
+    },
     /// There is nothing to do any more; the job has been ended.
     Nothing,
 }
@@ -99,11 +111,24 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
     let variables = tx.variables(job.deployment_id).await?;
     tx.commit().await?;
     cx.tell(job.deployment_id).await;
-    let begun = match job.kind {
-        JobKind::Plan => Begun::Plan(Box::new(plan_input(cx, &record, variables).await?)),
-        JobKind::Apply => Begun::Apply(Box::new(apply_input(cx, &record, variables).await?)),
-    };
-    Ok(begun)
+    let redactor = Redactor::new(secrets_in(&variables, &hidden(&record.deployment)));
+    Ok(match job.kind {
+        JobKind::Plan => {
+            let input = Box::new(plan_input(cx, &record, variables).await?);
+            Begun::Plan { input, redactor }
+        }
+        JobKind::Apply => {
+            let input = Box::new(apply_input(cx, &record, variables).await?);
+            Begun::Apply { input, redactor }
+        }
+    })
+}
+
+/// Which variables are hidden: those that are shown masked.
+fn hidden(deployment: &Deployment) -> Hidden {
+    let masked = |value: &serde_json::Value| value.as_str() == Some(MASK);
+    let names = deployment.variables.iter().filter(|(_, shown)| masked(shown));
+    Hidden::Names(names.map(|(name, _)| name.clone()).collect())
 }
 
 /// Applied is what was approved: the approval must name the plan that is about to be applied.

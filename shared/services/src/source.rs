@@ -19,7 +19,7 @@ use crate::Ctx;
 pub(crate) struct Resolved {
     /// The archive to keep, unless it is kept already.
     pub archive: Option<Bytes>,
-    /// The archive that is kept already.
+    /// The archive that is kept already; together with `archive`, the id to keep that under.
     pub artifact: Option<ArtifactId>,
     /// Directory of the root module.
     pub root: Option<String>,
@@ -101,6 +101,39 @@ pub(crate) async fn resolve(
             Ok(Resolved { archive: Some(archive), artifact: None, root: None, hidden })
         }
     }
+}
+
+/// Resolves an archive that came with the request, to be kept as `id`.
+pub(crate) async fn resolve_sent(
+    cx: &Ctx,
+    id: ArtifactId,
+    archive: Bytes,
+    path: Option<String>,
+    variables: &Variables,
+) -> Result<(Source, Resolved), Fault> {
+    let source = Source::Archive { artifact_id: id, path: path.clone() };
+    let problems = source.problems();
+    if !problems.is_empty() {
+        return Err(Fault::fields(Code::InvalidInput, problems));
+    }
+    let tree = unpack_some(cx, archive).await?;
+    let archive = pack(&tree)?;
+    let inspection = inspect(cx, tree, path.clone()).await?;
+    let hidden = fits(cx, &inspection, variables)?;
+    let resolved = Resolved { archive: Some(archive), artifact: Some(id), root: path, hidden };
+    Ok((source, resolved))
+}
+
+/// Unpacks an uploaded archive and refuses one without files.
+pub(crate) async fn unpack_some(cx: &Ctx, archive: Bytes) -> Result<Tree, Fault> {
+    let tree = unpack(cx, archive).await?;
+    if tree.is_empty() {
+        return Err(Fault::fields(
+            Code::UnsafeArchive,
+            vec![FieldError::at("", "The archive holds no files.")],
+        ));
+    }
+    Ok(tree)
 }
 
 /// Unpacks an archive in memory, off the async threads.

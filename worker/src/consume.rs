@@ -1,0 +1,77 @@
+//! Takes jobs of one queue, as many at a time as there are slots.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipway_domain::job::{Job, Lease, Queue};
+use slipway_queue::Bells;
+use tokio::sync::Semaphore;
+
+use crate::{Shared, job};
+
+/// Serves `queue` until draining begins. Jobs that run then go on in `shared.jobs`.
+pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
+    let free = Arc::new(Semaphore::new(usize::from(slots)));
+    let mut bells: Option<Box<dyn Bells>> = None;
+    let drain = shared.shutdown.drain.clone();
+    loop {
+        // A slot first: nothing is taken that cannot be run at once.
+        let slot = tokio::select! {
+            biased;
+            () = drain.cancelled() => return,
+            slot = free.clone().acquire_owned() => slot,
+        };
+        let Ok(slot) = slot else { return };
+        match claim(&shared, queue).await {
+            Ok(Some((job, lease))) => {
+                let shared_for_job = shared.clone();
+                shared.jobs.spawn(async move {
+                    job::run(&shared_for_job, job, lease).await;
+                    drop(slot);
+                });
+            }
+            Ok(None) => {
+                drop(slot);
+                tokio::select! {
+                    biased;
+                    () = drain.cancelled() => return,
+                    () = bell(&shared, queue, &mut bells) => {}
+                    () = tokio::time::sleep(shared.options.poll) => {}
+                }
+            }
+            Err(error) => {
+                drop(slot);
+                tracing::warn!(%queue, %error, "jobs cannot be claimed right now");
+                tokio::select! {
+                    biased;
+                    () = drain.cancelled() => return,
+                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                }
+            }
+        }
+    }
+}
+
+async fn claim(shared: &Shared, queue: Queue) -> slipway_store::Result<Option<(Job, Lease)>> {
+    let lease_ms = i64::try_from(shared.options.lease.as_millis()).unwrap_or(i64::MAX);
+    let mut tx = shared.cx.store.begin().await?;
+    let claimed = tx.claim_job(queue, shared.id, lease_ms, shared.cx.now()).await?;
+    tx.commit().await?;
+    Ok(claimed)
+}
+
+/// Waits for the doorbell. One that does not work is set up again; the poll goes on meanwhile.
+async fn bell(shared: &Shared, queue: Queue, bells: &mut Option<Box<dyn Bells>>) {
+    let rung = match bells {
+        Some(bells) => bells.wait().await,
+        None => match shared.cx.transport.listen(queue).await {
+            Ok(fresh) => bells.insert(fresh).wait().await,
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = rung {
+        tracing::warn!(%queue, %error, "the doorbell does not work; the database is polled");
+        *bells = None;
+        std::future::pending::<()>().await;
+    }
+}

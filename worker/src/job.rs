@@ -1,0 +1,292 @@
+//! One run of one job, from its claim to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipway_domain::fault::{Code, Fault, Kind};
+use slipway_domain::job::{Job, JobKind, Lease};
+use slipway_domain::port::driver::{ApplyInput, Driver, DriverError, PlanInput, Stop};
+use slipway_domain::redact::Redactor;
+use slipway_services::execution::{self, Begun, Ending};
+use slipway_telemetry::carrier;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::Shared;
+use crate::held::{Brake, Reason};
+use crate::run::JobRun;
+use crate::verdict;
+
+/// Runs a claimed job and records how it ended.
+pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease) {
+    let span = tracing::info_span!("job", job_id = %job.id, deployment_id = %job.deployment_id,
+        kind = %job.kind, queue = %job.queue, attempt = job.attempt, epoch = lease.epoch);
+    carrier::set_parent(&span, job.traceparent.as_deref());
+    let waited = shared.cx.now() - job.run_at;
+    let queue = job.queue;
+    shared.metrics.job_started(queue.as_str(), waited.to_std().unwrap_or_default());
+    let began = Instant::now();
+    let outcome = run_in_span(shared, job, lease).instrument(span).await;
+    shared.metrics.job_ended(queue.as_str(), outcome, began.elapsed());
+}
+
+/// How a run is counted.
+type Outcome = &'static str;
+
+async fn run_in_span(shared: &Shared, job: Job, lease: Lease) -> Outcome {
+    let holding = shared.held.hold(&job, lease);
+    let brake = holding.brake.clone();
+    tracing::info!("job started");
+    let begun = persist(&brake, || execution::begin(&shared.cx, &job, &lease)).await;
+    let (work, redactor) = match begun {
+        Ok(Begun::Plan { input, redactor }) => (Work::Plan(input), redactor),
+        Ok(Begun::Apply { input, redactor }) => (Work::Apply(input), redactor),
+        Ok(Begun::Nothing) => {
+            tracing::info!("nothing to do any more");
+            return "skipped";
+        }
+        Err(fault) => return end(shared, &job, &lease, &brake, could_not_begin(&job, fault)).await,
+    };
+    let limits = tokio::spawn(watch_limits(brake.clone(), job.soft_limit_s, job.hard_limit_s));
+    let outcome = drive(shared, &job, &lease, work, redactor, &brake).await;
+    limits.abort();
+    outcome
+}
+
+enum Work {
+    Plan(Box<PlanInput>),
+    Apply(Box<ApplyInput>),
+}
+
+/// A job that could not even begin: the fault is ours, so it may pass.
+fn could_not_begin(job: &Job, fault: Fault) -> Option<Ending> {
+    if fault.code == Code::LeaseLost {
+        return None;
+    }
+    tracing::error!(%fault, cause = fault.causes(), "the job could not begin");
+    let error = format!("the {} could not begin: {}", job.kind, public(&fault));
+    // Nothing was touched: the retry's rule for applies (dead, not repeated) is right as well.
+    Some(Ending::Retry { error, delay_ms: 1000 })
+}
+
+/// What of a fault may be shown.
+fn public(fault: &Fault) -> &str {
+    if fault.detail.is_empty() { fault.code.title() } else { &fault.detail }
+}
+
+async fn watch_limits(brake: Brake, soft_s: i32, hard_s: i32) {
+    let seconds = |s: i32| Duration::from_secs(u64::try_from(s).unwrap_or(0));
+    let start = Instant::now();
+    tokio::time::sleep_until(start + seconds(soft_s)).await;
+    tracing::warn!(soft_limit_s = soft_s, "soft limit reached: asking the job to stop");
+    brake.pull(Reason::SoftLimit);
+    tokio::time::sleep_until(start + seconds(hard_s)).await;
+    tracing::error!(hard_limit_s = hard_s, "hard limit reached: killing the job");
+    brake.pull(Reason::HardLimit);
+}
+
+async fn drive(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    work: Work,
+    redactor: Redactor,
+    brake: &Brake,
+) -> Outcome {
+    let workspace = match shared.workspaces.make(lease) {
+        Ok(workspace) => workspace,
+        Err(error) => {
+            let error = format!("no workspace could be made on this worker: {error}");
+            let ending = Ending::Retry { error, delay_ms: 1000 };
+            return end(shared, job, lease, brake, Some(ending)).await;
+        }
+    };
+    let run = Arc::new(JobRun::new(
+        shared.cx.clone(),
+        job.clone(),
+        *lease,
+        workspace,
+        redactor,
+        brake.clone(),
+    ));
+    let outcome = match work {
+        Work::Plan(input) => plan(shared, job, lease, &run, *input, brake).await,
+        Work::Apply(input) => apply(shared, job, lease, &run, *input, brake).await,
+    };
+    // The workspace is wiped off the async threads.
+    let _ = tokio::task::spawn_blocking(move || drop(run)).await;
+    outcome
+}
+
+/// Runs a driver's future beside the writing of its log, and turns a panic into an error.
+async fn guarded<T: Send + 'static>(
+    run: &Arc<JobRun>,
+    work: impl Future<Output = Result<T, DriverError>> + Send + 'static,
+) -> Result<T, DriverError> {
+    let mut task = tokio::spawn(work.in_current_span());
+    let done = tokio::select! {
+        done = &mut task => done,
+        () = run.flush_forever() => unreachable!("flushing does not end"),
+    };
+    run.flush().await;
+    done.unwrap_or_else(|panic| {
+        tracing::error!(%panic, "the driver panicked");
+        Err(DriverError::Lost { summary: "the driver failed in an unexpected way".to_owned() })
+    })
+}
+
+async fn plan(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    run: &Arc<JobRun>,
+    input: PlanInput,
+    brake: &Brake,
+) -> Outcome {
+    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let its_run = run.clone();
+    let planned = guarded(run, async move { driver.plan(&*its_run, input).await }).await;
+    let planned = match planned {
+        Ok(planned) => planned,
+        Err(error) => return failed(shared, job, lease, brake, error).await,
+    };
+    let kept =
+        persist(brake, || execution::plan_finished(&shared.cx, job, lease, planned.clone())).await;
+    match kept {
+        Ok(deployment) => {
+            tracing::info!(state = %deployment.state, "plan finished");
+            count_end(shared, &deployment);
+            "succeeded"
+        }
+        Err(fault) => end(shared, job, lease, brake, could_not_record(job, fault)).await,
+    }
+}
+
+async fn apply(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    run: &Arc<JobRun>,
+    input: ApplyInput,
+    brake: &Brake,
+) -> Outcome {
+    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let its_run = run.clone();
+    let applied = guarded(run, async move { driver.apply(&*its_run, input).await }).await;
+    let applied = match applied {
+        Ok(applied) => applied,
+        Err(error) => return failed(shared, job, lease, brake, error).await,
+    };
+    let kept =
+        persist(brake, || execution::apply_finished(&shared.cx, job, lease, &applied)).await;
+    if let Err(fault) = kept {
+        return end(shared, job, lease, brake, could_not_record(job, fault)).await;
+    }
+    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let its_run = run.clone();
+    let health = guarded(run, async move { driver.verify(&*its_run, &applied).await }).await;
+    let health = match health {
+        Ok(health) => health,
+        Err(error) => return failed(shared, job, lease, brake, error).await,
+    };
+    let kept =
+        persist(brake, || execution::verified(&shared.cx, job, lease, health.clone())).await;
+    match kept {
+        Ok(deployment) => {
+            tracing::info!(state = %deployment.state, "apply finished");
+            count_end(shared, &deployment);
+            "succeeded"
+        }
+        Err(fault) => end(shared, job, lease, brake, could_not_record(job, fault)).await,
+    }
+}
+
+/// The driver did its work and the house could not record it.
+fn could_not_record(job: &Job, fault: Fault) -> Option<Ending> {
+    if fault.code == Code::LeaseLost {
+        return None;
+    }
+    tracing::error!(%fault, cause = fault.causes(), "the result could not be recorded");
+    let summary = format!("the result of the {} could not be recorded", job.kind);
+    Some(match job.kind {
+        JobKind::Plan => Ending::Retry { error: summary, delay_ms: 1000 },
+        JobKind::Apply => Ending::Lost { summary },
+    })
+}
+
+async fn failed(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    brake: &Brake,
+    error: DriverError,
+) -> Outcome {
+    tracing::info!(%error, asked = ?brake.reason(), "the driver did not finish");
+    end(shared, job, lease, brake, verdict::ending(job, error, brake.reason())).await
+}
+
+async fn end(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    brake: &Brake,
+    ending: Option<Ending>,
+) -> Outcome {
+    let Some(ending) = ending else {
+        tracing::error!("the lease is gone; nothing is written");
+        return "fenced";
+    };
+    let outcome = match &ending {
+        Ending::Failed { .. } | Ending::Stopped { .. } => "failed",
+        Ending::Retry { .. } => "retried",
+        Ending::HandBack | Ending::Stale { .. } => "handed_back",
+        Ending::Cancelled => "cancelled",
+        Ending::Lost { .. } => "lost",
+    };
+    let kept =
+        persist(brake, || execution::ended(&shared.cx, job, lease, ending.clone())).await;
+    match kept {
+        Ok(deployment) => {
+            tracing::info!(state = %deployment.state, outcome, "job ended");
+            count_end(shared, &deployment);
+            outcome
+        }
+        Err(fault) => {
+            // The reaper closes it when the lease has run out.
+            tracing::error!(%fault, cause = fault.causes(), "the end could not be recorded");
+            "fenced"
+        }
+    }
+}
+
+fn count_end(shared: &Shared, deployment: &slipway_domain::deployment::Deployment) {
+    if deployment.state.is_terminal() {
+        shared.metrics.deployment_ended(deployment.state.as_str());
+    }
+}
+
+/// Repeats a unit of work while the database is away and the lease may still be ours.
+async fn persist<T, F>(brake: &Brake, mut work: impl FnMut() -> F) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match work().await {
+            Err(fault) if fault.kind() == Kind::Unavailable => {
+                tracing::warn!(%fault, "the database is away; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    reason = brake.pulled(Stop::Now) => {
+                        if reason == Reason::LeaseLost {
+                            return Err(Fault::new(Code::LeaseLost, "The lease is no longer held."));
+                        }
+                        tokio::time::sleep(wait).await;
+                    }
+                }
+                wait = (wait * 2).min(Duration::from_secs(5));
+            }
+            other => return other,
+        }
+    }
+}

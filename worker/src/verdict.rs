@@ -1,0 +1,148 @@
+//! How a run of a driver ended, and what the house makes of it.
+
+use std::time::Duration;
+
+use slipway_domain::job::{Job, JobKind};
+use slipway_domain::port::driver::DriverError;
+use slipway_services::execution::Ending;
+
+use crate::backoff::jittered;
+use crate::held::Reason;
+
+/// What follows from a driver's error, given why (if at all) it was asked to stop. `None`: the
+/// lease is gone, and nothing may be written.
+pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Option<Ending> {
+    if asked == Some(Reason::LeaseLost) {
+        return None;
+    }
+    Some(match error {
+        DriverError::Fenced => return None,
+        DriverError::Transient { summary, retry_after_s } => Ending::Retry {
+            error: summary,
+            delay_ms: delay_ms(job, retry_after_s),
+        },
+        DriverError::Permanent { summary, diagnostics } => {
+            if asked == Some(Reason::Cancel) {
+                // Tools report an interruption as an error of theirs.
+                Ending::Cancelled
+            } else {
+                Ending::Failed { summary, diagnostics }
+            }
+        }
+        DriverError::Stale { summary } => Ending::Stale { summary },
+        DriverError::Stopped => stopped(job, asked),
+        DriverError::Lost { summary } => match job.kind {
+            JobKind::Plan => stopped(job, asked),
+            JobKind::Apply => Ending::Lost { summary: lost_because(job, &summary, asked) },
+        },
+    })
+}
+
+fn delay_ms(job: &Job, retry_after_s: Option<u64>) -> i64 {
+    let wait = match retry_after_s {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => jittered(u32::try_from(job.attempt).unwrap_or(1)),
+    };
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn limit(job: &Job, seconds: i32, name: &str) -> String {
+    format!("the {} took longer than its {name} limit of {seconds} s and was stopped", job.kind)
+}
+
+fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
+    let failed = |summary| match job.kind {
+        JobKind::Plan => Ending::Failed { summary, diagnostics: Vec::new() },
+        JobKind::Apply => Ending::Stopped { summary },
+    };
+    match asked {
+        Some(Reason::Cancel) => Ending::Cancelled,
+        Some(Reason::SoftLimit) => failed(limit(job, job.soft_limit_s, "soft")),
+        Some(Reason::HardLimit) => failed(limit(job, job.hard_limit_s, "hard")),
+        Some(Reason::Shutdown) => match job.kind {
+            JobKind::Plan => Ending::HandBack,
+            JobKind::Apply => Ending::Stopped {
+                summary: "the apply was stopped because its worker was shut down; what had been \
+                          made is recorded in the state"
+                    .to_owned(),
+            },
+        },
+        Some(Reason::LeaseLost) | None => {
+            failed(format!("the {} stopped without being asked to", job.kind))
+        }
+    }
+}
+
+fn lost_because(job: &Job, summary: &str, asked: Option<Reason>) -> String {
+    match asked {
+        Some(Reason::HardLimit) => limit(job, job.hard_limit_s, "hard"),
+        _ => summary.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_domain::id::{DeploymentId, JobId, RandomMint, StackId};
+    use slipway_domain::job::{JobState, Queue};
+
+    fn job(kind: JobKind) -> Job {
+        Job {
+            id: JobId::new(&RandomMint),
+            kind,
+            queue: Queue::Plan,
+            state: JobState::Running,
+            deployment_id: DeploymentId::new(&RandomMint),
+            stack_id: StackId::new(&RandomMint),
+            attempt: 1,
+            max_attempts: 3,
+            run_at: chrono::DateTime::UNIX_EPOCH,
+            concurrency_key: None,
+            epoch: 1,
+            cancel_requested: false,
+            soft_limit_s: 10,
+            hard_limit_s: 20,
+            traceparent: None,
+            last_error: None,
+            created_at: chrono::DateTime::UNIX_EPOCH,
+            started_at: None,
+        }
+    }
+
+    fn lost() -> DriverError {
+        DriverError::Lost { summary: "killed".to_owned() }
+    }
+
+    #[test]
+    fn whoever_lost_the_lease_writes_nothing() {
+        for kind in [JobKind::Plan, JobKind::Apply] {
+            for error in [lost(), DriverError::Stopped, DriverError::permanent("x")] {
+                assert_eq!(ending(&job(kind), error, Some(Reason::LeaseLost)), None);
+            }
+            assert_eq!(ending(&job(kind), DriverError::Fenced, None), None);
+        }
+    }
+
+    #[test]
+    fn a_lost_apply_is_never_repeated_and_a_lost_plan_may_be() {
+        let apply = ending(&job(JobKind::Apply), lost(), Some(Reason::HardLimit)).unwrap();
+        assert!(matches!(&apply, Ending::Lost { summary } if summary.contains("20 s")), "{apply:?}");
+        let plan = ending(&job(JobKind::Plan), lost(), Some(Reason::Shutdown)).unwrap();
+        assert_eq!(plan, Ending::HandBack);
+    }
+
+    #[test]
+    fn a_retry_honours_what_the_other_side_asked_for() {
+        let error = DriverError::Transient { summary: "429".into(), retry_after_s: Some(7) };
+        let ending = ending(&job(JobKind::Plan), error, None).unwrap();
+        assert_eq!(ending, Ending::Retry { error: "429".into(), delay_ms: 7000 });
+    }
+
+    #[test]
+    fn a_person_who_cancels_sees_cancelled_whatever_the_tool_says() {
+        for error in [DriverError::Stopped, DriverError::permanent("interrupted")] {
+            let end = ending(&job(JobKind::Apply), error, Some(Reason::Cancel)).unwrap();
+            assert_eq!(end, Ending::Cancelled);
+        }
+    }
+}
