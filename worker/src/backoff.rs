@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::Rng as _;
 
 const BASE: Duration = Duration::from_secs(2);
-const MOST: Duration = Duration::from_secs(300);
+const MOST: Duration = Duration::from_mins(5);
 
 /// The longest wait after `attempt` failed tries (from 1): `2 s · 2^(attempt-1)`, at most 5 min.
 pub(crate) fn ceiling(attempt: u32) -> Duration {

@@ -45,7 +45,7 @@ async fn run_in_span(shared: &Shared, job: Job, lease: Lease) -> Outcome {
             tracing::info!("nothing to do any more");
             return "skipped";
         }
-        Err(fault) => return end(shared, &job, &lease, &brake, could_not_begin(&job, fault)).await,
+        Err(fault) => return end(shared, &job, &lease, &brake, could_not_begin(&job, &fault)).await,
     };
     let limits = tokio::spawn(watch_limits(brake.clone(), job.soft_limit_s, job.hard_limit_s));
     let outcome = drive(shared, &job, &lease, work, redactor, &brake).await;
@@ -59,12 +59,12 @@ enum Work {
 }
 
 /// A job that could not even begin: the fault is ours, so it may pass.
-fn could_not_begin(job: &Job, fault: Fault) -> Option<Ending> {
+fn could_not_begin(job: &Job, fault: &Fault) -> Option<Ending> {
     if fault.code == Code::LeaseLost {
         return None;
     }
     tracing::error!(%fault, cause = fault.causes(), "the job could not begin");
-    let error = format!("the {} could not begin: {}", job.kind, public(&fault));
+    let error = format!("the {} could not begin: {}", job.kind, public(fault));
     // Nothing was touched: the retry's rule for applies (dead, not repeated) is right as well.
     Some(Ending::Retry { error, delay_ms: 1000 })
 }
@@ -158,7 +158,7 @@ async fn plan(
             count_end(shared, &deployment);
             "succeeded"
         }
-        Err(fault) => end(shared, job, lease, brake, could_not_record(job, fault)).await,
+        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
     }
 }
 
@@ -177,10 +177,9 @@ async fn apply(
         Ok(applied) => applied,
         Err(error) => return failed(shared, job, lease, brake, error).await,
     };
-    let kept =
-        persist(brake, || execution::apply_finished(&shared.cx, job, lease, &applied)).await;
+    let kept = persist(brake, || execution::apply_finished(&shared.cx, job, lease, &applied)).await;
     if let Err(fault) = kept {
-        return end(shared, job, lease, brake, could_not_record(job, fault)).await;
+        return end(shared, job, lease, brake, could_not_record(job, &fault)).await;
     }
     let driver: Arc<dyn Driver> = shared.driver.clone();
     let its_run = run.clone();
@@ -189,20 +188,19 @@ async fn apply(
         Ok(health) => health,
         Err(error) => return failed(shared, job, lease, brake, error).await,
     };
-    let kept =
-        persist(brake, || execution::verified(&shared.cx, job, lease, health.clone())).await;
+    let kept = persist(brake, || execution::verified(&shared.cx, job, lease, health.clone())).await;
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, "apply finished");
             count_end(shared, &deployment);
             "succeeded"
         }
-        Err(fault) => end(shared, job, lease, brake, could_not_record(job, fault)).await,
+        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
     }
 }
 
 /// The driver did its work and the house could not record it.
-fn could_not_record(job: &Job, fault: Fault) -> Option<Ending> {
+fn could_not_record(job: &Job, fault: &Fault) -> Option<Ending> {
     if fault.code == Code::LeaseLost {
         return None;
     }
@@ -243,8 +241,7 @@ async fn end(
         Ending::Cancelled => "cancelled",
         Ending::Lost { .. } => "lost",
     };
-    let kept =
-        persist(brake, || execution::ended(&shared.cx, job, lease, ending.clone())).await;
+    let kept = persist(brake, || execution::ended(&shared.cx, job, lease, ending.clone())).await;
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, outcome, "job ended");

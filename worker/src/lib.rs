@@ -127,8 +127,11 @@ async fn drain(shared: &Shared) {
     shared.jobs.close();
     let running = shared.held.len();
     if running > 0 {
-        tracing::info!(running, grace_s = shared.options.drain_grace.as_secs(),
-            "draining: waiting for running jobs");
+        tracing::info!(
+            running,
+            grace_s = shared.options.drain_grace.as_secs(),
+            "draining: waiting for running jobs"
+        );
     }
     tokio::select! {
         () = shared.jobs.wait() => return,

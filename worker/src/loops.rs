@@ -28,10 +28,10 @@ pub struct Loops {
 impl Default for Loops {
     fn default() -> Self {
         Self {
-            relay: Duration::from_millis(1000),
-            reap: Duration::from_millis(1000),
+            relay: Duration::from_secs(1),
+            reap: Duration::from_secs(1),
             expire: Duration::from_secs(10),
-            sweep: Duration::from_secs(600),
+            sweep: Duration::from_mins(10),
         }
     }
 }
@@ -76,9 +76,7 @@ impl Turn {
                 () = self.end.cancelled() => break,
                 _ = tick.tick() => {}
             }
-            let done = async {
-                if self.holds().await? { work(&self.cx).await } else { Ok(()) }
-            };
+            let done = async { if self.holds().await? { work(&self.cx).await } else { Ok(()) } };
             if let Err(fault) = done.await {
                 if fault.kind() == Kind::Unavailable {
                     tracing::warn!(name = self.name, %fault, "a loop waits for the database");

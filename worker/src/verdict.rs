@@ -17,10 +17,9 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
     }
     Some(match error {
         DriverError::Fenced => return None,
-        DriverError::Transient { summary, retry_after_s } => Ending::Retry {
-            error: summary,
-            delay_ms: delay_ms(job, retry_after_s),
-        },
+        DriverError::Transient { summary, retry_after_s } => {
+            Ending::Retry { error: summary, delay_ms: delay_ms(job, retry_after_s) }
+        }
         DriverError::Permanent { summary, diagnostics } => {
             if asked == Some(Reason::Cancel) {
                 // Tools report an interruption as an error of theirs.
@@ -126,7 +125,10 @@ mod tests {
     #[test]
     fn a_lost_apply_is_never_repeated_and_a_lost_plan_may_be() {
         let apply = ending(&job(JobKind::Apply), lost(), Some(Reason::HardLimit)).unwrap();
-        assert!(matches!(&apply, Ending::Lost { summary } if summary.contains("20 s")), "{apply:?}");
+        assert!(
+            matches!(&apply, Ending::Lost { summary } if summary.contains("20 s")),
+            "{apply:?}"
+        );
         let plan = ending(&job(JobKind::Plan), lost(), Some(Reason::Shutdown)).unwrap();
         assert_eq!(plan, Ending::HandBack);
     }

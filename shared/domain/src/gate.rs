@@ -49,13 +49,13 @@ pub fn conclude(results: &[GateResult]) -> GateVerdict {
 
 #[cfg(test)]
 mod tests {
+    use super::GateVerdict::{Deny, NeedsApproval, Pass};
     use super::*;
 
     #[test]
     fn the_strictest_wins_and_silence_is_not_a_pass() {
         let result =
             |verdict| GateResult { gate: GateKind::Approval, verdict, detail: String::new() };
-        use GateVerdict::{Deny, NeedsApproval, Pass};
         assert_eq!(conclude(&[]), Deny);
         assert_eq!(conclude(&[result(Pass)]), Pass);
         assert_eq!(conclude(&[result(Pass), result(NeedsApproval)]), NeedsApproval);

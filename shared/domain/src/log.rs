@@ -79,8 +79,7 @@ pub fn bounded(mut text: String) -> String {
     }
     let missing = text.len() - cut;
     text.truncate(cut);
-    text.push_str(&format!(" … [{missing} bytes cut]"));
-    text
+    text + &format!(" … [{missing} bytes cut]")
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub async fn upload(
             return Ok(Uploaded { artifact, replayed: true });
         }
     }
-    let packed = source::pack(&source::unpack_some(cx, archive).await?)?;
+    let tree = source::unpack_some(cx, archive).await?;
+    let packed = source::blocking(move || source::pack(&tree)).await??;
     let id = ArtifactId::new(&*cx.mint);
     let sealed = cx.store.seal_artifact(id, ArtifactKind::Source, &packed, cx.now()).await?;
     let mut tx = cx.store.begin().await?;

@@ -23,10 +23,10 @@ pub use slipway_store::deployment::Filter;
 use slipway_store::deployment::Record;
 use utoipa::ToSchema;
 
+use crate::Ctx;
 use crate::change::{Change, audit, enqueue, lock};
 use crate::idempotency::Guard;
 use crate::source::{self, Resolved};
-use crate::Ctx;
 
 /// A request to bring a stack to a desired state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
@@ -290,14 +290,8 @@ async fn supersede_others(
     by: DeploymentId,
 ) -> Result<Vec<DeploymentId>, Fault> {
     use DeploymentState as S;
-    let before_apply = [
-        S::Submitted,
-        S::Planning,
-        S::Planned,
-        S::Blocked,
-        S::AwaitingApproval,
-        S::Approved,
-    ];
+    let before_apply =
+        [S::Submitted, S::Planning, S::Planned, S::Blocked, S::AwaitingApproval, S::Approved];
     let mut ended = Vec::new();
     for id in tx.deployments_in(stack, &before_apply).await? {
         if id == by {
@@ -428,7 +422,8 @@ pub async fn reject(
         Some(comment) => format!("plan rejected by {}: {comment}", who.actor.id),
         None => format!("plan rejected by {}", who.actor.id),
     };
-    let detail = serde_json::json!({"plan_digest": plan_digest, "rejected": true, "comment": comment});
+    let detail =
+        serde_json::json!({"plan_digest": plan_digest, "rejected": true, "comment": comment});
     Change::by(cx, who, &mut record).go(&mut tx, Move::Cancel, Some(reason), detail).await?;
     tx.commit().await?;
     cx.tell(id).await;
@@ -503,11 +498,8 @@ pub async fn apply(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deploy
     let mut tx = cx.store.begin().await?;
     let record = lock(&mut tx, id).await?;
     record.deployment.state.next(Move::StartApply)?;
-    let started = tx
-        .jobs_of(id)
-        .await?
-        .iter()
-        .any(|job| job.kind == JobKind::Apply && job.state.is_active());
+    let started =
+        tx.jobs_of(id).await?.iter().any(|job| job.kind == JobKind::Apply && job.state.is_active());
     if started {
         return Err(Fault::new(
             Code::IllegalTransition,
@@ -515,7 +507,8 @@ pub async fn apply(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deploy
         ));
     }
     let bell = enqueue(cx, &mut tx, &record, JobKind::Apply, cx.now()).await?;
-    let detail = serde_json::json!({"plan_digest": record.deployment.plan.as_ref().map(|p| &p.digest)});
+    let detail =
+        serde_json::json!({"plan_digest": record.deployment.plan.as_ref().map(|p| &p.digest)});
     audit(cx, &mut tx, who, "deployment.apply", id.to_string(), detail).await?;
     tx.commit().await?;
     cx.ring(&bell).await;

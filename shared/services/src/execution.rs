@@ -63,11 +63,7 @@ async fn state_of(cx: &Ctx, tx: &mut Tx, record: &Record) -> Result<Option<State
         return Ok(None);
     };
     let (_, content) = open(cx, artifact).await?;
-    Ok(Some(StateBlob {
-        mark: stack.state_mark(),
-        resource_count: info.resource_count,
-        content,
-    }))
+    Ok(Some(StateBlob { mark: stack.state_mark(), resource_count: info.resource_count, content }))
 }
 
 async fn open(cx: &Ctx, id: ArtifactId) -> Result<(ArtifactKind, Bytes), Fault> {
@@ -106,7 +102,8 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         }
         approved(&record)?;
     }
-    let detail = serde_json::json!({"job_id": job.id, "attempt": job.attempt, "epoch": lease.epoch});
+    let detail =
+        serde_json::json!({"job_id": job.id, "attempt": job.attempt, "epoch": lease.epoch});
     Change::by(cx, &who, &mut record).go(&mut tx, by, None, detail).await?;
     let variables = tx.variables(job.deployment_id).await?;
     tx.commit().await?;
@@ -228,9 +225,7 @@ pub async fn save_state(cx: &Ctx, job: &Job, lease: &Lease, blob: StateBlob) -> 
     let sealed = cx.store.seal_artifact(id, ArtifactKind::State, &blob.content, now).await?;
     let mut tx = cx.store.begin().await?;
     tx.fence(lease).await?;
-    tx.lock_stack(job.stack_id)
-        .await?
-        .ok_or_else(|| Fault::not_found("stack", job.stack_id))?;
+    tx.lock_stack(job.stack_id).await?.ok_or_else(|| Fault::not_found("stack", job.stack_id))?;
     tx.insert_artifact(&sealed).await?;
     let version = NewStateVersion {
         stack_id: job.stack_id,
@@ -368,10 +363,7 @@ fn gates(plan: &Plan) -> Vec<GateResult> {
         .changes
         .iter()
         .filter(|c| {
-            matches!(
-                c.action,
-                Action::Delete | Action::DeleteThenCreate | Action::CreateThenDelete
-            )
+            matches!(c.action, Action::Delete | Action::DeleteThenCreate | Action::CreateThenDelete)
         })
         .count();
     let detail = match deletes {
@@ -501,7 +493,12 @@ pub enum Ending {
 }
 
 /// Ends a run of a job that did not end well.
-pub async fn ended(cx: &Ctx, job: &Job, lease: &Lease, ending: Ending) -> Result<Deployment, Fault> {
+pub async fn ended(
+    cx: &Ctx,
+    job: &Job,
+    lease: &Lease,
+    ending: Ending,
+) -> Result<Deployment, Fault> {
     let mut tx = cx.store.begin().await?;
     tx.fence(lease).await?;
     let (record, bell) = settle(cx, &mut tx, job, ending).await?;
@@ -560,11 +557,8 @@ pub(crate) async fn settle(
         Ending::HandBack => {
             hand_back(&mut change, tx, job, Some("handed back by its worker".to_owned())).await?;
             tx.requeue_job(job.id, 0, false, None).await?;
-            let bell = Doorbell {
-                job_id: job.id,
-                queue: job.queue,
-                traceparent: job.traceparent.clone(),
-            };
+            let bell =
+                Doorbell { job_id: job.id, queue: job.queue, traceparent: job.traceparent.clone() };
             return Ok((record, Some(bell)));
         }
         Ending::Cancelled => {

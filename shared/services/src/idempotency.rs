@@ -33,10 +33,7 @@ impl Guard {
     ) -> Result<Option<Self>, Fault> {
         let Some(key) = key else { return Ok(None) };
         // The header is an RFC 8941 string, so a quoted form is the same key.
-        let key = key
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .unwrap_or(key);
+        let key = key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(key);
         let visible = key.bytes().all(|b| (0x20..0x7f).contains(&b));
         if key.is_empty() || key.len() > MAX_KEY_BYTES || !visible {
             return Err(Fault::field(

@@ -47,8 +47,7 @@ pub async fn page(
     }
     let mut tx = cx.store.read().await?;
     // The state first, the lines after: an end that is seen here has all its lines behind it.
-    let record =
-        tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
+    let record = tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
     let after = match part {
         Part::After(after) if after < 0 => {
             return Err(Fault::field("/after", "after must not be negative"));

@@ -21,8 +21,7 @@ pub async fn get(
         who.need(Scope::SecretsReveal)?;
     }
     let mut tx = cx.store.read().await?;
-    let record =
-        tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
+    let record = tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
     let outputs = tx.outputs(of).await?;
     drop(tx);
     let Some(mut outputs) = outputs else {

@@ -11,8 +11,7 @@ use crate::Ctx;
 pub async fn get(cx: &Ctx, who: &Principal, of: DeploymentId) -> Result<Plan, Fault> {
     who.need(Scope::DeploymentsRead)?;
     let mut tx = cx.store.read().await?;
-    let record =
-        tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
+    let record = tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
     match tx.latest_plan(of).await? {
         Some(found) => Ok(found.plan),
         None => Err(Fault::new(

@@ -66,12 +66,7 @@ pub(crate) async fn resolve(
             let tree = unpack(cx, content).await?;
             let inspection = inspect(cx, tree, path.clone()).await?;
             let hidden = fits(cx, &inspection, variables)?;
-            Ok(Resolved {
-                archive: None,
-                artifact: Some(*artifact_id),
-                root: path.clone(),
-                hidden,
-            })
+            Ok(Resolved { archive: None, artifact: Some(*artifact_id), root: path.clone(), hidden })
         }
         Source::Git { url, path, .. } => {
             let refused = (url.starts_with("file://") && !cx.settings.git_allow_file)
@@ -86,12 +81,7 @@ pub(crate) async fn resolve(
                     )],
                 ));
             }
-            Ok(Resolved {
-                archive: None,
-                artifact: None,
-                root: path.clone(),
-                hidden: Hidden::All,
-            })
+            Ok(Resolved { archive: None, artifact: None, root: path.clone(), hidden: Hidden::All })
         }
         Source::Directory { path } => {
             let tree = read_directory(cx, path).await?;
@@ -117,9 +107,9 @@ pub(crate) async fn resolve_sent(
         return Err(Fault::fields(Code::InvalidInput, problems));
     }
     let tree = unpack_some(cx, archive).await?;
-    let archive = pack(&tree)?;
-    let inspection = inspect(cx, tree, path.clone()).await?;
+    let inspection = inspect(cx, tree.clone(), path.clone()).await?;
     let hidden = fits(cx, &inspection, variables)?;
+    let archive = blocking(move || pack(&tree)).await??;
     let resolved = Resolved { archive: Some(archive), artifact: Some(id), root: path, hidden };
     Ok((source, resolved))
 }

@@ -89,13 +89,8 @@ impl Store {
     ) -> Result<Sealed> {
         let digest = digest(content);
         let sealed = self.keys.seal(&place(id, kind, &digest), content)?;
-        let artifact = Artifact {
-            id,
-            kind,
-            digest,
-            size_bytes: content.len() as u64,
-            created_at: now,
-        };
+        let artifact =
+            Artifact { id, kind, digest, size_bytes: content.len() as u64, created_at: now };
         if sealed.len() <= self.blobs.inline_max_bytes {
             return Ok(Sealed { artifact, body: Some(sealed), location: None });
         }

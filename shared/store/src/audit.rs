@@ -6,6 +6,9 @@ use crate::db::{Tx, sql};
 use crate::deployment::to_json;
 use crate::error::Result;
 
+/// What was done and how it ended.
+type ActionAndResult = (String, String);
+
 impl Tx {
     /// Adds a record, in the unit of work that it tells of.
     pub async fn insert_audit(&mut self, record: &AuditRecord) -> Result<()> {
@@ -20,7 +23,11 @@ impl Tx {
 
     /// Actions and results on one target, oldest first.
     pub async fn audit_of(&mut self, target: &str) -> Result<Vec<(String, String)>> {
-        sql!(all (String, String), self,
-            "select action, result from audit where target = $1 order by id", target)
+        sql!(
+            all ActionAndResult,
+            self,
+            "select action, result from audit where target = $1 order by id",
+            target
+        )
     }
 }

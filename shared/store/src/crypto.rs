@@ -6,7 +6,7 @@
 //!
 //! Layout: `1 | kid length | kid | nonce 12 | sealed data key 48 | nonce 12 | sealed value`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hmac, rand};
@@ -68,7 +68,7 @@ impl Keyring {
         let mut name = [0u8; 4];
         fill(&mut *key)?;
         fill(&mut name)?;
-        let name: String = name.iter().map(|b| format!("{b:02x}")).collect();
+        let name = format!("{:08x}", u32::from_be_bytes(name));
         let key = base64::engine::general_purpose::STANDARD.encode(*key);
         Ok(Zeroizing::new(format!("k-{name}:{key}")))
     }
@@ -126,12 +126,20 @@ impl Keyring {
     pub fn mac(&self, label: &str, value: &[u8]) -> String {
         let empty = [0u8; KEY_LEN];
         let key = self.keys.first().map_or(&empty, |(_, key)| key);
-        let key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(
-            &hmac::Key::new(hmac::HMAC_SHA256, key),
-            format!("slipway mac {label}").as_bytes(),
-        ).as_ref());
-        let hex: String =
-            hmac::sign(&key, value).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let key = hmac::Key::new(
+            hmac::HMAC_SHA256,
+            hmac::sign(
+                &hmac::Key::new(hmac::HMAC_SHA256, key),
+                format!("slipway mac {label}").as_bytes(),
+            )
+            .as_ref(),
+        );
+        let digest = hmac::sign(&key, value);
+        let mut hex = String::with_capacity(64);
+        for byte in digest.as_ref() {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
         format!("hmac-sha256:{hex}")
     }
 }
@@ -176,9 +184,7 @@ fn open_one(with: &[u8; KEY_LEN], place: &str, sealed: &[u8]) -> Result<Vec<u8>>
             Aad::from(place.as_bytes()),
             &mut value,
         )
-        .map_err(|_| {
-            Error::Sealed("the key does not fit, or it was altered or moved".to_owned())
-        })?
+        .map_err(|_| Error::Sealed("the key does not fit, or it was altered or moved".to_owned()))?
         .len();
     value.truncate(length);
     Ok(value)

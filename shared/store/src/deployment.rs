@@ -136,6 +136,8 @@ macro_rules! select {
     };
 }
 
+type IdRow = (DeploymentId,);
+
 /// Which deployments a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -262,9 +264,13 @@ impl Tx {
     ) -> Result<Vec<DeploymentId>> {
         let mut found = Vec::new();
         for state in states {
-            let rows: Vec<(DeploymentId,)> = sql!(all (DeploymentId,), self,
+            let rows: Vec<(DeploymentId,)> = sql!(
+                all IdRow,
+                self,
                 "select id from deployments where stack_id = $1 and state = $2 order by id",
-                stack, state.as_str())?;
+                stack,
+                state.as_str()
+            )?;
             found.extend(rows.into_iter().map(|(id,)| id));
         }
         found.sort_unstable();
@@ -277,9 +283,14 @@ impl Tx {
         now: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<DeploymentId>> {
-        let rows = sql!(all (DeploymentId,), self,
+        let rows = sql!(
+            all IdRow,
+            self,
             "select id from deployments where expires_at is not null and expires_at <= $1
-             order by expires_at limit $2", now, limit)?;
+             order by expires_at limit $2",
+            now,
+            limit
+        )?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 }

@@ -71,7 +71,7 @@ impl Error {
         matches!(self, Self::Sql(sqlx::Error::Database(db)) if db.is_unique_violation())
     }
 
-    pub(crate) fn corrupt(table: &'static str, detail: impl ToString) -> Self {
+    pub(crate) fn corrupt(table: &'static str, detail: impl std::fmt::Display) -> Self {
         Self::Corrupt { table, detail: detail.to_string() }
     }
 }

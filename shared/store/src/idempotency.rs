@@ -25,6 +25,8 @@ pub struct Stored {
     pub answer: String,
 }
 
+type HashAndAnswer = (String, String);
+
 impl Tx {
     /// The stored answer, unless it has expired.
     pub async fn idempotent_answer(
@@ -32,10 +34,16 @@ impl Tx {
         key: &Key,
         now: DateTime<Utc>,
     ) -> Result<Option<Stored>> {
-        let row = sql!(maybe (String, String), self,
+        let row = sql!(
+            maybe HashAndAnswer,
+            self,
             "select request_hash, answer from idempotency
              where principal = $1 and operation = $2 and key = $3 and expires_at > $4",
-            key.principal.as_str(), key.operation.as_str(), key.key.as_str(), now)?;
+            key.principal.as_str(),
+            key.operation.as_str(),
+            key.key.as_str(),
+            now
+        )?;
         Ok(row.map(|(request_hash, answer)| Stored { request_hash, answer }))
     }
 

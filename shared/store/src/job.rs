@@ -69,6 +69,11 @@ macro_rules! columns {
     };
 }
 
+type BeatRow = (JobId, i64, bool);
+type BellRow = (JobId, String, Option<String>);
+type PlaceRow = (JobId, String, i64, Option<String>);
+type TotalsRow = (String, i64, i64, i64, i64, i64);
+
 /// What a heartbeat learned of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beat {
@@ -116,12 +121,14 @@ impl Tx {
     /// Enqueues a job. The row is its own outbox entry: until `rung_at_ms` is set, the relay owes
     /// it a doorbell.
     pub async fn insert_job(&mut self, job: &NewJob, now: DateTime<Utc>) -> Result<()> {
-        let text = fill(self,
+        let text = fill(
+            self,
             "insert into jobs (id, kind, queue, state, deployment_id, stack_id, project, priority,
                  attempt, max_attempts, run_at_ms, concurrency_key, epoch, cancel_requested,
                  soft_limit_s, hard_limit_s, traceparent, created_at)
              values ($1, $2, $3, 'queued', $4, $5, $6, 0, 0, $7, {now_ms} + $8, $9, 0, $10, $11,
-                 $12, $13, $14)");
+                 $12, $13, $14)",
+        );
         sql!(execute self, text, job.id, job.kind.as_str(), job.kind.queue().as_str(),
             job.deployment_id, job.stack_id, job.project.as_str(), job.limits.max_attempts,
             i64::from(job.delay_s) * 1000, job.concurrency_key.as_deref(), false,
@@ -155,8 +162,10 @@ impl Tx {
         lease_ms: i64,
         now: DateTime<Utc>,
     ) -> Result<Option<(Job, Lease)>> {
-        let text = fill(self, concat!(
-            "update jobs set state = 'running', worker_id = $2, epoch = epoch + 1,
+        let text = fill(
+            self,
+            concat!(
+                "update jobs set state = 'running', worker_id = $2, epoch = epoch + 1,
                  attempt = attempt + 1, lease_until_ms = {now_ms} + $3, started_at = $4,
                  ended_at = null
              where id = (
@@ -167,7 +176,10 @@ impl Tx {
                  order by j.priority desc, j.run_at_ms, j.id
                  limit 1 {skip_locked})
                and state = 'queued'
-             returning ", columns!()));
+             returning ",
+                columns!()
+            ),
+        );
         let claimed = sql!(maybe Row, self, text, queue.as_str(), worker, lease_ms, now);
         match claimed {
             Ok(row) => row
@@ -186,11 +198,13 @@ impl Tx {
     /// Extends every lease that `worker` still holds. A job that is missing from the answer, or
     /// there with another epoch, is lost.
     pub async fn beat_jobs(&mut self, worker: WorkerId, lease_ms: i64) -> Result<Vec<Beat>> {
-        let text = fill(self,
+        let text = fill(
+            self,
             "update jobs set lease_until_ms = {now_ms} + $2
              where worker_id = $1 and state = 'running' and lease_until_ms > {now_ms}
-             returning id, epoch, cancel_requested");
-        let rows = sql!(all (JobId, i64, bool), self, text, worker, lease_ms)?;
+             returning id, epoch, cancel_requested",
+        );
+        let rows = sql!(all BeatRow, self, text, worker, lease_ms)?;
         Ok(rows
             .into_iter()
             .map(|(job_id, epoch, cancel_requested)| Beat { job_id, epoch, cancel_requested })
@@ -200,9 +214,11 @@ impl Tx {
     /// Refuses ([`Error::LeaseLost`]) a writer whose lease is not the current, living one; and
     /// keeps the job's row locked, so that it stays so until the unit of work ends.
     pub async fn fence(&mut self, lease: &Lease) -> Result<()> {
-        let text = fill(self,
+        let text = fill(
+            self,
             "select epoch from jobs where id = $1 and worker_id = $2 and epoch = $3
-               and state = 'running' and lease_until_ms > {now_ms} {for_update}");
+               and state = 'running' and lease_until_ms > {now_ms} {for_update}",
+        );
         match sql!(scalar_maybe i64, self, text, lease.job_id, lease.worker_id, lease.epoch)? {
             Some(_) => Ok(()),
             None => Err(Error::LeaseLost),
@@ -232,10 +248,12 @@ impl Tx {
         count_attempt: bool,
         error: Option<&str>,
     ) -> Result<()> {
-        let text = fill(self,
+        let text = fill(
+            self,
             "update jobs set state = 'queued', run_at_ms = {now_ms} + $2, rung_at_ms = null,
                  lease_until_ms = null, worker_id = null, attempt = attempt - $3, last_error = $4
-             where id = $1");
+             where id = $1",
+        );
         sql!(execute self, text, id, delay_ms, i32::from(!count_attempt), error)?;
         Ok(())
     }
@@ -260,10 +278,16 @@ impl Tx {
 
     /// Takes one job whose lease has run out, locked; the caller decides what becomes of it.
     pub async fn lock_expired_job(&mut self) -> Result<Option<Job>> {
-        let text = fill(self, concat!(
-            "select ", columns!(), " from jobs
+        let text = fill(
+            self,
+            concat!(
+                "select ",
+                columns!(),
+                " from jobs
              where state = 'running' and lease_until_ms <= {now_ms}
-             order by lease_until_ms limit 1 {skip_locked}"));
+             order by lease_until_ms limit 1 {skip_locked}"
+            ),
+        );
         sql!(maybe Row, self, text)?.map(Job::try_from).transpose()
     }
 
@@ -273,13 +297,15 @@ impl Tx {
         again_after_ms: i64,
         limit: i64,
     ) -> Result<Vec<Doorbell>> {
-        let text = fill(self,
+        let text = fill(
+            self,
             "update jobs set rung_at_ms = {now_ms} where id in (
                  select id from jobs where state = 'queued' and run_at_ms <= {now_ms}
                    and (rung_at_ms is null or rung_at_ms <= {now_ms} - $1)
                  order by run_at_ms limit $2 {skip_locked})
-             returning id, queue, traceparent");
-        let rows = sql!(all (JobId, String, Option<String>), self, text, again_after_ms, limit)?;
+             returning id, queue, traceparent",
+        );
+        let rows = sql!(all BellRow, self, text, again_after_ms, limit)?;
         Ok(rows
             .into_iter()
             .filter_map(|(job_id, queue, traceparent)| {
@@ -291,17 +317,20 @@ impl Tx {
     /// When the next queued job is due, in milliseconds from now (0 when one is due already);
     /// `None` when none is queued.
     pub async fn next_due_ms(&mut self) -> Result<Option<i64>> {
-        let text = fill(self,
-            "select min(run_at_ms) - {now_ms} from jobs where state = 'queued'");
+        let text = fill(self, "select min(run_at_ms) - {now_ms} from jobs where state = 'queued'");
         let due = sql!(scalar Option<i64>, self, text)?;
         Ok(due.map(|ms| ms.max(0)))
     }
 
     /// Where the queued job of a deployment stands; `None` when it has none.
     pub async fn queue_place(&mut self, of: DeploymentId) -> Result<Option<QueuePlace>> {
-        let job = sql!(maybe (JobId, String, i64, Option<String>), self,
+        let job = sql!(
+            maybe PlaceRow,
+            self,
             "select id, queue, run_at_ms, concurrency_key from jobs
-             where deployment_id = $1 and state = 'queued' order by id limit 1", of)?;
+             where deployment_id = $1 and state = 'queued' order by id limit 1",
+            of
+        )?;
         let Some((job_id, queue, run_at_ms, key)) = job else { return Ok(None) };
         let position: i64 = sql!(scalar i64, self,
             "select cast(count(*) as bigint) from jobs where queue = $1 and state = 'queued'
@@ -331,7 +360,7 @@ impl Tx {
                      then {now_ms} - run_at_ms else 0 end), 0) as bigint)
              from jobs where state in ('queued', 'running', 'dead', 'lost')
              group by queue order by queue");
-        let rows = sql!(all (String, i64, i64, i64, i64, i64), self, text)?;
+        let rows = sql!(all TotalsRow, self, text)?;
         Ok(rows
             .into_iter()
             .map(|(queue, waiting, running, scheduled, dead, oldest_wait_ms)| QueueTotals {

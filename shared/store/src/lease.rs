@@ -15,11 +15,13 @@ impl Tx {
         holder: WorkerId,
         for_ms: i64,
     ) -> Result<bool> {
-        let text = fill(self,
+        let text = fill(
+            self,
             "insert into loop_leases (name, holder, lease_until_ms) values ($1, $2, {now_ms} + $3)
              on conflict (name) do update
                  set holder = excluded.holder, lease_until_ms = excluded.lease_until_ms
-             where loop_leases.holder = excluded.holder or loop_leases.lease_until_ms <= {now_ms}");
+             where loop_leases.holder = excluded.holder or loop_leases.lease_until_ms <= {now_ms}",
+        );
         Ok(sql!(execute self, text, name, holder, for_ms)? == 1)
     }
 

@@ -16,6 +16,8 @@ pub struct Swept {
     pub artifacts: u64,
 }
 
+type LocationRow = (Option<String>,);
+
 impl Store {
     /// Removes what is past its time.
     ///
@@ -28,16 +30,20 @@ impl Store {
         uploads_before: DateTime<Utc>,
     ) -> Result<Swept> {
         let mut tx = self.begin().await?;
-        let answers =
-            sql!(execute &mut tx, "delete from idempotency where expires_at <= $1", now)?;
+        let answers = sql!(execute &mut tx, "delete from idempotency where expires_at <= $1", now)?;
         let log_lines = sql!(execute &mut tx,
             "delete from log_lines where deployment_id in (
                  select id from deployments where ended_at is not null and ended_at < $1
-                 and log_seq > 0 order by ended_at limit 100)", logs_before)?;
-        let orphans = sql!(all (Option<String>,), &mut tx,
+                 and exists (select 1 from log_lines l where l.deployment_id = deployments.id)
+                 order by ended_at limit 100)", logs_before)?;
+        let orphans = sql!(
+            all LocationRow,
+            &mut tx,
             "delete from artifacts where kind = 'source' and created_at < $1
                and not exists (select 1 from deployments d where d.source_artifact = artifacts.id)
-             returning location", uploads_before)?;
+             returning location",
+            uploads_before
+        )?;
         tx.commit().await?;
         let artifacts = orphans.len() as u64;
         self.delete_objects(orphans.into_iter().filter_map(|(location,)| location).collect()).await;

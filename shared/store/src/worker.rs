@@ -37,16 +37,18 @@ impl Tx {
 
     /// Says that a worker is alive, and whether it is draining.
     pub async fn beat_worker(&mut self, id: WorkerId, draining: bool) -> Result<()> {
-        let text = fill(self,
-            "update workers set heartbeat_ms = {now_ms}, draining = $2 where id = $1");
+        let text =
+            fill(self, "update workers set heartbeat_ms = {now_ms}, draining = $2 where id = $1");
         sql!(execute self, text, id, draining)?;
         Ok(())
     }
 
     /// Forgets a worker that ended in order, and those not heard of for `silent_ms`.
     pub async fn remove_workers(&mut self, ended: Option<WorkerId>, silent_ms: i64) -> Result<u64> {
-        let text = fill(self,
-            "delete from workers where ($1 and id = $2) or heartbeat_ms < {now_ms} - $3");
+        let text = fill(
+            self,
+            "delete from workers where ($1 and id = $2) or heartbeat_ms < {now_ms} - $3",
+        );
         let id = ended.map(|w| w.0).unwrap_or_default();
         sql!(execute self, text, ended.is_some(), id, silent_ms)
     }

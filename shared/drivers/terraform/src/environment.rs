@@ -1,0 +1,130 @@
+//! What of this process's environment the tools get to see.
+//!
+//! The child's environment is built from nothing: an allow-list of names, never the rest. This is
+//! the only place in the driver that reads the environment.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// Passed through unless [`Environment::from_process`] is told otherwise: what a command line tool
+/// needs to run at all, proxies and certificates, and the credentials of the common clouds.
+pub(crate) const DEFAULT_ALLOW: &[&str] = &[
+    "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "LC_*",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+    "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "AWS_*", "ARM_*", "AZURE_*", "GOOGLE_*", "CLOUDSDK_*", "GCE_*", "NCLOUD_*", "KUBE_*", "KUBECONFIG",
+    "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "SSH_AUTH_SOCK",
+];
+
+/// Never passed through, whatever an operator allows: Slipway's own secrets, and what would change
+/// how the tools are called behind Slipway's back.
+const DENY: &[&str] = &[
+    "SLIPWAY_*", "TF_CLI_CONFIG_FILE", "TERRAFORM_CONFIG", "TF_CLI_ARGS*", "TF_VAR_*", "TF_DATA_DIR",
+    "TF_WORKSPACE", "TF_INPUT", "TF_IN_AUTOMATION", "TF_PLUGIN_CACHE_DIR", "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE",
+    "TF_REATTACH_PROVIDERS", "TF_FORCE_LOCAL_BACKEND", "CHECKPOINT_DISABLE",
+    "GIT_CONFIG*", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_ALLOW_PROTOCOL", "GIT_EXEC_PATH",
+    "LD_*", "DYLD_*",
+];
+
+/// Names and values that a child process starts with.
+#[derive(Clone, Default)]
+pub(crate) struct Environment(Vec<(OsString, OsString)>);
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Values are credentials, names are not.
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl Environment {
+    /// What of this process's environment matches `allow` (names, or prefixes ending in `*`).
+    pub(crate) fn from_process<S: AsRef<str>>(allow: &[S]) -> Self {
+        Self::select(std::env::vars_os(), allow)
+    }
+
+    fn select<S: AsRef<str>>(
+        all: impl IntoIterator<Item = (OsString, OsString)>,
+        allow: &[S],
+    ) -> Self {
+        let mut kept: Vec<_> = all
+            .into_iter()
+            .filter(|(name, _)| {
+                let Some(name) = name.to_str() else { return false };
+                allow.iter().any(|pattern| matches(pattern.as_ref(), name))
+                    && !DENY.iter().any(|pattern| matches(pattern, name))
+            })
+            .collect();
+        kept.sort();
+        Self(kept)
+    }
+
+    /// The same with one more, or another, value.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.0.retain(|(n, _)| n != name);
+        self.0.push((name.into(), value.into()));
+        self
+    }
+
+    /// A value.
+    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_os_str())
+    }
+
+    /// Every name and value.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    /// Finds an executable file on its `PATH`.
+    pub(crate) fn find(&self, program: &str) -> Option<PathBuf> {
+        let path = self.get("PATH")?;
+        std::env::split_paths(path)
+            .filter(|dir| dir.is_absolute())
+            .map(|dir| dir.join(program))
+            .find(|file| is_executable(file))
+    }
+}
+
+/// Whether a file can be started.
+pub(crate) fn is_executable(file: &std::path::Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_allowed_passes_and_some_things_never_do() {
+        let all = [
+            ("PATH", "/bin"),
+            ("AWS_REGION", "eu-1"),
+            ("SLIPWAY_MASTER_KEY", "k"),
+            ("DATABASE_URL", "postgres://"),
+            ("TF_VAR_region", "x"),
+            ("TF_CLI_ARGS_plan", "-destroy"),
+            ("TF_TOKEN_app", "t"),
+            ("LD_PRELOAD", "/x.so"),
+        ];
+        let all = || all.iter().map(|(n, v)| (OsString::from(n), OsString::from(v)));
+        let names = |env: &Environment| {
+            env.pairs().map(|(n, _)| n.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&Environment::select(all(), DEFAULT_ALLOW)), ["AWS_REGION", "PATH"]);
+        let everything = Environment::select(all(), &["*"]);
+        assert_eq!(names(&everything), ["AWS_REGION", "DATABASE_URL", "PATH", "TF_TOKEN_app"]);
+        let shown = format!("{everything:?}");
+        assert!(shown.contains("DATABASE_URL") && !shown.contains("postgres"), "{shown}");
+    }
+}

@@ -1,0 +1,75 @@
+//! What an operator can choose about the driver. Plain values; reading configuration is not done
+//! here.
+
+use std::path::PathBuf;
+
+use slipway_domain::tree::Limits;
+
+use crate::environment::DEFAULT_ALLOW;
+
+/// How the driver runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The `terraform` or `tofu` executable. Without one, `terraform` and then `tofu` is looked for
+    /// on `PATH`.
+    pub binary: Option<PathBuf>,
+    /// Directory for what `init` installed, kept between jobs and shared by every worker of the
+    /// machine. Made when it is missing.
+    pub cache_dir: PathBuf,
+    /// An unpacked filesystem mirror of providers. With one, nothing is downloaded from provider
+    /// registries unless [`Options::direct`] is set too.
+    pub provider_mirror: Option<PathBuf>,
+    /// Whether providers may also be downloaded from their registries when there is a mirror.
+    pub direct: bool,
+    /// The operator's own Terraform CLI configuration, used as it is instead of a generated one.
+    pub cli_config_file: Option<PathBuf>,
+    /// Names (`AWS_PROFILE`) and prefixes (`AWS_*`) of environment variables that the tools get.
+    /// Slipway's own and those that would change how the tools are called never pass.
+    pub env_allow: Vec<String>,
+    /// How git sources are fetched.
+    pub git: GitOptions,
+    /// How big a source tree may be.
+    pub limits: Limits,
+    /// How many operations Terraform runs at once; its own default (10) when absent.
+    pub parallelism: Option<u16>,
+}
+
+impl Options {
+    /// The defaults, with a cache in `cache_dir`.
+    pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            binary: None,
+            cache_dir: cache_dir.into(),
+            provider_mirror: None,
+            direct: false,
+            cli_config_file: None,
+            env_allow: Self::default_env_allow(),
+            git: GitOptions::default(),
+            limits: Limits::default(),
+            parallelism: None,
+        }
+    }
+
+    /// What is passed through by default: `PATH` and its like, proxies and certificates, and the
+    /// credentials of the common clouds. Meant for extending.
+    pub fn default_env_allow() -> Vec<String> {
+        DEFAULT_ALLOW.iter().map(|&name| name.to_owned()).collect()
+    }
+}
+
+/// How git sources are fetched.
+#[derive(Debug, Clone)]
+pub struct GitOptions {
+    /// Whether `file://` repositories on the worker's machine are allowed.
+    pub allow_file: bool,
+    /// Whether `http://` without TLS is allowed.
+    pub allow_http: bool,
+    /// How long a fetch may take, in seconds.
+    pub timeout_s: u64,
+}
+
+impl Default for GitOptions {
+    fn default() -> Self {
+        Self { allow_file: false, allow_http: false, timeout_s: 120 }
+    }
+}

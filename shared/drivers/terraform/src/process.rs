@@ -1,0 +1,296 @@
+//! The only place in the driver that starts processes.
+//!
+//! A child runs in a process group of its own, with a cleared environment and no standard input.
+//! A gentle stop is SIGINT to the child alone, once; a hard one is SIGKILL to the whole group. When
+//! the child has ended, however it ended, and also when the future is dropped, what is left of the
+//! group is killed: no grandchild outlives its job. Output is read line by line and bounded.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rustix::process::{Pid, Signal};
+use slipway_domain::log::LogStream;
+use slipway_domain::port::driver::{Run, Stop};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::Environment;
+
+/// A longer line is cut here; the rest of it is read and thrown away.
+pub(crate) const MAX_LINE_BYTES: usize = 4 << 20;
+/// How long output is still read after the child and its group are dead. Only a process that left
+/// the group can keep it open that long.
+const DRAIN: Duration = Duration::from_secs(2);
+const CHUNK: usize = 64 << 10;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub(crate) struct Command {
+    /// The executable file.
+    pub(crate) program: PathBuf,
+    /// Its arguments, never through a shell.
+    pub(crate) args: Vec<OsString>,
+    /// Where it runs.
+    pub(crate) dir: PathBuf,
+    /// Its whole environment.
+    pub(crate) env: Environment,
+}
+
+/// What happens to standard output. Standard error always comes as lines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stdout {
+    /// Line by line, to the listener.
+    Lines,
+    /// Kept whole, up to so many bytes; more is an error.
+    Keep(usize),
+}
+
+/// Who may stop it.
+pub(crate) struct Stops<'a> {
+    /// The job.
+    pub(crate) run: &'a dyn Run,
+    /// Kills it at once when cancelled.
+    pub(crate) halt: CancellationToken,
+}
+
+impl<'a> Stops<'a> {
+    /// Only the job.
+    pub(crate) fn of(run: &'a dyn Run) -> Self {
+        Self { run, halt: CancellationToken::new() }
+    }
+}
+
+/// How a child ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code; `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
+    /// The hardest stop that was passed on to it.
+    pub(crate) asked: Option<Stop>,
+    /// Its standard output, if that was to be kept.
+    pub(crate) stdout: Vec<u8>,
+}
+
+/// Why a child did not run, or could not be followed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    /// It did not start.
+    #[error("{program} could not be started: {source}")]
+    Start {
+        /// The executable's name.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel would not say how it ended.
+    #[error("a running process could not be followed: {0}")]
+    Wait(#[source] io::Error),
+    /// It printed more than is kept.
+    #[error("it printed more than {0} bytes")]
+    TooMuch(usize),
+}
+
+/// Hears one line: where it came from and its text, without the line end.
+pub(crate) type Listener<'a> = &'a mut (dyn FnMut(LogStream, &str) + Send);
+
+/// Kills the group when dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.0 {
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+
+    fn interrupt_leader(&self) {
+        if let Some(pid) = self.0 {
+            let _ = rustix::process::kill_process(pid, Signal::INT);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Runs a command to its end, and passes stops on to it.
+pub(crate) async fn run(
+    command: Command,
+    stops: &Stops<'_>,
+    stdout: Stdout,
+    listener: Listener<'_>,
+) -> Result<Ended, Failed> {
+    let name = command.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts processes")]
+    let mut starting = tokio::process::Command::new(&command.program);
+    starting
+        .args(&command.args)
+        .current_dir(&command.dir)
+        .env_clear()
+        .envs(command.env.pairs())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = starting.spawn().map_err(|source| Failed::Start { program: name, source })?;
+    let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
+    let mut out = Reader::new(child.stdout.take(), LogStream::Stdout, stdout);
+    let mut err = Reader::new(child.stderr.take(), LogStream::Stderr, Stdout::Lines);
+
+    let mut gently = stops.run.stopped(Stop::Gently);
+    let mut now = stops.run.stopped(Stop::Now);
+    let mut asked = None;
+    let mut status: Option<ExitStatus> = None;
+    let mut deadline = None;
+    while status.is_none() || !(out.done() && err.done()) {
+        tokio::select! {
+            read = out.fill(), if !out.done() => if !out.take(read, listener) {
+                // The rest is not read; a process that goes on writing must not hang on us.
+                return Err(Failed::TooMuch(out.limit()));
+            },
+            read = err.fill(), if !err.done() => { err.take(read, listener); }
+            ended = child.wait(), if status.is_none() => {
+                status = Some(ended.map_err(Failed::Wait)?);
+                group.signal(Signal::KILL);
+                deadline = Some(tokio::time::Instant::now() + DRAIN);
+            }
+            _ = &mut gently, if status.is_none() && asked.is_none() => {
+                asked = Some(Stop::Gently);
+                group.interrupt_leader();
+            }
+            _ = &mut now, if status.is_none() && asked != Some(Stop::Now) => {
+                asked = Some(Stop::Now);
+                group.signal(Signal::KILL);
+            }
+            () = stops.halt.cancelled(), if status.is_none() && asked != Some(Stop::Now) => {
+                asked = Some(Stop::Now);
+                group.signal(Signal::KILL);
+            }
+            () = until(deadline), if deadline.is_some() => break,
+        }
+    }
+    out.finish(listener);
+    err.finish(listener);
+    let status = status.ok_or_else(|| Failed::Wait(io::Error::other("no exit status")))?;
+    Ok(Ended { code: status.code(), signal: status.signal(), asked, stdout: out.kept() })
+}
+
+async fn until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads one pipe.
+struct Reader<R> {
+    pipe: Option<R>,
+    stream: LogStream,
+    mode: Stdout,
+    buffer: BytesMut,
+    /// Where the search for the next line end goes on.
+    searched: usize,
+    /// The rest of the present line is thrown away.
+    skipping: bool,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    fn new(pipe: Option<R>, stream: LogStream, mode: Stdout) -> Self {
+        Self { pipe, stream, mode, buffer: BytesMut::new(), searched: 0, skipping: false }
+    }
+
+    fn done(&self) -> bool {
+        self.pipe.is_none()
+    }
+
+    fn limit(&self) -> usize {
+        match self.mode {
+            Stdout::Keep(limit) => limit,
+            Stdout::Lines => usize::MAX,
+        }
+    }
+
+    async fn fill(&mut self) -> io::Result<usize> {
+        match &mut self.pipe {
+            Some(pipe) => {
+                self.buffer.reserve(CHUNK);
+                pipe.read_buf(&mut self.buffer).await
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes in what was read. `false`: more than may be kept.
+    fn take(&mut self, read: io::Result<usize>, listener: Listener<'_>) -> bool {
+        if matches!(read, Ok(0) | Err(_)) {
+            self.pipe = None;
+        }
+        match self.mode {
+            Stdout::Keep(limit) => self.buffer.len() <= limit,
+            Stdout::Lines => {
+                self.lines(listener);
+                true
+            }
+        }
+    }
+
+    fn lines(&mut self, listener: Listener<'_>) {
+        while let Some(end) = self.buffer[self.searched..].iter().position(|b| *b == b'\n') {
+            let line = self.buffer.split_to(self.searched + end + 1);
+            self.searched = 0;
+            if !std::mem::take(&mut self.skipping) {
+                tell(self.stream, &line, false, listener);
+            }
+        }
+        self.searched = self.buffer.len();
+        if self.skipping {
+            self.buffer.clear();
+            self.searched = 0;
+        } else if self.buffer.len() > MAX_LINE_BYTES {
+            let line = self.buffer.split();
+            self.searched = 0;
+            self.skipping = true;
+            tell(self.stream, &line, true, listener);
+        }
+    }
+
+    /// Tells what is left without a line end.
+    fn finish(&mut self, listener: Listener<'_>) {
+        if matches!(self.mode, Stdout::Lines) && !self.skipping && !self.buffer.is_empty() {
+            let line = self.buffer.split();
+            tell(self.stream, &line, false, listener);
+        }
+    }
+
+    fn kept(self) -> Vec<u8> {
+        match self.mode {
+            Stdout::Keep(_) => self.buffer.into(),
+            Stdout::Lines => Vec::new(),
+        }
+    }
+}
+
+fn tell(stream: LogStream, line: &[u8], cut: bool, listener: Listener<'_>) {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = String::from_utf8_lossy(line);
+    if cut {
+        listener(stream, &format!("{text} … [line cut]"));
+    } else {
+        listener(stream, &text);
+    }
+}
+
+#[cfg(test)]
+mod tests;
