@@ -1,1 +1,55 @@
-//! .
+//! The doors of Slipway to the outside world: REST under `/api/v1`, MCP under `/mcp`, health,
+//! metrics and docs. A door reads a request, calls one verb of services and writes the answer; it
+//! holds no rules and knows no tables.
+
+mod docs;
+mod extract;
+mod health;
+mod live;
+mod mcp;
+mod middleware;
+mod openapi;
+pub mod problem;
+mod rest;
+mod serve;
+pub mod state;
+
+use axum::Router;
+use slipway_domain::fault::{Code, Fault};
+
+pub use problem::Refused;
+pub use serve::serve;
+pub use state::{ApiOptions, ApiState};
+
+/// The OpenAPI document of everything that [`router`] serves.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    openapi::finish(rest::routes(&ApiOptions::default()).into_openapi())
+}
+
+/// Every door, ready to be served.
+pub fn router(state: ApiState) -> Router {
+    let (documented, api) = rest::routes(&state.options).split_for_parts();
+    let shutdown = state.shutdown.clone();
+    let router = documented
+        .merge(docs::routes(&openapi::finish(api)))
+        .nest_service("/mcp", mcp::router(state.clone(), shutdown))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_with_that_method);
+    middleware::around(router, &state).with_state(state)
+}
+
+async fn nowhere(uri: axum::http::Uri) -> Refused {
+    let path: String = uri.path().chars().take(200).collect();
+    Refused(Fault::new(
+        Code::NotFound,
+        format!("There is nothing at {path}. The routes are listed at /openapi.json and /docs."),
+    ))
+}
+
+async fn not_with_that_method(method: axum::http::Method) -> Refused {
+    let method: String = method.as_str().chars().take(40).collect();
+    Refused(Fault::new(
+        Code::MethodNotAllowed,
+        format!("{method} is not a method of this route; the header Allow lists those that are."),
+    ))
+}

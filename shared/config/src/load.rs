@@ -152,9 +152,11 @@ impl Loader {
                 continue;
             }
             match toml_file::text_of(Path::new(text), MAX_SECRET_BYTES) {
-                Ok(secret) => {
-                    gathered.take_text(Some(key), &key.path, secret.trim_end(), place);
-                }
+                Ok(secret) if secret.trim().is_empty() => gathered.fail(Problem {
+                    place: Some(place),
+                    ..Problem::at(&key.path, format!("the file {text} is empty"))
+                }),
+                Ok(secret) => gathered.take_text(Some(key), &key.path, &secret, place),
                 Err((_, why)) => gathered.fail(Problem {
                     place: Some(place),
                     ..Problem::at(&key.path, format!("the file {text} cannot be read: {why}"))
@@ -221,14 +223,11 @@ impl Gathered {
             let slot = key.split('.').fold(&mut tree, |at, part| &mut at[part]);
             *slot = value.clone();
         }
-        let mut config: Config = match serde_json::from_value(tree) {
-            Ok(config) => config,
-            Err(_) => {
-                // Each value was read by its own rule, so this is a rule that is missing. The
-                // cause is not shown: it may quote a secret.
-                self.problems.push(Problem::at("", "a value has a form that is not allowed"));
-                return Err(ConfigError { problems: self.problems });
-            }
+        let Ok(mut config) = serde_json::from_value::<Config>(tree) else {
+            // Each value was read by its own rule, so this is a rule that is missing. The cause
+            // is not shown: it may quote a secret.
+            self.problems.push(Problem::at("", "a value has a form that is not allowed"));
+            return Err(ConfigError { problems: self.problems });
         };
         config.fill_below_data_dir(|key| self.values.contains_key(key));
         for mut problem in config.validate() {

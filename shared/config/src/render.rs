@@ -28,7 +28,8 @@ pub(crate) fn toml(config: &Config, provenance: &Provenances) -> String {
         open = section;
         let name = path.rsplit('.').next().unwrap_or(path);
         let value = path.split('.').fold(&tree, |at, part| &at[part]);
-        let place = provenance.of(path);
+        // A path may hold a line break; a comment may not.
+        let place = provenance.of(path).to_string().replace(['\n', '\r'], " ");
         let _ = match to_toml(value) {
             Some(value) => writeln!(text, "{name} = {value}  # {place}"),
             None => writeln!(text, "# {name} is not set  # {place}"),

@@ -26,7 +26,10 @@ pub struct Key {
 /// What a value looks like.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
-    Text,
+    /// A text that may not be empty; an empty one that is optional counts as not set.
+    Text {
+        optional: bool,
+    },
     Secret,
     Address,
     Bool,
@@ -125,9 +128,9 @@ fn kind_of(schema: &Value) -> Kind {
         _ => {}
     }
     // An optional value may also be null.
-    let of = match schema.get("type") {
-        Some(Value::Array(types)) => types.iter().find(|t| *t != "null"),
-        other => other,
+    let (of, optional) = match schema.get("type") {
+        Some(Value::Array(types)) => (types.iter().find(|t| *t != "null"), true),
+        other => (other, false),
     };
     let bound = |name: &str| schema.get(name);
     match of.and_then(Value::as_str) {
@@ -141,7 +144,7 @@ fn kind_of(schema: &Value) -> Kind {
             max: bound("maximum").and_then(Value::as_f64).unwrap_or(f64::MAX),
         },
         Some("array") => Kind::List,
-        _ => Kind::Text,
+        _ => Kind::Text { optional },
     }
 }
 
@@ -220,7 +223,8 @@ mod tests {
             Kind::Choice(vec!["embedded".into(), "redis".into(), "rabbitmq".into()])
         );
         assert_eq!(key("telemetry.trace_sample_ratio").kind, Kind::Number { min: 0.0, max: 1.0 });
-        assert_eq!(key("source.directory_root").kind, Kind::Text);
+        assert_eq!(key("source.directory_root").kind, Kind::Text { optional: true });
+        assert_eq!(key("data_dir").kind, Kind::Text { optional: false });
         assert_eq!(key("source.git_allow_http").kind, Kind::Bool);
         assert_eq!(key("worker.queues").kind, Kind::Slots);
         assert_eq!(key("terraform.env_allow").kind, Kind::List);

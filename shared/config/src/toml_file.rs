@@ -53,11 +53,8 @@ pub(crate) fn text_of(path: &Path, max_bytes: u64) -> Result<String, (ErrorKind,
 
 fn parse(text: &str, path: &Path, keys: &[Key]) -> Said {
     let line_at = |offset: usize| {
-        let before = text.as_bytes().get(..offset).unwrap_or_default();
-        Provenance::File {
-            path: path.to_owned(),
-            line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
-        }
+        let before = text.get(..offset).unwrap_or_default();
+        Provenance::File { path: path.to_owned(), line: 1 + before.matches('\n').count() }
     };
     let mut said = Said::default();
     let (table, errors) = DeTable::parse_recoverable(text);

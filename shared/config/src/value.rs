@@ -14,7 +14,9 @@ use crate::suggest::{did_you_mean, nearest};
 pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
     let text = text.trim();
     match kind {
-        Kind::Text | Kind::Secret | Kind::Address | Kind::Choice(_) => from_string(kind, text),
+        Kind::Text { .. } | Kind::Secret | Kind::Address | Kind::Choice(_) => {
+            from_string(kind, text)
+        }
         Kind::Bool => match text {
             "true" | "1" | "yes" | "on" => Ok(Value::Bool(true)),
             "false" | "0" | "no" | "off" => Ok(Value::Bool(false)),
@@ -29,15 +31,19 @@ pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
             .map_err(|_| format!("`{text}` is not a number"))
             .and_then(|number| number_in_range(number, *min, *max)),
         Kind::List => Ok(items(text).map(Value::from).collect()),
-        Kind::Slots => items(text)
-            .map(|item| {
+        Kind::Slots => {
+            let mut slots_by_queue = Map::new();
+            for item in items(text) {
                 let (queue, slots) = item
                     .split_once('=')
                     .ok_or_else(|| format!("`{item}` is not `queue=slots`, e.g. `plan=4`"))?;
-                slots_of(queue.trim(), slots.trim())
-            })
-            .collect::<Result<Map<_, _>, _>>()
-            .map(Value::Object),
+                let (queue, slots) = slots_of(queue.trim(), slots.trim())?;
+                if slots_by_queue.insert(queue.clone(), slots).is_some() {
+                    return Err(format!("`{queue}` is there twice"));
+                }
+            }
+            Ok(Value::Object(slots_by_queue))
+        }
     }
 }
 
@@ -45,10 +51,11 @@ pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
 pub(crate) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, String> {
     let wants = |what: &str| Err(format!("it must be {what}, not {}", type_of(value)));
     match (kind, value) {
-        (Kind::Text | Kind::Secret | Kind::Address | Kind::Choice(_), DeValue::String(text)) => {
-            from_string(kind, text)
-        }
-        (Kind::Text | Kind::Secret | Kind::Address | Kind::Choice(_), _) => {
+        (
+            Kind::Text { .. } | Kind::Secret | Kind::Address | Kind::Choice(_),
+            DeValue::String(text),
+        ) => from_string(kind, text),
+        (Kind::Text { .. } | Kind::Secret | Kind::Address | Kind::Choice(_), _) => {
             wants("a string in quotes")
         }
         (Kind::Bool, DeValue::Boolean(yes)) => Ok(Value::Bool(*yes)),
@@ -100,6 +107,8 @@ pub(crate) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Strin
 
 fn from_string(kind: &Kind, text: &str) -> Result<Value, String> {
     match kind {
+        Kind::Text { optional: true } if text.is_empty() => Ok(Value::Null),
+        Kind::Text { optional: false } if text.is_empty() => Err("it must not be empty".to_owned()),
         Kind::Address if text.parse::<SocketAddr>().is_err() => Err(format!(
             "`{text}` is not an IP address with a port, such as 127.0.0.1:8000 or [::1]:8000"
         )),

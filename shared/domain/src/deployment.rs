@@ -207,12 +207,12 @@ pub struct Output {
     /// Its name.
     pub name: String,
     /// Its value; `"***"` when it is sensitive and not revealed.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub value: serde_json::Value,
     /// Whether the configuration marks it as sensitive.
     pub sensitive: bool,
     /// Terraform's type, e.g. `"string"` or `["list","string"]`.
     #[serde(rename = "type", default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub kind: serde_json::Value,
 }

@@ -87,10 +87,10 @@ pub struct ResourceChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Attributes before; `null` for a create.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub before: serde_json::Value,
     /// Attributes after, as far as known; `null` for a delete.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub after: serde_json::Value,
     /// JSON pointers into `after` of what is known only after apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -120,10 +120,10 @@ pub struct OutputChange {
     /// What happens to it.
     pub action: Action,
     /// Value before.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub before: serde_json::Value,
     /// Value after; `null` where unknown.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub after: serde_json::Value,
     /// Whether it is (partly) known only after apply.
     pub unknown: bool,

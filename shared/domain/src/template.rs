@@ -19,7 +19,7 @@ pub struct InputSpec {
     pub required: bool,
     /// The value when none is given; absent when it is not a plain literal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value, required = false)]
     pub default: Option<serde_json::Value>,
     /// Whether its value is masked everywhere.
     pub sensitive: bool,

@@ -62,3 +62,13 @@ pub async fn upload(
     tx.commit().await?;
     Ok(Uploaded { artifact: sealed.artifact, replayed: false })
 }
+
+/// What is known of an uploaded source archive. Other artifacts are the house's own and are not
+/// shown.
+pub async fn get(cx: &Ctx, who: &Principal, id: ArtifactId) -> Result<Artifact, Fault> {
+    who.need(Scope::DeploymentsRead)?;
+    let found = cx.store.read().await?.artifact(id).await?;
+    found
+        .filter(|artifact| artifact.kind == ArtifactKind::Source)
+        .ok_or_else(|| Fault::not_found("artifact", id))
+}

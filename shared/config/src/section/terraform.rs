@@ -47,7 +47,11 @@ impl Terraform {
             let shaped = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
                 && name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
             let what = if !shaped {
-                format!("{name:?} is not the name of a variable; write names alone, without values")
+                // A value that was written along may be a secret.
+                let shown = name.split('=').next().unwrap_or_default();
+                format!(
+                    "{shown:?} is not the name of a variable; write names alone, without values"
+                )
             } else if name.starts_with("SLIPWAY_") {
                 format!(
                     "{name}: Slipway's own variables hold its secrets; configurations may not see them"

@@ -35,10 +35,11 @@ const PASSING: &[&str] = &[
     "gateway timeout",
     "gateway time-out",
     "too many requests",
-    "429 ",
-    "502 ",
-    "503 ",
-    "504 ",
+    "status code 429",
+    "status code: 429",
+    "status code: 502",
+    "status code: 503",
+    "status code: 504",
     "returned error: 429",
     "returned error: 5",
     "rate limit",
@@ -199,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_framed_error_becomes_a_diagnostic() {
-        let lines = ["╷", "│ Error: Unsupported version", "│ ", "│   on main.tf line 2:", "│ no", "╵"];
+        let lines =
+            ["╷", "│ Error: Unsupported version", "│ ", "│   on main.tf line 2:", "│ no", "╵"];
         let lines: Vec<String> = lines.iter().map(|&l| l.to_owned()).collect();
         let found = from_text(&lines);
         assert_eq!(found.len(), 1);

@@ -1,1 +1,98 @@
-//! .
+//! The Terraform driver: plans and applies configurations with Terraform or OpenTofu.
+//!
+//! It implements [`slipway_domain::port::driver`] and depends on nothing else of the house. Each
+//! concern has its file: [`hcl`](Inspector) reads configurations without the tool, `process` starts
+//! processes (and nothing else does), `init` decides what must be installed and `cache` keeps it,
+//! `plan`, `show` and `apply` run the tool and put what it says into the house's words.
+
+mod apply;
+mod cache;
+mod context;
+mod environment;
+mod failure;
+mod git;
+mod hcl;
+mod host;
+mod init;
+mod options;
+mod plan;
+mod process;
+mod show;
+mod state;
+mod stream;
+mod unattended;
+mod workspace;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use slipway_domain::clock::{Clock, SystemClock};
+use slipway_domain::plan::Tool;
+use slipway_domain::port::driver::{
+    Applied, ApplyInput, Driver, DriverError, Health, PlanInput, Planned, Run,
+};
+use slipway_domain::stack::DriverKind;
+use tracing::Instrument as _;
+
+pub use hcl::Inspector;
+pub use host::ToolMissing;
+pub use options::{GitOptions, Options};
+
+/// The driver. Cheap to clone; one serves any number of jobs at once.
+#[derive(Clone)]
+pub struct Terraform {
+    host: host::Host,
+}
+
+impl fmt::Debug for Terraform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Terraform({} at {})", self.host.tool, self.host.program.display())
+    }
+}
+
+impl Terraform {
+    /// Finds the tool and asks its version, once. Writes nothing.
+    pub async fn detect(options: Options) -> Result<Self, ToolMissing> {
+        Self::detect_with(options, Arc::new(SystemClock)).await
+    }
+
+    /// Like [`Terraform::detect`], with a clock of the caller's.
+    pub async fn detect_with(options: Options, clock: Arc<dyn Clock>) -> Result<Self, ToolMissing> {
+        Ok(Self { host: host::Host::detect(options, clock).await? })
+    }
+
+    /// The tool and its version.
+    pub fn tool(&self) -> &Tool {
+        &self.host.tool
+    }
+
+    /// Where its executable is.
+    pub fn program(&self) -> &std::path::Path {
+        &self.host.program
+    }
+}
+
+#[async_trait]
+impl Driver for Terraform {
+    fn kind(&self) -> DriverKind {
+        DriverKind::Terraform
+    }
+
+    async fn plan(&self, run: &dyn Run, input: PlanInput) -> Result<Planned, DriverError> {
+        let span = tracing::info_span!("terraform_plan", tool = %self.host.tool);
+        plan::plan(&self.host, run, input).instrument(span).await
+    }
+
+    /// [`DriverError::Transient`] is returned only when nothing was begun.
+    async fn apply(&self, run: &dyn Run, input: ApplyInput) -> Result<Applied, DriverError> {
+        let span = tracing::info_span!("terraform_apply", tool = %self.host.tool);
+        apply::apply(&self.host, run, input).instrument(span).await
+    }
+
+    /// An apply that succeeded left nothing tainted behind: Terraform reports that as a failure.
+    /// What the resources do beyond existing is not known to it.
+    async fn verify(&self, _run: &dyn Run, _applied: &Applied) -> Result<Health, DriverError> {
+        Ok(Health::Healthy)
+    }
+}

@@ -150,6 +150,18 @@ impl Workspace {
         (!inside.is_empty()).then_some(inside)
     }
 
+    /// A directory of the source tree as seen from the root module.
+    pub(crate) fn from_root(&self, dir: &str) -> String {
+        let parts = |path: &str| -> Vec<String> {
+            path.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect()
+        };
+        let (root, dir) = (parts(&self.root), parts(dir));
+        let same = root.iter().zip(&dir).take_while(|(a, b)| a == b).count();
+        let mut path = vec!["..".to_owned(); root.len() - same];
+        path.extend(dir.into_iter().skip(same));
+        if path.is_empty() { ".".to_owned() } else { path.join("/") }
+    }
+
     /// Text without this machine's paths.
     pub(crate) fn tidy(&self, text: &str) -> String {
         let top = self.top.to_string_lossy();
@@ -157,7 +169,9 @@ impl Workspace {
             return text.to_owned();
         }
         let src = self.src.to_string_lossy();
-        text.replace(&format!("{src}/"), "").replace(src.as_ref(), ".").replace(top.as_ref(), "<workspace>")
+        text.replace(&format!("{src}/"), "")
+            .replace(src.as_ref(), ".")
+            .replace(top.as_ref(), "<workspace>")
     }
 }
 
@@ -224,7 +238,8 @@ mod tests {
             "mod/.terraform/modules/modules.json",
         ]))
         .unwrap();
-        let left = Tree::from_directory(&dir.path().join("src"), slipway_domain::tree::Limits::default());
+        let left =
+            Tree::from_directory(&dir.path().join("src"), slipway_domain::tree::Limits::default());
         let left: Vec<_> = left.unwrap().entries().map(|(p, _)| p.to_owned()).collect();
         assert_eq!(
             left,
@@ -252,6 +267,21 @@ mod tests {
         assert_eq!(ws.in_source("../../variables.tfvars.json"), None);
         let text = format!("see {}/src/env/main.tf and {0}/terraform.rc", dir.path().display());
         assert_eq!(ws.tidy(&text), "see env/main.tf and <workspace>/terraform.rc");
+    }
+
+    #[test]
+    fn module_directories_are_seen_from_the_root_module() {
+        let dir = tempfile::tempdir().unwrap();
+        for (root, module, seen) in [
+            ("", "modules/net", "modules/net"),
+            ("env/prod", "modules/net", "../../modules/net"),
+            ("env/prod", "env/shared", "../shared"),
+            ("env", "env/net", "net"),
+            ("env", "env", "."),
+        ] {
+            let ws = Workspace::new(dir.path(), Some(root)).unwrap();
+            assert_eq!(ws.from_root(module), seen, "{module} from {root}");
+        }
     }
 
     #[test]

@@ -68,7 +68,10 @@ pub(crate) fn check(
                     None => {
                         let near = nearest(
                             name,
-                            fields.keys().map(String::as_str).filter(|k| !attributes.contains_key(*k)),
+                            fields
+                                .keys()
+                                .map(String::as_str)
+                                .filter(|k| !attributes.contains_key(*k)),
                         );
                         let near =
                             near.map(|n| format!("; is {n:?} meant to be it?")).unwrap_or_default();
@@ -98,7 +101,8 @@ fn same_family<'a>(
     if *item != Type::Any {
         return;
     }
-    let (mut text, mut number, mut bool, mut list, mut object) = (false, false, false, false, false);
+    let (mut text, mut number, mut bool, mut list, mut object) =
+        (false, false, false, false, false);
     for value in values {
         match value {
             Value::Null => {}
@@ -111,7 +115,8 @@ fn same_family<'a>(
     }
     let families = usize::from(text || number || bool) + usize::from(list) + usize::from(object);
     if families > 1 || (number && bool && !text) {
-        problems.push(FieldError::at(at, format!("all elements of {what} must have the same type")));
+        problems
+            .push(FieldError::at(at, format!("all elements of {what} must have the same type")));
     }
 }
 
@@ -152,10 +157,7 @@ pub(crate) fn pointer(at: &str, key: &str) -> String {
 }
 
 /// The known word that `word` is most likely a slip of.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     if length > 64 {
         return None;
@@ -250,7 +252,10 @@ mod tests {
 
     #[test]
     fn messages_name_the_place_and_never_the_value() {
-        let found = problems(&json!({"db": {"ports": ["hunter2"]}}), "object({ db = object({ ports = list(number) }) })");
+        let found = problems(
+            &json!({"db": {"ports": ["hunter2"]}}),
+            "object({ db = object({ ports = list(number) }) })",
+        );
         assert_eq!(found[0].1, "x.db.ports[0] must be a number; got a string that is not a number");
         let near = problems(&json!({"nmae": "y"}), "object({ name = string })");
         assert!(near[0].1.contains("is \"nmae\" meant"), "{near:?}");

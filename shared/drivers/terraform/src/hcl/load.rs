@@ -107,7 +107,8 @@ pub(crate) fn load(
 ) -> Result<Configuration, Vec<FieldError>> {
     let root = clean(root.unwrap_or_default())
         .ok_or_else(|| vec![FieldError::at("/source", "the root module's path leaves the tree")])?;
-    let mut loader = Loader { tree, dirs: directories(tree), dialect, read: BTreeMap::new(), total: 0 };
+    let mut loader =
+        Loader { tree, dirs: directories(tree), dialect, read: BTreeMap::new(), total: 0 };
     if !loader.is_module(&root) {
         return Err(vec![FieldError::at("/source", loader.nothing_at(&root))]);
     }
@@ -184,7 +185,10 @@ fn directories(tree: &Tree) -> BTreeMap<&str, Vec<&str>> {
 /// What kind of configuration file a name is.
 fn syntax(name: &str) -> Option<(&str, Syntax)> {
     // Editors' own files, as Terraform ignores them.
-    if name.starts_with('.') || name.ends_with('~') || (name.starts_with('#') && name.ends_with('#')) {
+    if name.starts_with('.')
+        || name.ends_with('~')
+        || (name.starts_with('#') && name.ends_with('#'))
+    {
         return None;
     }
     let suffixes = [
@@ -231,7 +235,8 @@ impl<'a> Loader<'a> {
     }
 
     fn nothing_at(&self, root: &str) -> String {
-        let place = if root.is_empty() { "the top of the source tree".into() } else { format!("{root:?}") };
+        let place =
+            if root.is_empty() { "the top of the source tree".into() } else { format!("{root:?}") };
         let mut elsewhere: Vec<&str> =
             self.dirs.keys().copied().filter(|dir| *dir != root && self.is_module(dir)).collect();
         elsewhere.sort_by_key(|dir| dir.matches('/').count());
@@ -239,7 +244,10 @@ impl<'a> Loader<'a> {
         let hint = if elsewhere.is_empty() {
             String::new()
         } else {
-            let list: Vec<_> = elsewhere.iter().map(|d| format!("{:?}", if d.is_empty() { "." } else { d })).collect();
+            let list: Vec<_> = elsewhere
+                .iter()
+                .map(|d| format!("{:?}", if d.is_empty() { "." } else { d }))
+                .collect();
             format!("; there are some in {}: set the source's path", list.join(", "))
         };
         format!("there is no Terraform configuration (no .tf file) at {place}{hint}")
@@ -298,7 +306,8 @@ impl<'a> Loader<'a> {
         found.unknown_blocks |= module.unknown_blocks;
         above.push(dir.to_owned());
         for call in module.calls.clone() {
-            let key = if key.is_empty() { call.name.clone() } else { format!("{key}.{}", call.name) };
+            let key =
+                if key.is_empty() { call.name.clone() } else { format!("{key}.{}", call.name) };
             if found.modules.len() >= MAX_CALLS || depth >= MAX_DEPTH {
                 return Err(vec![call.place.fault(format!(
                     "there are too many modules: at most {MAX_CALLS} calls, {MAX_DEPTH} deep"
@@ -309,7 +318,10 @@ impl<'a> Loader<'a> {
                 found.unknown_blocks = true;
                 continue;
             };
-            let local = source == "." || source == ".." || source.starts_with("./") || source.starts_with("../");
+            let local = source == "."
+                || source == ".."
+                || source.starts_with("./")
+                || source.starts_with("../");
             if !local {
                 found.modules.push(Installed { key, source, version: call.version, dir: None });
                 continue;
@@ -331,7 +343,8 @@ impl<'a> Loader<'a> {
             }
             if above.contains(&child) {
                 found.problems.push(
-                    call.place.fault(format!("the module {:?} calls itself: {source:?}", call.name)),
+                    call.place
+                        .fault(format!("the module {:?} calls itself: {source:?}", call.name)),
                 );
                 continue;
             }
@@ -379,7 +392,8 @@ impl<'a> Loader<'a> {
 /// Notes which providers a module needs.
 fn providers(module: &Module, key: &str, found: &mut Found) {
     let builtin = |source: &str| {
-        matches!(source, "terraform.io/builtin/terraform") || source.starts_with("terraform.io/builtin/")
+        matches!(source, "terraform.io/builtin/terraform")
+            || source.starts_with("terraform.io/builtin/")
     };
     for name in module.used.iter().chain(module.required.keys()) {
         let requirement = module.required.get(name);

@@ -70,7 +70,8 @@ fn given(expr: &Expression) -> Given {
 
 fn read(text: &Text<'_>, block: &Block, module: &mut Module) {
     let place = text.span(block.span());
-    let labels: Vec<&str> = block.labels.iter().map(hcl_edit::structure::BlockLabel::as_str).collect();
+    let labels: Vec<&str> =
+        block.labels.iter().map(hcl_edit::structure::BlockLabel::as_str).collect();
     let body = &block.body;
     let wrong = |what: &str| place.fault(what.to_owned());
     match (block.ident.as_str(), labels.as_slice()) {
@@ -122,8 +123,21 @@ fn read(text: &Text<'_>, block: &Block, module: &mut Module) {
         }
         ("locals" | "output" | "moved" | "removed", _) => {}
         (other, _) => {
-            let known = ["variable", "resource", "data", "module", "output", "locals", "provider",
-                "terraform", "ephemeral", "import", "moved", "removed", "check"];
+            let known = [
+                "variable",
+                "resource",
+                "data",
+                "module",
+                "output",
+                "locals",
+                "provider",
+                "terraform",
+                "ephemeral",
+                "import",
+                "moved",
+                "removed",
+                "check",
+            ];
             // A newer Terraform may know it; a slip of a known word is nearly surely a slip.
             if let Some(near) = super::convert::nearest(other, known)
                 && near != other
@@ -173,7 +187,9 @@ fn variable(text: &Text<'_>, name: &str, block: &Block) -> Result<Variable, Fiel
             Some(serde_json::Value::String(flag)) if flag == "true" => Ok(Some(true)),
             Some(serde_json::Value::String(flag)) if flag == "false" => Ok(Some(false)),
             Some(serde_json::Value::Null) | None => Ok(None),
-            Some(_) => Err(text.span(attribute.span()).fault(format!("{key} must be true or false"))),
+            Some(_) => {
+                Err(text.span(attribute.span()).fault(format!("{key} must be true or false")))
+            }
         }
     };
     let default = body.get_attribute("default");

@@ -60,11 +60,7 @@ impl<'a> Text<'a> {
         let start = self.lines.get(line).copied().unwrap_or(0);
         let column = self.text.get(start..offset).map_or(0, |t| t.chars().count());
         let number = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
-        Place {
-            file: self.file.to_owned(),
-            line: Some(number(line)),
-            column: Some(number(column)),
-        }
+        Place { file: self.file.to_owned(), line: Some(number(line)), column: Some(number(column)) }
     }
 
     /// The place where a span begins; the file when there is none.

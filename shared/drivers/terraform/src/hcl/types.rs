@@ -86,7 +86,9 @@ impl Type {
                 "a type constraint is written without quotes: {}",
                 quoted.value().chars().take(80).collect::<String>()
             ))),
-            _ => Err(bad("a type is a keyword like string or a constructor like list(string)".into())),
+            _ => Err(bad(
+                "a type is a keyword like string or a constructor like list(string)".into()
+            )),
         }
     }
 
@@ -114,10 +116,12 @@ impl Type {
             ("list", _) => Ok(Self::List(one()?)),
             ("set", _) => Ok(Self::Set(one()?)),
             ("map", _) => Ok(Self::Map(one()?)),
-            ("tuple", Expression::Array(items)) => {
-                Ok(Self::Tuple(items.iter().map(|i| Self::read(i, text)).collect::<Result<_, _>>()?))
+            ("tuple", Expression::Array(items)) => Ok(Self::Tuple(
+                items.iter().map(|i| Self::read(i, text)).collect::<Result<_, _>>()?,
+            )),
+            ("tuple", _) => {
+                Err(bad("tuple needs a list of types, like tuple([string, number])".into()))
             }
-            ("tuple", _) => Err(bad("tuple needs a list of types, like tuple([string, number])".into())),
             (_, Expression::Object(fields)) => {
                 let mut read = BTreeMap::new();
                 for (key, item) in fields {
@@ -177,10 +181,10 @@ impl Field {
 
 fn unknown(word: &str) -> String {
     let word: String = word.chars().take(80).collect();
-    let hint = convert::nearest(&word, KEYWORDS)
-        .map_or_else(|| format!("; types are {}", KEYWORDS.join(", ")), |near| {
-            format!("; did you mean {near:?}?")
-        });
+    let hint = convert::nearest(&word, KEYWORDS).map_or_else(
+        || format!("; types are {}", KEYWORDS.join(", ")),
+        |near| format!("; did you mean {near:?}?"),
+    );
     format!("{word:?} is not a type{hint}")
 }
 

@@ -1,0 +1,3 @@
+//! What is followed while it happens.
+
+pub(crate) mod sse;

@@ -1,0 +1,9 @@
+//! The MCP door over real HTTP on a loopback listener, in both protocol worlds.
+
+mod client;
+mod consent;
+mod house;
+mod journey;
+mod refusals;
+mod size;
+mod toolset;

@@ -1,0 +1,309 @@
+//! The OpenAPI document: what holds for all operations, and what the macros cannot say. The
+//! operations themselves are described at their handlers.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use serde_json::json;
+use slipway_domain::fault::{Code, FieldError};
+use utoipa::IntoResponses;
+use utoipa::openapi::header::Header;
+use utoipa::openapi::link::LinkBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{AdditionalProperties, Object, Schema};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref,
+    RefOr, Response as Described, ResponseBuilder, ServerBuilder, Type,
+};
+use utoipa::openapi::{Paths, tag::TagBuilder};
+
+use crate::extract::NoQuery;
+use crate::problem::{CONTENT_TYPE, Problem, status};
+
+pub(crate) mod examples;
+
+const DESCRIPTION: &str = "\
+Slipway is a self-hosted deployment control plane: submit a stack, look at its plan, approve it, \
+have just that applied.\n\n\
+- Errors are `application/problem+json` (RFC 9457) with a stable `code`; every code has a page under \
+`/problems/`.\n\
+- Long work answers `202` with a `Location`; follow it with `GET …?wait_s=30` or as server-sent \
+events.\n\
+- Lists are pages: pass `next_cursor` as `cursor`, or follow `Link: <…>; rel=\"next\"`.\n\
+- A `POST` that creates takes an `Idempotency-Key`.\n\
+- Unknown fields and query parameters are errors.\n\
+- Every answer carries `X-Request-Id`; a W3C `traceparent` is continued.";
+
+/// The refusals that are described once: status, name, when, an example's code.
+const REFUSALS: &[(u16, &str, &str, Code)] = &[
+    (400, "BadRequest", "The request cannot be read.", Code::Malformed),
+    (403, "Forbidden", "The caller may not do this.", Code::Forbidden),
+    (404, "NotFound", "There is no such thing.", Code::NotFound),
+    (405, "MethodNotAllowed", "Another method is meant; see `Allow`.", Code::MethodNotAllowed),
+    (409, "Conflict", "Its state does not allow this now.", Code::IllegalTransition),
+    (412, "PreconditionFailed", "What the request names is not current.", Code::PlanDigestMismatch),
+    (413, "TooLarge", "The body is too large.", Code::TooLarge),
+    (415, "UnsupportedMediaType", "The content type is not taken.", Code::UnsupportedMediaType),
+    (421, "Misdirected", "This server does not serve that host.", Code::Misdirected),
+    (422, "Invalid", "One or more fields are not valid; see `errors`.", Code::InvalidInput),
+    (429, "TooManyRequests", "Too much at once; see `Retry-After`.", Code::RateLimited),
+    (500, "Internal", "A fault on our side; the cause is in the server's log.", Code::Internal),
+    (503, "Unavailable", "Something needed is down; see `Retry-After`.", Code::Unavailable),
+    (504, "Timeout", "It took too long.", Code::Timeout),
+];
+
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident = [$($status:literal),*];)*) => { $(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Described>> {
+                refer(&[$($status),*])
+            }
+        }
+    )* };
+}
+
+refusals! {
+    /// What any route of the API may answer.
+    Always = [400, 403, 405, 421, 422, 500, 503, 504];
+    /// What a route for operators may answer.
+    Operating = [400, 403, 405, 421, 422, 500, 503, 504];
+    /// Of a route that names one thing.
+    OfOne = [404];
+    /// Of a route with a body.
+    WithBody = [413, 415];
+    /// Of a route that creates.
+    Creating = [409, 413, 415];
+    /// Of a route that needs a certain state.
+    Moving = [409];
+    /// Of a route that names a plan.
+    Deciding = [412, 413, 415];
+    /// Of a route that streams.
+    Streaming = [429];
+}
+
+fn refer(statuses: &[u16]) -> BTreeMap<String, RefOr<Described>> {
+    let wanted = REFUSALS.iter().filter(|(status, ..)| statuses.contains(status));
+    wanted
+        .map(|(status, name, ..)| (status.to_string(), Ref::from_response_name(*name).into()))
+        .collect()
+}
+
+/// The document before its operations.
+pub(crate) fn base() -> OpenApi {
+    let mut components = ComponentsBuilder::new().schema_from::<Problem>().schema_from::<FieldError>();
+    for (number, name, when, code) in REFUSALS {
+        components = components.response(*name, refusal(*number, when, *code));
+    }
+    let tag = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Slipway API")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(DESCRIPTION))
+                .license(Some(
+                    LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build(),
+                ))
+                .build(),
+        )
+        .servers(Some([ServerBuilder::new().url("/").build()]))
+        .tags(Some([
+            tag("deployments", "Attempts to bring a stack to a desired state."),
+            tag("stacks", "The long-lived things that are deployed."),
+            tag("templates", "The library of ready-made configurations."),
+            tag("artifacts", "Uploaded source archives."),
+            tag("operations", "Health, metrics and this document."),
+        ]))
+        .components(Some(components.build()))
+        .build()
+}
+
+fn refusal(number: u16, when: &str, code: Code) -> Described {
+    debug_assert_eq!(status(code).as_u16(), number);
+    let example = json!({
+        "type": format!("/problems/{code}"),
+        "title": code.title(),
+        "status": number,
+        "detail": when,
+        "instance": "/api/v1/deployments",
+        "code": code.as_str(),
+        "request_id": "req_01920000000070008000000000000000",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    });
+    let text = |about: &str| {
+        let mut header = Header::new(Object::with_type(Type::String));
+        header.description = Some(about.to_owned());
+        header
+    };
+    let mut response = ResponseBuilder::new()
+        .description(when)
+        .content(
+            CONTENT_TYPE,
+            ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name("Problem")))
+                .example(Some(example))
+                .build(),
+        )
+        .header("X-Request-Id", text("The id of this request."));
+    if number == 405 {
+        response = response.header("Allow", text("The methods of this route."));
+    }
+    if matches!(number, 429 | 503) {
+        let mut seconds = Header::new(Object::with_type(Type::Integer));
+        seconds.description = Some("When to come back, in seconds.".to_owned());
+        response = response.header("Retry-After", seconds);
+    }
+    response.build()
+}
+
+/// What leads from one operation to the next: from, status, name of the link, to, parameters, body.
+type Link = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    Option<&'static str>,
+);
+
+const BY_ID: &[(&str, &str)] = &[("id", "$response.body#/id")];
+const SAME_ID: &[(&str, &str)] = &[("id", "$request.path.id")];
+
+const LINKS: &[Link] = &[
+    ("submit_deployment", "202", "deployment", "get_deployment", BY_ID, None),
+    ("submit_deployment", "202", "plan", "get_deployment_plan", BY_ID, None),
+    ("submit_deployment", "202", "apply", "apply_deployment", BY_ID, None),
+    ("submit_deployment", "202", "cancel", "cancel_deployment", BY_ID, None),
+    ("submit_deployment", "202", "logs", "get_deployment_logs", BY_ID, None),
+    (
+        "submit_deployment",
+        "202",
+        "events",
+        "get_deployment_events",
+        &[("id", "$response.body#/id"), ("format", "json")],
+        None,
+    ),
+    ("submit_deployment", "202", "outputs", "get_deployment_outputs", BY_ID, None),
+    (
+        "submit_deployment",
+        "202",
+        "stack",
+        "get_stack",
+        &[("id", "$response.body#/stack_id")],
+        None,
+    ),
+    (
+        "get_deployment_plan",
+        "200",
+        "approve",
+        "approve_deployment",
+        SAME_ID,
+        Some(r#"{"plan_digest": "$response.body#/digest"}"#),
+    ),
+    (
+        "get_deployment_plan",
+        "200",
+        "reject",
+        "reject_deployment",
+        SAME_ID,
+        Some(r#"{"plan_digest": "$response.body#/digest"}"#),
+    ),
+    ("approve_deployment", "200", "apply", "apply_deployment", SAME_ID, None),
+    ("get_stack", "200", "deployments", "list_stack_deployments", SAME_ID, None),
+    ("upload_artifact", "201", "artifact", "get_artifact", BY_ID, None),
+];
+
+/// Completes what the macros made.
+pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
+    for (from, status, name, to, parameters, body) in LINKS {
+        let mut link = LinkBuilder::new().operation_id(*to);
+        for (parameter, expression) in *parameters {
+            link = link.parameter(*parameter, *expression);
+        }
+        let body = body.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let link = link.request_body(body).build();
+        let operation = operations(&mut api.paths).find(|o| o.operation_id.as_deref() == Some(from));
+        let response = operation.and_then(|o| o.responses.responses.get_mut(*status));
+        debug_assert!(response.is_some(), "{from} {status}");
+        if let Some(RefOr::T(response)) = response {
+            response.links.insert((*name).to_owned(), link.into());
+        }
+    }
+    if let Some(components) = &mut api.components {
+        join_flattened(&mut components.schemas);
+        close_variants(&mut components.schemas, "Source");
+    }
+    api
+}
+
+/// Every operation, whatever its method.
+fn operations(paths: &mut Paths) -> impl Iterator<Item = &mut Operation> {
+    paths.paths.values_mut().flat_map(|item| {
+        [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete]
+            .into_iter()
+            .filter_map(Option::as_mut)
+    })
+}
+
+/// A struct with a flattened struct in it is one object, but is described as `allOf` of two. When
+/// one of those refuses other properties, nothing at all would fit; so they are joined.
+fn join_flattened(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let known = schemas.clone();
+    for schema in schemas.values_mut() {
+        let RefOr::T(Schema::AllOf(all)) = schema else { continue };
+        let parts: Option<Vec<&Object>> = all.items.iter().map(|part| object(part, &known)).collect();
+        let Some(parts) = parts else { continue };
+        let mut joined = Object::with_type(Type::Object);
+        joined.description.clone_from(&all.description);
+        for part in parts {
+            joined.properties.extend(part.properties.clone());
+            joined.required.extend(part.required.clone());
+        }
+        *schema = RefOr::T(Schema::Object(joined));
+    }
+}
+
+fn object<'s>(
+    part: &'s RefOr<Schema>,
+    known: &'s BTreeMap<String, RefOr<Schema>>,
+) -> Option<&'s Object> {
+    match part {
+        RefOr::T(Schema::Object(object)) => Some(object),
+        RefOr::T(_) => None,
+        RefOr::Ref(to) => object(known.get(to.ref_location.rsplit('/').next()?)?, known),
+    }
+}
+
+/// Says that the variants of a tagged enum take no other fields, as their reader does
+/// (`deny_unknown_fields`); the derive says so of structs only.
+fn close_variants(schemas: &mut BTreeMap<String, RefOr<Schema>>, name: &str) {
+    let Some(RefOr::T(Schema::OneOf(one_of))) = schemas.get_mut(name) else { return };
+    for variant in &mut one_of.items {
+        if let RefOr::T(Schema::Object(object)) = variant {
+            object.additional_properties =
+                Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
+}
+
+/// The document as it is served. It depends on nothing but this build.
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| crate::openapi().to_json().unwrap_or_default().into());
+
+/// This document
+#[utoipa::path(get, path = "/openapi.json", operation_id = "get_openapi", tag = "operations",
+    responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json",
+        body = Object), Operating))]
+pub(crate) async fn get_openapi(_: NoQuery) -> Response {
+    let kind = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (kind, DOCUMENT.clone()).into_response()
+}

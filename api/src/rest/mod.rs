@@ -1,0 +1,62 @@
+//! REST under `/api/v1`: one file a feature, one handler a verb. Every route is made with
+//! `routes!`, so that what is served and what is documented are one list.
+
+pub(crate) mod artifact;
+pub(crate) mod deployment;
+pub(crate) mod follow;
+mod page;
+pub(crate) mod stack;
+mod tagged;
+pub(crate) mod template;
+mod upload;
+
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::state::{ApiOptions, ApiState, UPLOAD_FACTOR};
+use crate::{docs, health, middleware, openapi};
+
+/// A long poll waits at most this long.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Every documented route.
+pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
+    let quick = OpenApiRouter::new()
+        .routes(routes!(deployment::list_deployments))
+        .routes(routes!(deployment::get_deployment_plan))
+        .routes(routes!(deployment::approve_deployment))
+        .routes(routes!(deployment::reject_deployment))
+        .routes(routes!(deployment::apply_deployment))
+        .routes(routes!(deployment::cancel_deployment))
+        .routes(routes!(deployment::get_deployment_outputs))
+        .routes(routes!(follow::get_deployment_logs))
+        .routes(routes!(follow::get_deployment_events))
+        .routes(routes!(artifact::get_artifact))
+        .routes(routes!(stack::list_stacks))
+        .routes(routes!(stack::get_stack))
+        .routes(routes!(stack::list_stack_deployments))
+        .routes(routes!(template::list_templates))
+        .routes(routes!(template::get_template))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::get_health))
+        .routes(routes!(health::get_metrics))
+        .routes(routes!(openapi::get_openapi))
+        .routes(routes!(docs::get_problem_page));
+    let waiting = OpenApiRouter::new().routes(routes!(deployment::get_deployment));
+    let upload = OpenApiRouter::new()
+        .routes(routes!(deployment::submit_deployment))
+        .routes(routes!(artifact::upload_artifact))
+        // Both parts of a multipart body, and what is between them.
+        .layer(DefaultBodyLimit::max(
+            options.max_archive_bytes.saturating_add(options.max_body_bytes).saturating_add(65536),
+        ));
+    let within = |limit: Duration| axum::middleware::from_fn_with_state(limit, middleware::in_time);
+    OpenApiRouter::with_openapi(openapi::base())
+        .merge(quick.layer(within(options.request_timeout)))
+        .merge(waiting.layer(within(options.request_timeout + MAX_WAIT)))
+        .merge(upload.layer(within(options.request_timeout * UPLOAD_FACTOR)))
+}

@@ -1,0 +1,115 @@
+//! What every handler of the doors shares. No rules here: those are in services.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use slipway_domain::fault::{Code, Fault};
+use slipway_services::Ctx;
+use slipway_telemetry::metrics::Metrics;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// What the operator chose of the doors.
+#[derive(Debug, Clone)]
+pub struct ApiOptions {
+    /// Hosts that this server may be called by, beside `localhost`, `127.0.0.1` and `[::1]`:
+    /// `name` for any port, or `name:port`. Anything else is answered with 421, so that a foreign
+    /// name that resolves to this address (DNS rebinding) gets nothing.
+    pub allowed_hosts: BTreeSet<String>,
+    /// Largest JSON body, in bytes.
+    pub max_body_bytes: usize,
+    /// Largest uploaded archive, in bytes.
+    pub max_archive_bytes: usize,
+    /// How long a request may take until its answer begins. Uploads get [`UPLOAD_FACTOR`] times as
+    /// much, and a long poll what it asked for on top.
+    pub request_timeout: Duration,
+    /// How long one event stream may last; its reader comes back with `Last-Event-ID`.
+    pub stream_max: Duration,
+    /// How many event streams may be open at once.
+    pub max_streams: usize,
+    /// How long requests may go on after the shutdown began.
+    pub drain_timeout: Duration,
+    /// The port of the listener, for links that are shown to people; 0 when unknown.
+    pub port: u16,
+}
+
+/// Uploads may take this many times the request timeout.
+pub const UPLOAD_FACTOR: u32 = 10;
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            allowed_hosts: BTreeSet::new(),
+            max_body_bytes: 1 << 20,
+            max_archive_bytes: 64 << 20,
+            request_timeout: Duration::from_secs(30),
+            stream_max: Duration::from_secs(3600),
+            max_streams: 1024,
+            drain_timeout: Duration::from_secs(10),
+            port: 0,
+        }
+    }
+}
+
+/// What every handler shares. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The house.
+    pub cx: Ctx,
+    /// Counters.
+    pub metrics: Metrics,
+    /// What the operator chose.
+    pub options: Arc<ApiOptions>,
+    /// Cancelled when the process is to end: streams close, readiness goes.
+    pub shutdown: CancellationToken,
+    /// Set by whoever starts the process, when everything is wired and migrated.
+    pub ready: Arc<AtomicBool>,
+    /// One permit for every open stream.
+    streams: Arc<Semaphore>,
+}
+
+impl ApiState {
+    /// The state of a server that is not ready yet.
+    pub fn new(
+        cx: Ctx,
+        metrics: Metrics,
+        options: ApiOptions,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            cx,
+            metrics,
+            streams: Arc::new(Semaphore::new(options.max_streams.min(Semaphore::MAX_PERMITS))),
+            options: Arc::new(options),
+            shutdown,
+            ready: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// Says that everything is wired.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether requests may be sent here.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.shutdown.is_cancelled()
+    }
+
+    /// The right to hold one stream open; `rate_limited` when there are too many.
+    pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        self.streams.clone().try_acquire_owned().map_err(|_| Fault {
+            retry_after_s: Some(5),
+            ..Fault::new(
+                Code::RateLimited,
+                format!(
+                    "{} streams are open already, which is the most here. Try again soon, or read \
+                     pages instead.",
+                    self.options.max_streams
+                ),
+            )
+        })
+    }
+}

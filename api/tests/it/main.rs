@@ -1,0 +1,14 @@
+//! The doors, in process: real store in memory, real verbs, embedded transport, a clock that
+//! stands still. A worker is played by hand; Terraform is not needed.
+
+mod breaking;
+mod deployments;
+mod document;
+mod doors;
+mod house;
+mod pages;
+mod problems;
+mod scopes;
+mod serving;
+mod streams;
+mod uploads;

@@ -1,0 +1,140 @@
+//! The golden list: which scope each route needs. A route without a row fails.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use serde_json::{Value, json};
+use slipway_domain::access::{Door, Principal, Scope};
+
+use crate::house::{House, archive, path, submission};
+
+/// Method, route, what is asked for beyond the route, scopes.
+const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
+    ("GET", "/api/v1/artifacts/{id}", "", &[Scope::DeploymentsRead]),
+    ("POST", "/api/v1/artifacts", "", &[Scope::DeploymentsWrite]),
+    ("GET", "/api/v1/deployments", "", &[Scope::DeploymentsRead]),
+    ("POST", "/api/v1/deployments", "", &[Scope::DeploymentsWrite]),
+    ("GET", "/api/v1/deployments/{id}", "", &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/deployments/{id}", "?wait_s=1", &[Scope::DeploymentsRead]),
+    ("POST", "/api/v1/deployments/{id}/apply", "", &[Scope::DeploymentsApply]),
+    ("POST", "/api/v1/deployments/{id}/approve", "", &[Scope::DeploymentsApprove]),
+    ("POST", "/api/v1/deployments/{id}/cancel", "", &[Scope::DeploymentsWrite]),
+    ("GET", "/api/v1/deployments/{id}/events", "", &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/deployments/{id}/events", "?format=json", &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/deployments/{id}/logs", "", &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/deployments/{id}/logs", "?follow=true", &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/deployments/{id}/outputs", "", &[Scope::DeploymentsRead]),
+    (
+        "GET",
+        "/api/v1/deployments/{id}/outputs",
+        "?reveal=true",
+        &[Scope::DeploymentsRead, Scope::SecretsReveal],
+    ),
+    ("GET", "/api/v1/deployments/{id}/plan", "", &[Scope::DeploymentsRead]),
+    ("POST", "/api/v1/deployments/{id}/reject", "", &[Scope::DeploymentsApprove]),
+    ("GET", "/api/v1/stacks", "", &[Scope::StacksRead]),
+    ("GET", "/api/v1/stacks/{id}", "", &[Scope::StacksRead]),
+    (
+        "GET",
+        "/api/v1/stacks/{id}/deployments",
+        "",
+        &[Scope::StacksRead, Scope::DeploymentsRead],
+    ),
+    ("GET", "/api/v1/templates", "", &[Scope::TemplatesRead]),
+    ("GET", "/api/v1/templates/{name}", "", &[Scope::TemplatesRead]),
+    ("GET", "/health", "", &[]),
+    ("GET", "/livez", "", &[]),
+    ("GET", "/metrics", "", &[]),
+    ("GET", "/openapi.json", "", &[]),
+    ("GET", "/problems/{code}", "", &[]),
+    ("GET", "/readyz", "", &[]),
+];
+
+#[test]
+fn every_route_has_a_row_and_every_row_a_route() {
+    let api = serde_json::to_value(slipway_api::openapi()).unwrap();
+    let served: BTreeSet<(String, String)> = api["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().keys();
+            methods.map(|method| (method.to_uppercase(), path.clone()))
+        })
+        .collect();
+    let listed: BTreeSet<(String, String)> =
+        GOLDEN.iter().map(|(method, path, ..)| ((*method).to_owned(), (*path).to_owned())).collect();
+    assert_eq!(served, listed);
+}
+
+fn with_scopes(scopes: impl IntoIterator<Item = Scope>) -> Principal {
+    let mut who = Principal::local(Door::Rest);
+    who.actor.id = "tester".to_owned();
+    who.scopes = scopes.into_iter().collect();
+    who
+}
+
+#[tokio::test]
+async fn each_route_needs_just_its_scopes() {
+    let house = House::new().await;
+    for (method, route, query, scopes) in GOLDEN {
+        // A deployment that has ended, so that its streams end.
+        let ended = house.submit(json!({})).await;
+        house.post(&format!("{}/cancel", path(&ended)), &json!({})).await.ok(202);
+        let call = async |who: Principal| {
+            let at = fill(&house, route, &ended).await;
+            let (kind, body) = body(method, route);
+            let mut request = Request::builder()
+                .method(*method)
+                .uri(format!("{at}{query}"))
+                .header(header::CONTENT_TYPE, kind)
+                .body(body)
+                .unwrap();
+            request.extensions_mut().insert(who);
+            house.send(request).await
+        };
+        for missing in *scopes {
+            let others = Scope::ALL.iter().copied().filter(|scope| scope != missing);
+            let answer = call(with_scopes(others)).await;
+            let problem = answer.problem(403, "forbidden");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains(missing.as_str()), "{method} {route}{query}: {detail}");
+        }
+        let answer = call(with_scopes(scopes.iter().copied())).await;
+        let enough = answer.status != 403 && answer.status.as_u16() < 500;
+        assert!(enough, "{method} {route}{query}: {}", answer.text());
+    }
+}
+
+async fn fill(house: &House, route: &str, deployment: &Value) -> String {
+    let id = if route.contains("/artifacts/") {
+        let upload = Request::post("/api/v1/artifacts")
+            .header(header::CONTENT_TYPE, "application/gzip")
+            .body(Body::from(archive(&[("main.tf", "")])))
+            .unwrap();
+        house.send(upload).await.ok(201)["id"].as_str().unwrap().to_owned()
+    } else if route.contains("/stacks/") {
+        deployment["stack_id"].as_str().unwrap().to_owned()
+    } else {
+        deployment["id"].as_str().unwrap().to_owned()
+    };
+    route.replace("{id}", &id).replace("{name}", "tiny").replace("{code}", "not_found")
+}
+
+fn body(method: &str, route: &str) -> (&'static str, Body) {
+    if method == "GET" {
+        return ("application/json", Body::empty());
+    }
+    let json = match route {
+        "/api/v1/artifacts" => {
+            return ("application/gzip", Body::from(archive(&[("main.tf", "")])));
+        }
+        "/api/v1/deployments" => submission(),
+        route if route.ends_with("/approve") || route.ends_with("/reject") => {
+            json!({"plan_digest": "sha256:0"})
+        }
+        _ => json!({}),
+    };
+    ("application/json", Body::from(json.to_string()))
+}

@@ -1,0 +1,402 @@
+//! What the client's part of the command line looks like: subcommands, flags, help. No behaviour;
+//! that is in [`crate::client`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use slipway_domain::state::DeploymentState;
+
+use crate::client::exit;
+use crate::client::input::Assignment;
+use crate::client::reference::{DeploymentRef, StackRef};
+
+/// Where `slipway dev` listens unless it is told otherwise.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:8000";
+
+/// Flags that every client subcommand takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Client options")]
+pub struct ClientGlobal {
+    /// Where the Slipway API is
+    #[arg(long, global = true, env = "SLIPWAY_URL", default_value = DEFAULT_URL, value_name = "URL")]
+    pub url: String,
+    /// Print JSON on stdout and nothing else there; progress goes to stderr
+    ///
+    /// One document, also with --wait (the deployment as it is then). `logs` and `events -f` print
+    /// one document a line. An error is `{"error": {"code", "detail", …}}`.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What the client can do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ClientCommand {
+    /// Submit a stack: plan it, and apply it once it is approved
+    #[command(after_long_help = exit::help())]
+    Deploy(Box<DeployArgs>),
+    /// Submit the removal of everything that a stack's state records
+    #[command(after_long_help = exit::help())]
+    Destroy(Box<DestroyArgs>),
+    /// Follow a deployment until it ends or waits for a person, and approve when asked
+    #[command(after_long_help = exit::help())]
+    Wait(WaitCommandArgs),
+    /// Show a deployment's current plan
+    Plan(OfDeployment),
+    /// Say yes to a deployment's plan
+    #[command(after_long_help = exit::help())]
+    Approve(ApproveArgs),
+    /// Say no to a deployment's plan; the deployment ends as cancelled
+    Reject(RejectArgs),
+    /// Start the apply of an approved plan (needed only with --no-auto-apply)
+    #[command(after_long_help = exit::help())]
+    Apply(ApplyArgs),
+    /// Show where a deployment is, what it waits for and why it failed
+    Status(OfDeployment),
+    /// Show what the tools of a deployment printed
+    Logs(LogsArgs),
+    /// Show what happened to a deployment
+    Events(EventsArgs),
+    /// Stop a deployment
+    Cancel(CancelArgs),
+    /// Show a deployment's outputs
+    Outputs(OutputsArgs),
+    /// List stacks
+    Stacks(StacksArgs),
+    /// List deployments, newest first
+    Deployments(DeploymentsArgs),
+    /// List the templates, or show one with its inputs
+    Templates(TemplatesArgs),
+}
+
+/// Where the configuration comes from: exactly one of these.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct FromArgs {
+    /// A directory with a Terraform configuration; it is packed here and uploaded
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// A template of the server's library; see `slipway templates`
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
+    /// A git repository that a worker fetches
+    #[arg(long, value_name = "URL")]
+    pub git: Option<String>,
+    /// A tar.gz archive
+    #[arg(long, value_name = "FILE")]
+    pub archive: Option<PathBuf>,
+}
+
+/// Values for the configuration's input variables.
+#[derive(Debug, Clone, Default, Args)]
+pub struct VarArgs {
+    /// A variable's value; wins over --var-file, and the last one wins
+    ///
+    /// The value is JSON when it starts with `[`, `{` or `"` or is `true`, `false`, `null` or a
+    /// number; else it is a string. It shows in this machine's process list: put secrets in a
+    /// file and use --var-file.
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub vars: Vec<Assignment>,
+    /// A JSON file with an object of values by variable name
+    #[arg(long = "var-file", value_name = "FILE")]
+    pub var_files: Vec<PathBuf>,
+}
+
+/// How a deployment is to go about it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OptionArgs {
+    /// Do not start the apply after the approval; `slipway apply` does
+    #[arg(long)]
+    pub no_auto_apply: bool,
+    /// Let earlier deployments of this stack that are not being applied yet end as superseded
+    #[arg(long)]
+    pub supersede: bool,
+    /// The same key and request twice give one deployment; minted for each run when absent
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+}
+
+/// Whether to stay and watch.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct WaitArgs {
+    /// Follow the deployment until it ends or waits for a person
+    ///
+    /// On a terminal it asks for the approval. Ctrl-C detaches; it does not cancel.
+    #[arg(long)]
+    pub wait: bool,
+    /// Approve the plan that is shown without asking (implies --wait)
+    #[arg(long)]
+    pub auto_approve: bool,
+}
+
+/// `slipway deploy`.
+#[derive(Debug, Clone, Args)]
+pub struct DeployArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub from: FromArgs,
+    /// Branch, tag or commit of the git repository
+    #[arg(long = "ref", value_name = "REF", requires = "git")]
+    pub reference: Option<String>,
+    /// Directory of the root module inside the source
+    #[arg(long, value_name = "PATH", conflicts_with = "template")]
+    pub path: Option<String>,
+    /// Project of the stack
+    #[arg(long, value_name = "PROJECT", default_value = "default")]
+    pub project: String,
+    /// Name of the stack; made from the directory's, template's or repository's name when absent
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Environment of the stack
+    #[arg(long, alias = "environment", value_name = "ENV", default_value = "dev")]
+    pub env: String,
+    /// Values of the variables.
+    #[command(flatten)]
+    pub vars: VarArgs,
+    /// How to go about it.
+    #[command(flatten)]
+    pub options: OptionArgs,
+    /// Whether to stay.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// `slipway destroy`.
+#[derive(Debug, Clone, Args)]
+pub struct DestroyArgs {
+    /// The stack: PROJECT/NAME/ENV or its id (stk_…)
+    #[arg(value_name = "STACK")]
+    pub stack: StackRef,
+    /// Values of the variables, over those of the stack's current deployment.
+    #[command(flatten)]
+    pub vars: VarArgs,
+    /// How to go about it.
+    #[command(flatten)]
+    pub options: OptionArgs,
+    /// Whether to stay.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// Names a deployment.
+#[derive(Debug, Clone, Args)]
+pub struct OfDeployment {
+    /// The deployment's id (dep_…), or PROJECT/NAME/ENV for the latest one of that stack
+    #[arg(value_name = "DEPLOYMENT")]
+    pub deployment: DeploymentRef,
+}
+
+/// `slipway wait`.
+#[derive(Debug, Clone, Args)]
+pub struct WaitCommandArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// Approve the plan that is shown without asking
+    #[arg(long)]
+    pub auto_approve: bool,
+}
+
+/// `slipway approve`.
+#[derive(Debug, Clone, Args)]
+pub struct ApproveArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// The digest of the plan that was reviewed; refused when it is not the current plan's
+    #[arg(long, value_name = "DIGEST", conflicts_with = "yes")]
+    pub digest: Option<String>,
+    /// Show the current plan and approve it without asking
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// What to put on record with it
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Then follow the deployment until it ends or waits for a person
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `slipway reject`.
+#[derive(Debug, Clone, Args)]
+pub struct RejectArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// The digest of the plan; the current plan's when absent
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+    /// What to put on record with it
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+}
+
+/// `slipway apply`.
+#[derive(Debug, Clone, Args)]
+pub struct ApplyArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// Then follow the deployment until it ends or waits for a person
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `slipway logs`.
+#[derive(Debug, Clone, Args)]
+pub struct LogsArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// Keep printing until the deployment ends
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Begin with the last N lines, at most 1000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub tail: Option<u32>,
+}
+
+/// `slipway events`.
+#[derive(Debug, Clone, Args)]
+pub struct EventsArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// Keep printing until the deployment ends
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+/// `slipway cancel`.
+#[derive(Debug, Clone, Args)]
+pub struct CancelArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// What to put on record with it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `slipway outputs`.
+#[derive(Debug, Clone, Args)]
+pub struct OutputsArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// Show sensitive values; the server puts this on record
+    #[arg(long)]
+    pub reveal: bool,
+}
+
+/// `slipway stacks`.
+#[derive(Debug, Clone, Args)]
+pub struct StacksArgs {
+    /// Only of this project
+    #[arg(long, value_name = "PROJECT")]
+    pub project: Option<String>,
+    /// Only with this name
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Only of this environment
+    #[arg(long, alias = "environment", value_name = "ENV")]
+    pub env: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+/// `slipway deployments`.
+#[derive(Debug, Clone, Args)]
+pub struct DeploymentsArgs {
+    /// Only of this stack: PROJECT/NAME/ENV or its id (stk_…)
+    #[arg(long, value_name = "STACK")]
+    pub stack: Option<StackRef>,
+    /// Only of this project
+    #[arg(long, value_name = "PROJECT")]
+    pub project: Option<String>,
+    /// Only of this environment
+    #[arg(long, alias = "environment", value_name = "ENV")]
+    pub env: Option<String>,
+    /// Only in this state, e.g. `awaiting_approval`
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    pub state: Option<DeploymentState>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+/// `slipway templates`.
+#[derive(Debug, Clone, Args)]
+pub struct TemplatesArgs {
+    /// Show this one with its inputs
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+fn state(text: &str) -> Result<DeploymentState, String> {
+    DeploymentState::parse(text).ok_or_else(|| {
+        let known: Vec<_> = DeploymentState::ALL.iter().map(|s| s.as_str()).collect();
+        format!("known states are {}", known.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    #[command(name = "slipway")]
+    struct Whole {
+        #[command(flatten)]
+        global: ClientGlobal,
+        #[command(subcommand)]
+        command: ClientCommand,
+    }
+
+    fn parse(line: &str) -> Result<Whole, clap::Error> {
+        Whole::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Whole::command().debug_assert();
+    }
+
+    #[test]
+    fn exactly_one_source_is_named() {
+        assert!(parse("slipway deploy").is_err());
+        assert!(parse("slipway deploy . --template net").is_err());
+        assert!(parse("slipway deploy --template net --path a").is_err());
+        assert!(parse("slipway deploy . --ref main").is_err());
+        let whole = parse("slipway deploy --git https://h/r.git --ref main --path a").unwrap();
+        let ClientCommand::Deploy(args) = whole.command else { panic!("not deploy") };
+        assert_eq!(args.reference.as_deref(), Some("main"));
+        assert_eq!((args.project.as_str(), args.env.as_str()), ("default", "dev"));
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_verb() {
+        for line in
+            ["slipway --json --url http://h:1 stacks", "slipway stacks --json --url http://h:1"]
+        {
+            let whole = parse(line).unwrap();
+            assert!(whole.global.json, "{line}");
+            assert_eq!(whole.global.url, "http://h:1", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_not_printed_by_debug() {
+        let whole = parse("slipway deploy . --var password=hunter2").unwrap();
+        assert!(!format!("{whole:?}").contains("hunter2"), "{whole:?}");
+    }
+
+    #[test]
+    fn an_unknown_state_names_the_known_ones() {
+        let error = parse("slipway deployments --state done").unwrap_err().to_string();
+        assert!(error.contains("awaiting_approval"), "{error}");
+        assert!(parse("slipway deployments --state awaiting_approval").is_ok());
+    }
+}

@@ -1,0 +1,176 @@
+//! Subcommands against the mock, from the command line's words to the request and the exit code.
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::client::mock::{ARTIFACT_ID, DIGEST, ID, Mock, STACK_ID, change};
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(subcommand)]
+    command: ClientCommand,
+}
+
+async fn run(mock: &Mock, words: &[&str]) -> Result<Exit, ClientError> {
+    let words = ["slipway"].iter().chain(words);
+    let line = Line::try_parse_from(words).expect("the line must be well-formed");
+    perform(&mock.client(), &Screen::new(true), line.command).await
+}
+
+fn posted(mock: &Mock) -> Value {
+    let bodies = mock.house.lock().unwrap().bodies.clone();
+    serde_json::from_slice(bodies.last().expect("something was posted")).unwrap()
+}
+
+#[tokio::test]
+async fn a_template_is_submitted_with_its_variables() {
+    let mock = Mock::start().await;
+    let exit = run(
+        &mock,
+        &["deploy", "--template", "Net", "--var", "size=3", "--var", "zone=a", "--no-auto-apply"],
+    );
+    assert_eq!(exit.await.unwrap(), Exit::Success);
+    let submit = posted(&mock);
+    assert_eq!(submit["stack"], json!({"project": "default", "name": "net", "environment": "dev"}));
+    assert_eq!(submit["source"], json!({"type": "template", "name": "Net"}));
+    assert_eq!(submit["variables"], json!({"size": 3, "zone": "a"}));
+    assert_eq!(submit["options"]["auto_apply"], false);
+}
+
+#[tokio::test]
+async fn a_directory_is_uploaded_under_the_key_of_its_submission() {
+    let mock = Mock::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("My Net");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("main.tf"), "").unwrap();
+    let words = ["deploy", dir.to_str().unwrap(), "--idempotency-key", "k", "--path", "envs/prod"];
+    run(&mock, &words).await.unwrap();
+    assert_eq!(
+        mock.seen("POST"),
+        ["POST /api/v1/artifacts idempotency-key=k", "POST /api/v1/deployments idempotency-key=k"]
+    );
+    let submit = posted(&mock);
+    assert_eq!(submit["stack"]["name"], "prod");
+    assert_eq!(
+        submit["source"],
+        json!({"type": "archive", "artifact_id": ARTIFACT_ID, "path": "envs/prod"})
+    );
+    run(&mock, &["deploy", dir.to_str().unwrap()]).await.unwrap();
+    assert_eq!(posted(&mock)["stack"]["name"], "my-net");
+}
+
+#[tokio::test]
+async fn a_bad_name_or_variable_is_found_before_anything_is_uploaded() {
+    let mock = Mock::start().await;
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("main.tf"), "").unwrap();
+    let dir = home.path().to_str().unwrap();
+    let error = run(&mock, &["deploy", dir, "--name", "Not A Name"]).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Invalid);
+    assert!(error.to_string().contains("/stack/name"), "{error}");
+    let error = run(&mock, &["deploy", dir, "--name", "a", "--var", "x=[1"]).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Other);
+    assert!(mock.seen("").is_empty());
+}
+
+#[tokio::test]
+async fn a_removal_names_the_stack_and_no_source() {
+    let mock = Mock::start().await;
+    run(&mock, &["destroy", "shop/net/prod"]).await.unwrap();
+    let submit = posted(&mock);
+    assert_eq!(submit["operation"], "destroy");
+    assert!(submit.get("source").is_none(), "{submit}");
+    assert_eq!(submit["stack"]["environment"], "prod");
+}
+
+#[tokio::test]
+async fn a_stack_stands_for_its_latest_deployment() {
+    let mock = Mock::start().await;
+    run(&mock, &["status", "default/net/dev"]).await.unwrap();
+    assert_eq!(
+        mock.seen("GET"),
+        [
+            "GET /api/v1/stacks?project=default&name=net&environment=dev&limit=1".to_owned(),
+            format!("GET /api/v1/stacks/{STACK_ID}/deployments?limit=1"),
+            format!("GET /api/v1/deployments/{ID}"),
+        ]
+    );
+    let error = run(&mock, &["status", "default/none/dev"]).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::NotFound);
+    assert!(error.to_string().contains("default/none/dev"), "{error}");
+}
+
+#[tokio::test]
+async fn an_approval_needs_a_digest_a_yes_or_a_person() {
+    let mock = Mock::start().await;
+    mock.happen(&[change("planned", "awaiting_approval")]);
+    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        let error = run(&mock, &["approve", ID]).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Other);
+        assert!(error.to_string().contains("--digest"), "{error}");
+        assert!(mock.seen("POST").is_empty());
+    }
+    let error = run(&mock, &["approve", ID, "--digest", "sha256:other"]).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Conflict);
+    assert_eq!(
+        run(&mock, &["approve", ID, "--yes", "--comment", "ok"]).await.unwrap(),
+        Exit::Success
+    );
+    assert_eq!(posted(&mock), json!({"plan_digest": DIGEST, "comment": "ok"}));
+    run(&mock, &["reject", ID]).await.unwrap();
+    assert_eq!(posted(&mock), json!({"plan_digest": DIGEST}));
+}
+
+#[tokio::test]
+async fn an_approval_that_waits_goes_to_the_end() {
+    let mock = Mock::start().await;
+    mock.happen(&[change("planned", "awaiting_approval")]);
+    mock.house.lock().unwrap().after_approval =
+        vec![change("awaiting_approval", "approved"), change("approved", "failed")];
+    let exit = run(&mock, &["approve", ID, "--digest", DIGEST, "--wait"]).await.unwrap();
+    assert_eq!(exit, Exit::Failed);
+}
+
+#[tokio::test]
+async fn everything_that_only_looks_asks_for_the_right_thing() {
+    let mock = Mock::start().await;
+    mock.happen(&[
+        change("submitted", "planning"),
+        json!({"type": "step", "step": "init"}),
+        change("planning", "cancelled"),
+    ]);
+    let one = format!("GET /api/v1/deployments/{ID}");
+    for (words, request) in [
+        (vec!["plan", ID], format!("{one}/plan")),
+        (vec!["outputs", ID, "--reveal"], format!("{one}/outputs?reveal=true")),
+        (vec!["logs", ID, "--tail", "2"], format!("{one}/logs?tail=2&limit=1000")),
+        (vec!["logs", ID], format!("{one}/logs?after=0&limit=1000")),
+        (vec!["logs", ID, "-f"], format!("{one}/logs?follow=true")),
+        (vec!["logs", ID, "-f", "--tail", "2"], format!("{one}/logs?follow=true last-event-id=2")),
+        (vec!["events", ID], format!("{one}/events?after=3&limit=200")),
+        (vec!["events", ID, "-f"], format!("{one}/events")),
+        (
+            vec!["deployments", "--stack", STACK_ID, "--state", "failed", "--limit", "5"],
+            format!("GET /api/v1/deployments?stack_id={STACK_ID}&state=failed&limit=5"),
+        ),
+        (
+            vec!["stacks", "--project", "shop", "--env", "dev"],
+            "GET /api/v1/stacks?project=shop&environment=dev&limit=50".to_owned(),
+        ),
+    ] {
+        assert_eq!(run(&mock, &words).await.unwrap(), Exit::Success, "{words:?}");
+        assert!(mock.seen("GET").contains(&request), "{request} is not in {:?}", mock.seen("GET"));
+    }
+}
+
+#[tokio::test]
+async fn a_cancellation_carries_its_reason() {
+    let mock = Mock::start().await;
+    assert_eq!(
+        run(&mock, &["cancel", ID, "--reason", "wrong region"]).await.unwrap(),
+        Exit::Success
+    );
+    assert_eq!(posted(&mock), json!({"reason": "wrong region"}));
+}

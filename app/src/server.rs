@@ -1,0 +1,167 @@
+//! The server's part of the command line: what each process holds, and its flags.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use slipway_config::{Loaded, Loader, read_environment};
+use slipway_telemetry::Telemetry;
+
+use crate::lifecycle::{self, Roles};
+use crate::{demo, operate, wire};
+
+/// Flags of every process that serves.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ServerArgs {
+    /// Configuration file (TOML); `slipway.toml` here when there is one
+    #[arg(long, value_name = "FILE", env = slipway_config::CONFIG_VARIABLE)]
+    config: Option<PathBuf>,
+    /// Where everything is kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address of the API; loopback only until there is identity
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+}
+
+/// What serves or operates an installation.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerCommand {
+    /// Start API and workers in one process on embedded `SQLite`, and keep serving
+    Dev(ServerArgs),
+    /// Like `dev`, but first deploy the sample stack and show every step
+    Demo {
+        #[command(flatten)]
+        server: ServerArgs,
+        /// End after the sample instead of serving
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Start the API only
+    Api(ServerArgs),
+    /// Start workers only
+    Worker {
+        #[command(flatten)]
+        server: ServerArgs,
+        /// Queues to serve and jobs at a time, e.g. `plan=2,apply=1`
+        #[arg(long, value_name = "QUEUE=N,…")]
+        queue: Option<String>,
+    },
+    /// Bring the database schema up to date and end
+    Migrate(ServerArgs),
+    /// Print the `OpenAPI` document
+    Openapi,
+    /// Print the effective configuration, secrets masked, and where each value comes from
+    Config {
+        #[command(flatten)]
+        server: ServerArgs,
+        /// Print the JSON schema of the configuration file instead
+        #[arg(long)]
+        schema: bool,
+    },
+    /// Look at what this machine has and what is missing
+    Doctor(ServerArgs),
+    /// Work with the key ring
+    #[command(subcommand)]
+    Keys(KeysCommand),
+}
+
+/// `slipway keys`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Print a new key ring with one random key
+    Generate,
+}
+
+/// What a command changes in the defaults.
+#[derive(Debug, Clone, Copy)]
+enum Flavour {
+    /// A process of an installation.
+    Production,
+    /// `dev` and `demo`: one machine, one person.
+    Local { data_dir: &'static str, log_level: &'static str },
+}
+
+fn load(args: &ServerArgs, queues: Option<String>, flavour: Flavour) -> anyhow::Result<Loaded> {
+    let mut loader = Loader::new(read_environment())
+        .with_file(args.config.clone())
+        .with_flag("data_dir", args.data_dir.as_ref().map(|d| d.display().to_string()))
+        .with_flag("api.listen", args.listen)
+        .with_flag("worker.queues", queues);
+    if let Flavour::Local { data_dir, log_level } = flavour {
+        loader = loader
+            .with_default("data_dir", data_dir)
+            .with_default("telemetry.log_format", "text")
+            .with_default("telemetry.log_level", log_level)
+            .with_default("source.directory_root", ".")
+            .with_default("source.git_allow_file", "true");
+    }
+    Ok(loader.load()?)
+}
+
+const DEV: Flavour = Flavour::Local { data_dir: ".slipway", log_level: "info" };
+const DEMO: Flavour = Flavour::Local { data_dir: ".slipway-demo", log_level: "warn" };
+
+pub(crate) async fn run(command: ServerCommand) -> anyhow::Result<()> {
+    let both = Roles { api: true, worker: true };
+    match command {
+        ServerCommand::Dev(args) => serve(&load(&args, None, DEV)?, both, true).await,
+        ServerCommand::Demo { server, exit } => {
+            let loaded = load(&server, None, DEMO)?;
+            let telemetry = Telemetry::init(&wire::telemetry(&loaded.config))?;
+            let shown = demo::run(&loaded.config, exit).await;
+            flush(telemetry);
+            shown
+        }
+        ServerCommand::Api(args) => {
+            let roles = Roles { worker: false, ..both };
+            serve(&load(&args, None, Flavour::Production)?, roles, false).await
+        }
+        ServerCommand::Worker { server, queue } => {
+            let roles = Roles { api: false, ..both };
+            serve(&load(&server, queue, Flavour::Production)?, roles, false).await
+        }
+        ServerCommand::Migrate(args) => {
+            operate::migrate(&load(&args, None, Flavour::Production)?.config).await
+        }
+        ServerCommand::Openapi => operate::openapi(),
+        ServerCommand::Config { server, schema } => {
+            if schema {
+                return operate::schema();
+            }
+            print!("{}", load(&server, None, Flavour::Production)?.render());
+            Ok(())
+        }
+        ServerCommand::Doctor(args) => {
+            operate::doctor(&load(&args, None, Flavour::Production)?.config).await
+        }
+        ServerCommand::Keys(KeysCommand::Generate) => operate::generate_key(),
+    }
+}
+
+async fn serve(loaded: &Loaded, roles: Roles, local: bool) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    let telemetry = Telemetry::init(&wire::telemetry(config))?;
+    let served = async {
+        let running = lifecycle::start(config, roles).await?;
+        if let Some(address) = running.address {
+            tracing::info!(%address, "listening");
+            if local {
+                eprintln!(
+                    "Slipway listens on http://{address}  (API docs: http://{address}/docs, MCP: \
+                     http://{address}/mcp)\nNobody has to log in: it serves this machine only."
+                );
+            }
+        }
+        running.until_signal().await
+    };
+    let served = served.await;
+    flush(telemetry);
+    served
+}
+
+fn flush(telemetry: slipway_telemetry::Guard) {
+    if let Err(error) = telemetry.shutdown() {
+        eprintln!("slipway: {error}");
+    }
+}

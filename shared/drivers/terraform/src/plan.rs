@@ -1,0 +1,282 @@
+//! Makes a plan: source → workspace → init if it must → `plan -json -out` → `show -json`.
+
+use bytes::Bytes;
+use slipway_domain::artifact::digest;
+use slipway_domain::deployment::Operation;
+use slipway_domain::plan::{Diagnostic, Severity, StateMark};
+use slipway_domain::port::driver::{DriverError, Fetched, PlanInput, Planned, Run, SourceInput};
+use slipway_domain::tree::Tree;
+
+use crate::context::{Context, Keeping};
+use crate::failure;
+use crate::hcl::{self, Configuration};
+use crate::host::Host;
+use crate::init::{self, Need, Ready};
+use crate::process::{self, Stdout, Stops};
+use crate::show::{self, Shown};
+use crate::stream::{self, Ears};
+use crate::workspace::{Workspace, blocking};
+use crate::{git, state};
+
+/// Largest JSON form of a plan, in bytes.
+const MAX_SHOW_BYTES: usize = 256 << 20;
+
+/// What a plan is made from, laid out in the workspace.
+struct Laid {
+    workspace: Workspace,
+    configuration: Option<Configuration>,
+    need: Need,
+    keeping: Keeping,
+    has_variables: bool,
+    source_digest: String,
+}
+
+pub(crate) async fn plan(
+    host: &Host,
+    run: &dyn Run,
+    mut input: PlanInput,
+) -> Result<Planned, DriverError> {
+    failure::asked_before(run)?;
+    let (tree, fetched) = source(host, run, &mut input).await?;
+    let mark = input.state.as_ref().map(|s| s.mark.clone()).unwrap_or_default();
+    let operation = input.operation;
+    let laid = {
+        let (host, top) = (host.clone(), run.workspace().to_path_buf());
+        blocking(move || lay(&host, &top, &tree, input)).await?
+    };
+    let ws = &laid.workspace;
+    if let Keeping::Backend(kind) = &laid.keeping {
+        let text = format!(
+            "The configuration names a backend of its own ({kind}): it keeps the state, and Slipway \
+             keeps no copy of it."
+        );
+        stream::say(run, host.clock.as_ref(), "plan", text);
+    }
+    let mut ready = init::prepare(host, run, ws, &laid.need, false).await?;
+    let (changed, warnings) = loop {
+        let mut ears = Ears::new(run, host.clock.as_ref(), ws, "plan");
+        let ended = execute(host, run, &laid, operation, &mut ears).await?;
+        match ended.code {
+            Some(code @ (0 | 2)) if ended.asked.is_none() => {
+                ears.publish();
+                break (code == 2, warnings(ears.diagnostics));
+            }
+            _ if ready != Ready::Ran
+                && ended.asked.is_none()
+                && failure::wants_init(&ears.diagnostics) =>
+            {
+                let text = "What was installed before does not fit the configuration; installing it \
+                            anew.";
+                stream::say(run, host.clock.as_ref(), "init", text);
+                ready = init::prepare(host, run, ws, &laid.need, true).await?;
+            }
+            _ => {
+                ears.publish();
+                return Err(failure::of_reading("plan", &ended, &ears));
+            }
+        }
+    };
+    let (shown, files) =
+        tokio::try_join!(show(host, run, ws), files(&laid, ready != Ready::NotNeeded))?;
+    let Shown { changes, outputs, drift, planned_outputs, sensitive_variables } = shown;
+    Ok(Planned {
+        tool: host.tool.clone(),
+        no_changes: !changed,
+        changes,
+        outputs,
+        drift,
+        warnings,
+        plan_file: files.plan,
+        lock_file_digest: files.lock.as_deref().map(digest),
+        context: files.context,
+        source_digest: laid.source_digest,
+        fetched,
+        state: if laid.keeping.is_own() { StateMark::default() } else { mark },
+        sensitive_variables,
+        current_outputs: if changed { Vec::new() } else { planned_outputs },
+    })
+}
+
+fn warnings(diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.into_iter().filter(|d| d.severity == Severity::Warning).collect()
+}
+
+/// The source tree; fetched first if it is in a repository.
+async fn source(
+    host: &Host,
+    run: &dyn Run,
+    input: &mut PlanInput,
+) -> Result<(Tree, Option<Fetched>), DriverError> {
+    let source = std::mem::replace(&mut input.source, SourceInput::Tree(Tree::new()));
+    match source {
+        SourceInput::Tree(tree) => Ok((tree, None)),
+        SourceInput::Git { url, reference, path } => {
+            let (tree, commit) = git::fetch(host, run, &url, reference.as_deref()).await?;
+            if path.is_some() {
+                input.root = path;
+            }
+            let packed = tree.clone();
+            let archive = blocking(move || packed.to_tar_gz().map_err(crate::workspace::trouble));
+            Ok((tree, Some(Fetched { archive: archive.await?, commit })))
+        }
+    }
+}
+
+/// Writes everything to its place. Blocking.
+fn lay(
+    host: &Host,
+    top: &std::path::Path,
+    tree: &Tree,
+    input: PlanInput,
+) -> Result<Laid, DriverError> {
+    let workspace = Workspace::new(top, input.root.as_deref())?;
+    workspace.write_source(tree)?;
+    // A configuration that our reader refuses may still be one to Terraform, which then has the
+    // last word: nothing is skipped for it.
+    let configuration = match hcl::load(tree, input.root.as_deref(), host.dialect()) {
+        Ok(configuration) => Some(configuration),
+        Err(problems) => {
+            if let Some(missing) = problems.iter().find(|p| p.file.is_none()) {
+                return Err(DriverError::permanent(missing.detail.clone()));
+            }
+            tracing::info!(problems = problems.len(), "the configuration was not understood");
+            None
+        }
+    };
+    if let Some(configuration) = &configuration {
+        check(configuration, &input)?;
+    }
+    let backend = configuration.as_ref().map(|c| c.backend.clone()).unwrap_or_default();
+    let keeping = Keeping::of(&backend)?;
+    let mut state_providers = Vec::new();
+    if let (Some(path), Some(blob)) = (keeping.path(), &input.state) {
+        workspace.write(&workspace.state_file(path), &blob.content)?;
+        if let Some(state) = state::read(&blob.content) {
+            state_providers = state.providers.into_iter().collect();
+        }
+    }
+    workspace.write(&workspace.cli_config(), host.cli_config.as_bytes())?;
+    let has_variables = workspace.write_variables(&input.variables)?;
+    let need = init::need(host, &workspace, configuration.as_ref(), &state_providers)?;
+    Ok(Laid {
+        workspace,
+        configuration,
+        need,
+        keeping,
+        has_variables,
+        source_digest: tree.digest(),
+    })
+}
+
+/// Variables that do not fit: Terraform would only warn about a name that it does not know, and
+/// plan without the value that somebody meant to give.
+fn check(configuration: &Configuration, input: &PlanInput) -> Result<(), DriverError> {
+    let problems = hcl::check(&configuration.inspection().inputs, &input.variables);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let diagnostics: Vec<Diagnostic> = problems
+        .into_iter()
+        .map(|p| Diagnostic::error("The variables do not fit the configuration", p.detail))
+        .collect();
+    let summary = match diagnostics.as_slice() {
+        [one] => format!("the variables do not fit the configuration: {}", one.detail),
+        many => format!("{} variables do not fit the configuration", many.len()),
+    };
+    Err(DriverError::Permanent { summary, diagnostics })
+}
+
+async fn execute(
+    host: &Host,
+    run: &dyn Run,
+    laid: &Laid,
+    operation: Operation,
+    ears: &mut Ears<'_>,
+) -> Result<process::Ended, DriverError> {
+    failure::asked_before(run)?;
+    stream::step(run, "plan", None);
+    let option = |name: &str, path: std::path::PathBuf| {
+        let mut option = std::ffi::OsString::from(name);
+        option.push(path);
+        option
+    };
+    let mut args: Vec<std::ffi::OsString> =
+        ["plan", "-json", "-input=false", "-detailed-exitcode"].map(Into::into).into();
+    args.push(option("-out=", laid.workspace.plan_file()));
+    // A state of this job alone needs no lock; that of a backend may be in use by others.
+    args.push(if laid.keeping.is_own() { "-lock-timeout=60s" } else { "-lock=false" }.into());
+    if laid.has_variables {
+        args.push(option("-var-file=", laid.workspace.variables_file()));
+    }
+    if operation == Operation::Destroy {
+        args.push("-destroy".into());
+    }
+    if let Some(parallelism) = host.parallelism {
+        args.push(format!("-parallelism={parallelism}").into());
+    }
+    let command = host.command(&laid.workspace, args);
+    process::run(command, &Stops::of(run), Stdout::Lines, &mut |s, line| ears.hear(s, line))
+        .await
+        .map_err(|failed| failure::of_process("plan", &failed))
+}
+
+async fn show(host: &Host, run: &dyn Run, ws: &Workspace) -> Result<Shown, DriverError> {
+    failure::asked_before(run)?;
+    stream::step(run, "show", None);
+    let plan_file = ws.plan_file();
+    let command =
+        host.command(ws, [std::ffi::OsStr::new("show"), "-json".as_ref(), plan_file.as_os_str()]);
+    let mut ears = Ears::new(run, host.clock.as_ref(), ws, "show");
+    let ended =
+        process::run(command, &Stops::of(run), Stdout::Keep(MAX_SHOW_BYTES), &mut |s, l| {
+            ears.hear(s, l);
+        })
+        .await
+        .map_err(|failed| failure::of_process("plan's JSON form", &failed))?;
+    if ended.code != Some(0) || ended.asked.is_some() {
+        return Err(failure::of_reading("reading of the plan", &ended, &ears));
+    }
+    let redactor = run.redactor().clone();
+    let json = ended.stdout;
+    blocking(move || {
+        show::read(&json, &redactor).map_err(|error| {
+            // The error's text may quote a value.
+            DriverError::permanent(format!(
+                "the plan's JSON form could not be read (line {}, column {})",
+                error.line(),
+                error.column()
+            ))
+        })
+    })
+    .await
+}
+
+struct Files {
+    plan: Bytes,
+    lock: Option<Bytes>,
+    context: Bytes,
+}
+
+/// What the plan left behind.
+async fn files(laid: &Laid, installed: bool) -> Result<Files, DriverError> {
+    let ws = laid.workspace.clone();
+    let ephemeral = laid
+        .configuration
+        .as_ref()
+        .map(|c| c.ephemeral().into_iter().map(str::to_owned).collect::<Vec<_>>());
+    let context = Context::new(
+        installed,
+        laid.need.key.clone(),
+        laid.keeping.clone(),
+        ephemeral.unwrap_or_default(),
+    );
+    let remote = laid.configuration.as_ref().is_none_or(Configuration::remote_modules);
+    blocking(move || {
+        let plan = Workspace::read(&ws.plan_file())?
+            .ok_or_else(|| DriverError::permanent("the tool made no plan file"))?;
+        let lock = Workspace::read(&ws.lock_file())?;
+        let context = context.pack(&ws, lock.as_ref(), remote && installed)?;
+        Ok(Files { plan, lock, context })
+    })
+    .await
+}

@@ -1,0 +1,325 @@
+//! Turns `show -json` of a plan into Slipway's own form. Sensitive values are masked here, before
+//! anything leaves the driver. Pure: JSON in, values out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::Value;
+use slipway_domain::deployment::Output;
+use slipway_domain::plan::{Action, OutputChange, ResourceChange};
+use slipway_domain::redact::Redactor;
+use slipway_domain::secret::MASK;
+
+/// What a plan says, in Slipway's words.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Shown {
+    /// Resources that change.
+    pub(crate) changes: Vec<ResourceChange>,
+    /// Outputs that change.
+    pub(crate) outputs: Vec<OutputChange>,
+    /// What changed outside.
+    pub(crate) drift: Vec<ResourceChange>,
+    /// Outputs as they will be, in clear, as far as they are known.
+    pub(crate) planned_outputs: Vec<Output>,
+    /// Variables that the configuration marks as sensitive.
+    pub(crate) sensitive_variables: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    resource_changes: Vec<RawResource>,
+    #[serde(default)]
+    resource_drift: Vec<RawResource>,
+    #[serde(default)]
+    output_changes: BTreeMap<String, RawChange>,
+    #[serde(default)]
+    planned_values: Planned,
+    #[serde(default)]
+    configuration: Configured,
+}
+
+#[derive(Deserialize, Default)]
+struct Planned {
+    #[serde(default)]
+    outputs: BTreeMap<String, RawOutput>,
+}
+
+#[derive(Deserialize)]
+struct RawOutput {
+    #[serde(default)]
+    sensitive: bool,
+    #[serde(default)]
+    value: Option<Value>,
+    #[serde(default, rename = "type")]
+    kind: Value,
+}
+
+#[derive(Deserialize, Default)]
+struct Configured {
+    #[serde(default)]
+    root_module: ConfiguredModule,
+}
+
+#[derive(Deserialize, Default)]
+struct ConfiguredModule {
+    #[serde(default)]
+    variables: BTreeMap<String, ConfiguredVariable>,
+}
+
+#[derive(Deserialize)]
+struct ConfiguredVariable {
+    #[serde(default)]
+    sensitive: bool,
+}
+
+#[derive(Deserialize)]
+struct RawResource {
+    address: String,
+    #[serde(default)]
+    previous_address: Option<String>,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    provider_name: String,
+    #[serde(default)]
+    deposed: Option<String>,
+    #[serde(default)]
+    action_reason: Option<String>,
+    change: RawChange,
+}
+
+#[derive(Deserialize)]
+struct RawChange {
+    #[serde(default)]
+    actions: Vec<String>,
+    #[serde(default)]
+    before: Value,
+    #[serde(default)]
+    after: Value,
+    #[serde(default)]
+    after_unknown: Value,
+    #[serde(default)]
+    before_sensitive: Value,
+    #[serde(default)]
+    after_sensitive: Value,
+    #[serde(default)]
+    replace_paths: Vec<Vec<Value>>,
+    #[serde(default)]
+    importing: Option<Importing>,
+}
+
+#[derive(Deserialize)]
+struct Importing {
+    #[serde(default)]
+    id: Option<String>,
+}
+
+/// Reads the output of `show -json`.
+pub(crate) fn read(json: &[u8], redactor: &Redactor) -> Result<Shown, serde_json::Error> {
+    let document: Document = serde_json::from_slice(json)?;
+    let resources = |raw: Vec<RawResource>| {
+        raw.into_iter().filter_map(|resource| self::resource(resource, redactor)).collect()
+    };
+    let outputs = document.output_changes.into_iter();
+    let variables = document.configuration.root_module.variables.into_iter();
+    Ok(Shown {
+        changes: resources(document.resource_changes),
+        drift: resources(document.resource_drift),
+        outputs: outputs.filter_map(|(name, change)| output(name, change, redactor)).collect(),
+        planned_outputs: document
+            .planned_values
+            .outputs
+            .into_iter()
+            .filter_map(|(name, raw)| {
+                let RawOutput { sensitive, value, kind } = raw;
+                Some(Output { name, value: value?, sensitive, kind })
+            })
+            .collect(),
+        sensitive_variables: variables.filter(|(_, v)| v.sensitive).map(|(name, _)| name).collect(),
+    })
+}
+
+fn resource(raw: RawResource, redactor: &Redactor) -> Option<ResourceChange> {
+    let change = raw.change;
+    let previous_address = raw.previous_address.filter(|previous| *previous != raw.address);
+    let importing_id = change.importing.map(|importing| importing.id.unwrap_or_default());
+    let action = match words(&change.actions).as_slice() {
+        ["create"] => Action::Create,
+        ["read"] => Action::Read,
+        ["update"] => Action::Update,
+        ["delete", "create"] => Action::DeleteThenCreate,
+        ["create", "delete"] => Action::CreateThenDelete,
+        ["delete"] => Action::Delete,
+        // A replacement whose old half is only forgotten.
+        ["create", "forget"] | ["forget", "create"] => Action::CreateThenDelete,
+        ["forget"] => Action::Forget,
+        ["no-op"] | [] if importing_id.is_some() => Action::Import,
+        ["no-op"] | [] if previous_address.is_some() => Action::Move,
+        _ => return None,
+    };
+    // What was secret stays masked, even where the new configuration no longer says so.
+    let marks = union(&change.before_sensitive, &change.after_sensitive);
+    let (mut before, mut after) = (change.before, change.after);
+    let mut sensitive = BTreeSet::new();
+    mask(&mut before, &marks, "", &mut sensitive);
+    mask(&mut after, &marks, "", &mut sensitive);
+    redactor.json(&mut before);
+    redactor.json(&mut after);
+    let mut unknown = Vec::new();
+    holes(&change.after_unknown, "", &mut unknown);
+    Some(ResourceChange {
+        address: raw.address,
+        kind: raw.kind,
+        name: raw.name,
+        provider: raw.provider_name,
+        action,
+        reason: raw.action_reason,
+        before,
+        after,
+        unknown,
+        sensitive: sensitive.into_iter().collect(),
+        replace_paths: change.replace_paths.iter().map(|path| pointer_of(path)).collect(),
+        previous_address,
+        deposed: raw.deposed,
+        importing_id,
+    })
+}
+
+fn output(name: String, change: RawChange, redactor: &Redactor) -> Option<OutputChange> {
+    let action = match words(&change.actions).as_slice() {
+        ["no-op"] | [] => return None,
+        ["create"] => Action::Create,
+        ["delete"] => Action::Delete,
+        _ => Action::Update,
+    };
+    let marks = union(&change.before_sensitive, &change.after_sensitive);
+    let sensitive = any(&marks);
+    let (mut before, mut after) = (change.before, change.after);
+    if sensitive {
+        for value in [&mut before, &mut after] {
+            if !value.is_null() {
+                *value = Value::from(MASK);
+            }
+        }
+    }
+    redactor.json(&mut before);
+    redactor.json(&mut after);
+    Some(OutputChange {
+        name,
+        action,
+        before,
+        after,
+        unknown: any(&change.after_unknown),
+        sensitive,
+    })
+}
+
+fn words(actions: &[String]) -> Vec<&str> {
+    actions.iter().map(String::as_str).collect()
+}
+
+/// Whether anything in a tree of marks is marked.
+fn any(marks: &Value) -> bool {
+    match marks {
+        Value::Bool(mark) => *mark,
+        Value::Array(items) => items.iter().any(any),
+        Value::Object(fields) => fields.values().any(any),
+        Value::Null | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// What is marked in either tree of marks.
+fn union(a: &Value, b: &Value) -> Value {
+    match (a, b) {
+        (Value::Bool(true), _) | (_, Value::Bool(true)) => Value::Bool(true),
+        (Value::Object(a), Value::Object(b)) => {
+            let mut both = a.clone();
+            for (key, b) in b {
+                let merged = both.get(key).map_or_else(|| b.clone(), |a| union(a, b));
+                both.insert(key.clone(), merged);
+            }
+            Value::Object(both)
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            let none = Value::Bool(false);
+            let pairs = (0..a.len().max(b.len()))
+                .map(|i| union(a.get(i).unwrap_or(&none), b.get(i).unwrap_or(&none)));
+            Value::Array(pairs.collect())
+        }
+        // One side says nothing, or they have different shapes: the one with marks counts, and
+        // when both have some, all of it is masked.
+        (a, b) => match (any(a), any(b)) {
+            (true, true) => Value::Bool(true),
+            (true, false) => a.clone(),
+            (false, true) => b.clone(),
+            (false, false) => Value::Bool(false),
+        },
+    }
+}
+
+/// Masks what is marked. A mark on a node covers everything below it.
+fn mask(value: &mut Value, marks: &Value, at: &str, masked: &mut BTreeSet<String>) {
+    if value.is_null() {
+        return;
+    }
+    match (&mut *value, marks) {
+        (_, Value::Bool(true)) => {
+            *value = Value::from(MASK);
+            masked.insert(at.to_owned());
+        }
+        (Value::Object(fields), Value::Object(marks)) => {
+            for (key, value) in fields {
+                if let Some(marks) = marks.get(key) {
+                    mask(value, marks, &join(at, key), masked);
+                }
+            }
+        }
+        (Value::Array(items), Value::Array(marks)) => {
+            for (i, (value, marks)) in items.iter_mut().zip(marks).enumerate() {
+                mask(value, marks, &format!("{at}/{i}"), masked);
+            }
+        }
+        // The marks have another shape than the value: nothing can be told apart, so all goes.
+        (_, Value::Object(_) | Value::Array(_)) if any(marks) => {
+            *value = Value::from(MASK);
+            masked.insert(at.to_owned());
+        }
+        _ => {}
+    }
+}
+
+/// Pointers to what is known only after the apply.
+fn holes(unknown: &Value, at: &str, found: &mut Vec<String>) {
+    match unknown {
+        Value::Bool(true) => found.push(at.to_owned()),
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                holes(inner, &join(at, key), found);
+            }
+        }
+        Value::Array(items) => {
+            for (i, inner) in items.iter().enumerate() {
+                holes(inner, &format!("{at}/{i}"), found);
+            }
+        }
+        Value::Bool(false) | Value::Null | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A path of names and indices as a JSON pointer.
+fn pointer_of(path: &[Value]) -> String {
+    path.iter().fold(String::new(), |at, step| match step {
+        Value::String(key) => join(&at, key),
+        other => format!("{at}/{other}"),
+    })
+}
+
+fn join(at: &str, key: &str) -> String {
+    format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests;

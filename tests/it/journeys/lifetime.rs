@@ -1,0 +1,175 @@
+//! Stopping, in every way: cancel, drain, a second signal, a crash.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use slipway_domain::deployment::Deployment;
+use slipway_domain::event::EventBody;
+use slipway_domain::state::DeploymentState as S;
+
+use crate::harness::{
+    Database, Server, command, digest, hello, planned, refused, request, template, until, upload,
+};
+
+/// A slow apply that has begun.
+async fn applying(server: &Server, seconds: u32) -> Deployment {
+    let client = &server.client;
+    let source = upload(client, "slow").await;
+    let variables = [("seconds".to_owned(), seconds.into())].into();
+    let first = planned(client, &request("slow", source, variables)).await;
+    client.approve(first.id, digest(&first), None).await.unwrap();
+    until(client, first.id, &[S::Applying]).await;
+    // Until the first slow step really runs.
+    let end = Instant::now() + crate::harness::PATIENCE;
+    loop {
+        let events = client.event_page(first.id, 0, 1000).await.unwrap();
+        let began = events.iter().any(|e| matches!(&e.body,
+            EventBody::Resource { address, .. } if address == "terraform_data.step_1"));
+        if began {
+            return first;
+        }
+        assert!(Instant::now() < end, "the apply does not begin");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_running_apply_is_cancelled_gently_and_what_it_made_is_recorded() {
+    let server = Server::start().await;
+    let running = applying(&server, 60).await;
+    let asked = Instant::now();
+    let answer = server.client.cancel(running.id, Some("wrong stack")).await.unwrap();
+    assert!(answer.state == S::Applying || answer.state == S::Cancelled);
+    let ended = until(&server.client, running.id, &[S::Cancelled]).await;
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    assert!(ended.reason.unwrap().contains("wrong stack"));
+    let stack = server.client.stack(running.stack_id).await.unwrap();
+    assert_eq!(stack.state.unwrap().resource_count, 2, "one made, one tainted");
+    assert_eq!(refused(server.client.cancel(running.id, None).await).0, 409);
+}
+
+#[tokio::test]
+async fn the_first_signal_lets_jobs_finish_and_the_second_stops_them() {
+    let mut server = Server::start().await;
+    let running = applying(&server, 2).await;
+    server.signal(Signal::TERM);
+    assert!(server.ended().await, "{}", server.said.lock().unwrap());
+    let server = server.restart().await;
+    let done = server.client.deployment(running.id).await.unwrap();
+    assert_eq!(done.state, S::Succeeded, "it was let finish");
+
+    let running = applying_again(&server).await;
+    let mut server = server;
+    let asked = Instant::now();
+    server.signal(Signal::TERM);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.signal(Signal::TERM);
+    assert!(server.ended().await, "{}", server.said.lock().unwrap());
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    let server = server.restart().await;
+    let stopped = server.client.deployment(running.id).await.unwrap();
+    assert_eq!(stopped.state, S::Failed, "{:?}", stopped.reason);
+    assert!(stopped.reason.unwrap().contains("shut down"));
+    assert_nothing_runs(&server).await;
+}
+
+/// A second slow apply of the same stack: the first one is there already, so it is destroyed.
+async fn applying_again(server: &Server) -> Deployment {
+    let client = &server.client;
+    let source = upload(client, "slow").await;
+    let variables = [("seconds".to_owned(), 60.into())].into();
+    let mut submit = request("slow-again", source, variables);
+    submit.stack.name = "slow-again".into();
+    let first = planned(client, &submit).await;
+    client.approve(first.id, digest(&first), None).await.unwrap();
+    until(client, first.id, &[S::Applying]).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    first
+}
+
+async fn assert_nothing_runs(server: &Server) {
+    use sqlx::Connection as _;
+    let path = server.path("data/slipway.db");
+    let mut c = sqlx::SqliteConnection::connect(&path.to_string_lossy()).await.unwrap();
+    let running: i64 = sqlx::query_scalar(
+        "select (select count(*) from jobs where state = 'running')
+              + (select count(*) from deployments where state in ('planning', 'applying', 'verifying'))",
+    )
+    .fetch_one(&mut c)
+    .await
+    .unwrap();
+    assert_eq!(running, 0);
+}
+
+#[tokio::test]
+async fn a_plan_whose_process_was_killed_is_made_again() {
+    let env = [("SLIPWAY_WORKER_LEASE_S", "3"), ("SLIPWAY_WORKER_HEARTBEAT_S", "1")];
+    let server = Server::start_with(Database::Sqlite, &env).await;
+    let submit = request("hello", template("hello"), hello("x"));
+    let mut last = server.client.submit(&submit, None).await.unwrap();
+    for _ in 0..10 {
+        last = server.client.submit(&submit, None).await.unwrap();
+    }
+    until(&server.client, last.id, &[S::Submitted, S::Planning, S::AwaitingApproval]).await;
+    let server = server.crash_and_restart().await;
+    for deployment in server
+        .client
+        .deployments(&slipway_app::client::http::DeploymentQuery::default(), 100)
+        .await
+        .unwrap()
+    {
+        until(&server.client, deployment.id, &[S::AwaitingApproval]).await;
+    }
+    assert_nothing_runs(&server).await;
+}
+
+#[tokio::test]
+async fn an_apply_whose_process_was_killed_is_never_repeated() {
+    let env = [("SLIPWAY_WORKER_LEASE_S", "3"), ("SLIPWAY_WORKER_HEARTBEAT_S", "1")];
+    let server = Server::start_with(Database::Sqlite, &env).await;
+    let running = applying(&server, 2).await;
+    let server = server.crash_and_restart().await;
+    let lost = until(&server.client, running.id, &[S::NeedsAttention]).await;
+    let jobs_said = lost.reason.unwrap();
+    assert!(jobs_said.contains("lost") && jobs_said.contains("may exist"), "{jobs_said}");
+    assert_nothing_runs(&server).await;
+    // A person decides; the stack is free for the next one.
+    server.client.cancel(running.id, Some("looked at it")).await.unwrap();
+    assert_eq!(server.client.deployment(running.id).await.unwrap().state, S::Cancelled);
+}
+
+#[tokio::test]
+async fn without_a_tool_it_says_so_and_writes_nothing() {
+    for verb in ["dev", "demo"] {
+        let dir = tempfile::tempdir().unwrap();
+        let output = command()
+            .args([verb, "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir.path().join("data"))
+            .env("PATH", dir.path())
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        for word in ["terraform", "tofu", "PATH", "SLIPWAY_TERRAFORM_BINARY"] {
+            assert!(said.contains(word), "{verb}: {word:?} is not in {said}");
+        }
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        assert!(left.is_empty(), "{verb} wrote {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = command()
+        .args(["dev", "--listen", "0.0.0.0:0", "--data-dir"])
+        .arg(dir.path().join("data"))
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("loopback"), "{said}");
+    assert!(!dir.path().join("data").exists());
+}

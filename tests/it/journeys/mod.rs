@@ -1,0 +1,8 @@
+//! The main job, from submit to applied, as users live it.
+
+mod bad_input;
+mod cli;
+mod failure;
+mod flow;
+mod lifetime;
+mod secrets;

@@ -1,0 +1,1 @@
+//! Nothing: the journeys are in `it/`.
