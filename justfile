@@ -18,7 +18,7 @@ test *suites:
 
 # Writes the generated documents (docs/openapi.json and others) anew; look at them with `git diff`.
 gen:
-    SLIPWAY_UPDATE_SNAPSHOTS=1 ./test unit api docs
+    SLIPWAY_TEST_UPDATE_SNAPSHOTS=1 ./test unit api docs
     git status --short
 
 # Runs benchmarks on a release build: `just bench plan_overhead`.

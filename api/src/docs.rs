@@ -85,7 +85,10 @@ fn swagger(file: &str) -> Result<Response, Refused> {
         return Err(Refused(Fault::not_found("page", file)));
     };
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_str(&found.content_type).map_err(Fault::internal)?),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_str(&found.content_type).map_err(Fault::internal)?,
+        ),
         (header::CONTENT_SECURITY_POLICY, SWAGGER),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
@@ -125,10 +128,8 @@ impl FromStr for CodeName {
     responses((status = 200, description = "The page.", content_type = "text/plain",
         body = String), Operating, OfOne))]
 pub(crate) async fn get_problem_page(Path(CodeName(code)): Path<CodeName>, _: NoQuery) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
     (headers, problem_page(code)).into_response()
 }
 

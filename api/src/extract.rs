@@ -11,7 +11,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use slipway_domain::access::{Door, Principal};
 use slipway_domain::fault::{Code, Fault, FieldError};
 
@@ -110,7 +112,7 @@ impl FromRequestParts<ApiState> for NoQuery {
 #[derive(Debug, Clone)]
 pub(crate) struct Json<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<ApiState> for Json<T> {
+impl<T: DeserializeOwned + Serialize> FromRequest<ApiState> for Json<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Refused> {
@@ -124,7 +126,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Json<T> {
 #[derive(Debug, Clone)]
 pub(crate) struct MaybeJson<T>(pub T);
 
-impl<T: DeserializeOwned + Default> FromRequest<ApiState> for MaybeJson<T> {
+impl<T: DeserializeOwned + Serialize + Default> FromRequest<ApiState> for MaybeJson<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Refused> {
@@ -185,24 +187,60 @@ pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, Fault> {
 
 /// Reads JSON. What is no JSON is malformed, with line and column; what is JSON of another shape is
 /// invalid input, with a pointer.
-pub(crate) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+pub(crate) fn from_json<T: DeserializeOwned + Serialize>(body: &[u8]) -> Result<T, Fault> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut reader);
     let value = read.map_err(|error| {
         let at = pointer(error.path());
         match error.inner().classify() {
-            serde_json::error::Category::Data => misfit(at, error.inner()),
+            // What comes after the misfit was not read yet, and may not be JSON at all.
+            serde_json::error::Category::Data => {
+                match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+                    Ok(_) => misfit(at, error.inner()),
+                    Err(error) => not_json(&error),
+                }
+            }
             _ => not_json(error.inner()),
         }
     })?;
     reader.end().map_err(|error| not_json(&error))?;
+    let given = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+    need_objects(&given, &value)?;
     Ok(value)
 }
 
-/// Reads a JSON value into its type.
-pub(crate) fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Fault> {
-    serde_path_to_error::deserialize(value)
-        .map_err(|error| misfit(pointer(error.path()), error.inner()))
+/// Reads a JSON value into its type, like [`from_json`].
+pub(crate) fn from_part<T: DeserializeOwned + Serialize>(given: &Value) -> Result<T, Fault> {
+    let value = serde_path_to_error::deserialize(given)
+        .map_err(|error| misfit(pointer(error.path()), error.inner()))?;
+    need_objects(given, &value)?;
+    Ok(value)
+}
+
+/// serde takes a list in the place of a struct, its fields in order. Nobody means that, and the
+/// schema does not say so: where the value is an object, an object must have been given.
+fn need_objects<T: Serialize>(given: &Value, value: &T) -> Result<(), Fault> {
+    fn list_for_object(given: &Value, value: &Value, at: &str) -> Option<String> {
+        match (given, value) {
+            (Value::Array(_), Value::Object(_)) => Some(at.to_owned()),
+            (Value::Object(given), Value::Object(value)) => {
+                given.iter().find_map(|(key, given)| {
+                    list_for_object(given, value.get(key)?, &format!("{at}/{}", escape(key)))
+                })
+            }
+            (Value::Array(given), Value::Array(value)) => {
+                given.iter().zip(value).enumerate().find_map(|(index, (given, value))| {
+                    list_for_object(given, value, &format!("{at}/{index}"))
+                })
+            }
+            _ => None,
+        }
+    }
+    let value = serde_json::to_value(value).map_err(Fault::internal)?;
+    match list_for_object(given, &value, "") {
+        None => Ok(()),
+        Some(at) => Err(Fault::field(at, "invalid type: sequence, expected an object")),
+    }
 }
 
 fn not_json(error: &serde_json::Error) -> Fault {
@@ -210,7 +248,7 @@ fn not_json(error: &serde_json::Error) -> Fault {
     let detail = format!("the body is not JSON: {error}");
     let place = FieldError {
         line: u32::try_from(line).ok().filter(|line| *line > 0),
-        column: u32::try_from(column).ok().filter(|_| line > 0),
+        column: u32::try_from(column).ok().filter(|column| *column > 0),
         ..FieldError::at("", detail)
     };
     Fault::fields(Code::Malformed, vec![place])
@@ -234,7 +272,10 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     let mut out = String::new();
     for segment in path {
         match segment {
-            Segment::Seq { index } => out.push_str(&format!("/{index}")),
+            Segment::Seq { index } => {
+                out.push('/');
+                out.push_str(&index.to_string());
+            }
             Segment::Map { key } => {
                 out.push('/');
                 out.extend(escape(key).chars().take(200));
@@ -282,9 +323,20 @@ mod tests {
         let stack = r#""stack": {"project": "p", "name": "n", "environment": "e"}"#;
         let cases = [
             ("[]".to_owned(), ""),
+            (
+                r#"[{"project": "p", "name": "n", "environment": "e"}, null, {}, "deploy", {}]"#
+                    .to_owned(),
+                "",
+            ),
+            (r#"{"stack": ["p", "n", "e"]}"#.to_owned(), "/stack"),
+            (format!(r#"{{{stack}, "options": [true, false, 60]}}"#), "/options"),
+            (format!(r#"{{{stack}, "source": ["template", "x"]}}"#), "/source"),
             (r#"{"stack": 1}"#.to_owned(), "/stack"),
             (r#"{"stack": {"project": 1}}"#.to_owned(), "/stack/project"),
-            (format!(r#"{{{stack}, "options": {{"expires_in_s": "x"}}}}"#), "/options/expires_in_s"),
+            (
+                format!(r#"{{{stack}, "options": {{"expires_in_s": "x"}}}}"#),
+                "/options/expires_in_s",
+            ),
             (format!(r#"{{{stack}, "operation": "explode"}}"#), "/operation"),
             (format!(r#"{{{stack}, "source": {{"type": "template"}}}}"#), "/source"),
             (format!(r#"{{{stack}, "state": "succeeded"}}"#), "/state"),

@@ -80,10 +80,7 @@ pub(crate) async fn get_health(State(state): State<ApiState>, _: NoQuery) -> Res
 #[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "operations",
     responses((status = 200, description = "Every metric of this process.",
         content_type = "text/plain", body = String), Operating))]
-pub(crate) async fn get_metrics(
-    State(state): State<ApiState>,
-    _: NoQuery,
-) -> Response {
+pub(crate) async fn get_metrics(State(state): State<ApiState>, _: NoQuery) -> Response {
     match queue::totals(&state.cx).await {
         Ok(totals) => count_queues(&state.metrics, &totals),
         // The other figures are worth the more when the database is away.

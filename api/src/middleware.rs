@@ -24,8 +24,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const MAX_REQUEST_ID: usize = 128;
 
 /// The policy of everything that is not a page.
-const NOTHING: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// Puts everything that holds for all routes around them.
 pub(crate) fn around(router: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
@@ -57,6 +56,7 @@ pub(crate) async fn in_time(
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "this is how a panic is handed over")]
 fn caught(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic
         .downcast_ref::<String>()
@@ -196,10 +196,8 @@ async fn observe(State(state): State<ApiState>, mut request: Request, next: Next
         request_id,
     );
     carrier::set_parent_from(&span, request.headers());
-    let trace_id = carrier::traceparent_of(&span)
-        .as_deref()
-        .and_then(carrier::trace_id_of)
-        .map(str::to_owned);
+    let trace_id =
+        carrier::traceparent_of(&span).as_deref().and_then(carrier::trace_id_of).map(str::to_owned);
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         request.headers_mut().insert(REQUEST_ID, value);
     }
@@ -249,7 +247,7 @@ fn complete(response: Response, about: About, route: &str) -> Response {
             tracing::error!(code = %fault.code, cause = fault.causes(), path = about.instance,
                 "a request failed on our side");
         }
-        return rewritten(response, &fault, about);
+        return rewritten(&response, &fault, about);
     }
     let is_text = response
         .headers()
@@ -258,7 +256,7 @@ fn complete(response: Response, about: About, route: &str) -> Response {
     if (status.is_client_error() || status.is_server_error()) && is_text && !is_mcp(route) {
         // A library answered for us: its status is right, its form is not ours.
         let fault = Fault::new(problem::code_of(status), "");
-        return rewritten(response, &fault, about);
+        return rewritten(&response, &fault, about);
     }
     response
 }
@@ -269,7 +267,7 @@ fn is_mcp(route: &str) -> bool {
 }
 
 /// The problem in the place of `response`, whose other headers (`Allow`, security) it keeps.
-fn rewritten(response: Response, fault: &Fault, about: About) -> Response {
+fn rewritten(response: &Response, fault: &Fault, about: About) -> Response {
     let mut written = problem::answer(fault, about);
     for (name, value) in response.headers() {
         if !matches!(*name, header::CONTENT_TYPE | header::CONTENT_LENGTH | header::RETRY_AFTER) {

@@ -13,10 +13,10 @@ use utoipa::IntoResponses;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{AdditionalProperties, Object, Schema};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, Object, Schema, SchemaType};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref,
-    RefOr, Response as Described, ResponseBuilder, ServerBuilder, Type,
+    RefOr, Required, Response as Described, ResponseBuilder, ServerBuilder, Type,
 };
 use utoipa::openapi::{Paths, tag::TagBuilder};
 
@@ -96,7 +96,8 @@ fn refer(statuses: &[u16]) -> BTreeMap<String, RefOr<Described>> {
 
 /// The document before its operations.
 pub(crate) fn base() -> OpenApi {
-    let mut components = ComponentsBuilder::new().schema_from::<Problem>().schema_from::<FieldError>();
+    let mut components =
+        ComponentsBuilder::new().schema_from::<Problem>().schema_from::<FieldError>();
     for (number, name, when, code) in REFUSALS {
         components = components.response(*name, refusal(*number, when, *code));
     }
@@ -190,14 +191,7 @@ const LINKS: &[Link] = &[
         None,
     ),
     ("submit_deployment", "202", "outputs", "get_deployment_outputs", BY_ID, None),
-    (
-        "submit_deployment",
-        "202",
-        "stack",
-        "get_stack",
-        &[("id", "$response.body#/stack_id")],
-        None,
-    ),
+    ("submit_deployment", "202", "stack", "get_stack", &[("id", "$response.body#/stack_id")], None),
     (
         "get_deployment_plan",
         "200",
@@ -219,6 +213,9 @@ const LINKS: &[Link] = &[
     ("upload_artifact", "201", "artifact", "get_artifact", BY_ID, None),
 ];
 
+/// Operations whose body may be left out.
+const MAY_BE_EMPTY: &[&str] = &["apply_deployment", "cancel_deployment"];
+
 /// Completes what the macros made.
 pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
     for (from, status, name, to, parameters, body) in LINKS {
@@ -228,14 +225,24 @@ pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
         }
         let body = body.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
         let link = link.request_body(body).build();
-        let operation = operations(&mut api.paths).find(|o| o.operation_id.as_deref() == Some(from));
+        let operation =
+            operations(&mut api.paths).find(|o| o.operation_id.as_deref() == Some(from));
         let response = operation.and_then(|o| o.responses.responses.get_mut(*status));
         debug_assert!(response.is_some(), "{from} {status}");
         if let Some(RefOr::T(response)) = response {
             response.links.insert((*name).to_owned(), link.into());
         }
     }
+    for operation in operations(&mut api.paths) {
+        without_null(operation);
+        let may_be_empty =
+            MAY_BE_EMPTY.contains(&operation.operation_id.as_deref().unwrap_or_default());
+        if let Some(RefOr::T(body)) = operation.request_body.as_mut().filter(|_| may_be_empty) {
+            body.required = Some(Required::False);
+        }
+    }
     if let Some(components) = &mut api.components {
+        name_items(&mut components.schemas);
         join_flattened(&mut components.schemas);
         close_variants(&mut components.schemas, "Source");
     }
@@ -251,13 +258,57 @@ fn operations(paths: &mut Paths) -> impl Iterator<Item = &mut Operation> {
     })
 }
 
+/// The derive says of an optional parameter or header that it may be `null`, which none can be.
+fn without_null(operation: &mut Operation) {
+    fn strip(schema: &mut RefOr<Schema>) {
+        let RefOr::T(Schema::Object(object)) = schema else { return };
+        let SchemaType::Array(types) = &mut object.schema_type else { return };
+        types.retain(|kind| *kind != Type::Null);
+        if let [one] = types.as_slice() {
+            object.schema_type = one.clone().into();
+        }
+    }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && let Some(schema) = &mut parameter.schema
+        {
+            strip(schema);
+        }
+    }
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else { continue };
+        for header in response.headers.values_mut() {
+            if let RefOr::T(header) = header
+                && let Some(schema) = &mut header.schema
+            {
+                strip(schema);
+            }
+        }
+    }
+}
+
+/// Names the items of pages, which the derive spells out in every page.
+fn name_items(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let names: Vec<String> = schemas.keys().cloned().collect();
+    for (name, schema) in schemas.iter_mut() {
+        let Some(of) = name.strip_prefix("Page_").filter(|of| names.iter().any(|n| n == of)) else {
+            continue;
+        };
+        let RefOr::T(Schema::Object(page)) = schema else { continue };
+        if let Some(RefOr::T(Schema::Array(list))) = page.properties.get_mut("items") {
+            list.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(of).into()));
+        }
+    }
+}
+
 /// A struct with a flattened struct in it is one object, but is described as `allOf` of two. When
 /// one of those refuses other properties, nothing at all would fit; so they are joined.
 fn join_flattened(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     let known = schemas.clone();
     for schema in schemas.values_mut() {
         let RefOr::T(Schema::AllOf(all)) = schema else { continue };
-        let parts: Option<Vec<&Object>> = all.items.iter().map(|part| object(part, &known)).collect();
+        let parts: Option<Vec<&Object>> =
+            all.items.iter().map(|part| object(part, &known)).collect();
         let Some(parts) = parts else { continue };
         let mut joined = Object::with_type(Type::Object);
         joined.description.clone_from(&all.description);
@@ -286,8 +337,7 @@ fn close_variants(schemas: &mut BTreeMap<String, RefOr<Schema>>, name: &str) {
     let Some(RefOr::T(Schema::OneOf(one_of))) = schemas.get_mut(name) else { return };
     for variant in &mut one_of.items {
         if let RefOr::T(Schema::Object(object)) = variant {
-            object.additional_properties =
-                Some(Box::new(AdditionalProperties::FreeForm(false)));
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         }
     }
 }
@@ -301,9 +351,6 @@ static DOCUMENT: LazyLock<Bytes> =
     responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json",
         body = Object), Operating))]
 pub(crate) async fn get_openapi(_: NoQuery) -> Response {
-    let kind = [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
+    let kind = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
     (kind, DOCUMENT.clone()).into_response()
 }

@@ -210,7 +210,9 @@ mod tests {
 
     #[test]
     fn a_status_leads_to_a_code_with_that_status() {
-        for code in Code::ALL {
+        // No library of ours knows plans.
+        let ours = |code: &&Code| code.kind() != Kind::Precondition;
+        for code in Code::ALL.iter().filter(ours) {
             assert_eq!(status(code_of(status(*code))), status(*code), "{code}");
         }
     }

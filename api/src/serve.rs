@@ -30,8 +30,7 @@ pub async fn serve(
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
     });
-    let service =
-        crate::router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let service = crate::router(state).into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, service).with_graceful_shutdown(told);
     let late = async {
         shutdown.cancelled().await;

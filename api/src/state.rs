@@ -45,7 +45,7 @@ impl Default for ApiOptions {
             max_body_bytes: 1 << 20,
             max_archive_bytes: 64 << 20,
             request_timeout: Duration::from_secs(30),
-            stream_max: Duration::from_secs(3600),
+            stream_max: Duration::from_hours(1),
             max_streams: 1024,
             drain_timeout: Duration::from_secs(10),
             port: 0,

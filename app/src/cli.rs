@@ -135,7 +135,7 @@ pub struct DeployArgs {
     #[command(flatten)]
     pub from: FromArgs,
     /// Branch, tag or commit of the git repository
-    #[arg(long = "ref", value_name = "REF", requires = "git")]
+    #[arg(long = "ref", value_name = "REF", conflicts_with_all = ["dir", "template", "archive"])]
     pub reference: Option<String>,
     /// Directory of the root module inside the source
     #[arg(long, value_name = "PATH", conflicts_with = "template")]

@@ -57,7 +57,7 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
     let shutdown = Shutdown::default();
     let end_loops = CancellationToken::new();
     let mut parts = JoinSet::new();
-    let loops = wire::loops(config).run(house.cx.clone(), end_loops.clone());
+    let loops = Box::pin(wire::loops(config).run(house.cx.clone(), end_loops.clone()));
     parts.spawn(async move {
         loops.await;
         Ok(())
@@ -75,8 +75,7 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
     }
     if let Some(driver) = driver {
         let options = wire::worker(config);
-        let (cx, metrics, shutdown) =
-            (house.cx.clone(), house.metrics.clone(), shutdown.clone());
+        let (cx, metrics, shutdown) = (house.cx.clone(), house.metrics.clone(), shutdown.clone());
         let end_loops = end_loops.clone();
         parts.spawn(async move {
             let worked = slipway_worker::work(cx, driver, options, metrics, shutdown).await;

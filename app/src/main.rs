@@ -43,9 +43,7 @@ fn main() -> ExitCode {
         }
     };
     let code = match cli.command {
-        Command::Client(command) => {
-            runtime.block_on(slipway_app::client::run(command, cli.client))
-        }
+        Command::Client(command) => runtime.block_on(slipway_app::client::run(command, cli.client)),
         Command::Server(command) => match runtime.block_on(server::run(command)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -176,12 +176,13 @@ fn write_new_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
 
 fn check_private(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
+    const OTHERS: u32 = 0o077;
     let mode = std::fs::metadata(path)
         .with_context(|| format!("the key ring {} cannot be read", path.display()))?
         .permissions()
         .mode();
     anyhow::ensure!(
-        mode & 0o077 == 0,
+        mode & OTHERS == 0,
         "the key ring {} can be read by others (mode {:03o}); set it right with `chmod 600 {}`",
         path.display(),
         mode & 0o777,

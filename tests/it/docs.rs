@@ -12,7 +12,7 @@ use crate::harness::{command, repository};
 fn states_page() -> String {
     let mut page = "# States of a deployment\n\nDrawn from `DeploymentState::next` \
                     (`shared/domain/src/state.rs`) by a test; do not edit. Refresh it with \
-                    `SLIPWAY_UPDATE_SNAPSHOTS=1 ./test docs`.\n\n"
+                    `SLIPWAY_TEST_UPDATE_SNAPSHOTS=1 ./test docs`.\n\n"
         .to_owned();
     page.push_str("| state | move | next state |\n| --- | --- | --- |\n");
     for state in DeploymentState::ALL {
@@ -33,7 +33,7 @@ fn states_page() -> String {
 fn the_page_of_states_is_up_to_date() {
     let path = repository().join("docs/STATES.md");
     let page = states_page();
-    if std::env::var_os("SLIPWAY_UPDATE_SNAPSHOTS").is_some() {
+    if std::env::var_os("SLIPWAY_TEST_UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
     assert_eq!(std::fs::read_to_string(&path).unwrap(), page, "refresh docs/STATES.md");

@@ -45,7 +45,9 @@ async fn run_in_span(shared: &Shared, job: Job, lease: Lease) -> Outcome {
             tracing::info!("nothing to do any more");
             return "skipped";
         }
-        Err(fault) => return end(shared, &job, &lease, &brake, could_not_begin(&job, &fault)).await,
+        Err(fault) => {
+            return end(shared, &job, &lease, &brake, could_not_begin(&job, &fault)).await;
+        }
     };
     let limits = tokio::spawn(watch_limits(brake.clone(), job.soft_limit_s, job.hard_limit_s));
     let outcome = drive(shared, &job, &lease, work, redactor, &brake).await;

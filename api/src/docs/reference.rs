@@ -27,8 +27,10 @@ pub(crate) fn render(api: &OpenApi) -> String {
         escape(text(&document["info"]["version"])),
     );
     prose(&mut out, text(&document["info"]["description"]));
-    out.push_str("<p>The same as a document for programs: <a href=\"/openapi.json\">/openapi.json</a>; to \
-                  try it out: <a href=\"/docs/\">/docs</a>.</p>");
+    out.push_str(
+        "<p>The same as a document for programs: <a href=\"/openapi.json\">/openapi.json</a>; to \
+                  try it out: <a href=\"/docs/\">/docs</a>.</p>",
+    );
     let tags: Vec<&Value> = document["tags"].as_array().into_iter().flatten().collect();
     contents(&mut out, &document, &tags);
     for tag in &tags {
@@ -71,7 +73,8 @@ fn operations<'d>(document: &'d Value, tag: &str) -> Vec<(&'d str, &'d str, &'d 
     let mut found = Vec::new();
     for (path, item) in object(&document["paths"]) {
         for (method, operation) in object(item) {
-            let tagged = operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|t| t == tag));
+            let tagged =
+                operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|t| t == tag));
             if tagged && METHODS.contains(&method.as_str()) {
                 found.push((path.as_str(), method.as_str(), operation));
             }
@@ -90,7 +93,8 @@ fn describe(out: &mut String, path: &str, method: &str, operation: &Value, docum
         path = escape(path),
     );
     prose(out, text(&operation["description"]));
-    let parameters: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
+    let parameters: Vec<&Value> =
+        operation["parameters"].as_array().into_iter().flatten().collect();
     if !parameters.is_empty() {
         out.push_str("<table><tr><th>parameter</th><th>in</th><th>type</th><th></th></tr>");
         for parameter in parameters {
@@ -207,7 +211,8 @@ fn kind(schema: &Value) -> String {
         })
         .collect();
     let mut text = types.join(" or ");
-    for (key, label) in [("minimum", "≥"), ("maximum", "≤"), ("pattern", "like"), ("format", "")] {
+    for (key, label) in [("minimum", "≥"), ("maximum", "≤"), ("pattern", "like"), ("format", "")]
+    {
         if !schema[key].is_null() {
             let _ = write!(text, " <small>{label} {}</small>", escape(&shown(&schema[key])));
         }

@@ -39,12 +39,10 @@ impl Followed {
     /// The next message; `None` at the end.
     async fn next(&mut self) -> Result<Option<Message>, Fault> {
         let next = match self {
-            Self::Events(follow) => follow.next().await?.map(|event| {
-                message(event.body.kind(), event.seq, &event)
-            }),
-            Self::Log(follow) => {
-                follow.next().await?.map(|line| message("line", line.seq, &line))
+            Self::Events(follow) => {
+                follow.next().await?.map(|event| message(event.body.kind(), event.seq, &event))
             }
+            Self::Log(follow) => follow.next().await?.map(|line| message("line", line.seq, &line)),
         };
         next.transpose()
     }
@@ -150,7 +148,12 @@ pub(crate) fn accepts(headers: &HeaderMap, kind: &str) -> bool {
 pub(crate) fn resume_from(headers: &HeaderMap, after: Option<i64>) -> Result<i64, Fault> {
     let Some(last) = headers.get("last-event-id") else { return Ok(after.unwrap_or(0)) };
     last.to_str().ok().and_then(|text| text.trim().parse().ok()).filter(|seq| *seq >= 0).ok_or_else(
-        || Fault::field("/last_event_id", "Last-Event-ID is not a number that this stream gave out"),
+        || {
+            Fault::field(
+                "/last_event_id",
+                "Last-Event-ID is not a number that this stream gave out",
+            )
+        },
     )
 }
 

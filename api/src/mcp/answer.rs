@@ -1,6 +1,8 @@
 //! How answers look: structured content and a short text, faults as tool errors, and text from
 //! outside (logs, plans, diagnostics) bounded and marked as data.
 
+use std::fmt::Write as _;
+
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock};
 use schemars::JsonSchema;
@@ -75,14 +77,14 @@ pub(super) fn refuse(fault: &Fault, tool: &str) -> CallToolResult {
     for error in &refused.errors {
         let mut place = error.pointer.clone();
         if let Some(file) = &error.file {
-            place.push_str(&format!(" {file}"));
+            let _ = write!(place, " {file}");
             for number in [error.line, error.column].into_iter().flatten() {
-                place.push_str(&format!(":{number}"));
+                let _ = write!(place, ":{number}");
             }
         }
-        text.push_str(&format!("\n- {}: {}", line(&place, 300), line(&error.detail, 500)));
+        let _ = write!(text, "\n- {}: {}", line(&place, 300), line(&error.detail, 500));
     }
-    text.push_str(&format!("\nTry: {}", refused.hint));
+    let _ = write!(text, "\nTry: {}", refused.hint);
     let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
     result.structured_content = serde_json::to_value(&refused).ok();
     result
@@ -112,7 +114,9 @@ const fn hint(code: Code) -> &'static str {
         }
         Code::NotReady => "Call wait_for_deployment, then call again.",
         Code::IllegalTransition => "Call get_deployment to see its state and what can follow.",
-        Code::Conflict | Code::LeaseLost => "Call get_deployment, then call again if it still fits.",
+        Code::Conflict | Code::LeaseLost => {
+            "Call get_deployment, then call again if it still fits."
+        }
         Code::PlanDigestMismatch => {
             "Call get_plan, look at the current plan, and name its plan_digest."
         }

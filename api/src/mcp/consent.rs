@@ -1,6 +1,7 @@
 //! Asking the client's person for a yes to one plan, in the way of the revision that the client
 //! speaks. Nothing is kept here between the question and its answer.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -19,11 +20,11 @@ use slipway_domain::id::DeploymentId;
 use slipway_domain::plan::Plan;
 
 use super::answer::{Refusal, line};
-use super::tool::plan::destructive;
 use super::tool::Call;
+use super::tool::plan::destructive;
 
 /// How long a person has for an answer while the call stays open (older revisions).
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// How long an answer is taken after the question (2026-07-28).
 const VALID_MINUTES: i64 = 15;
 /// What a sealed `requestState` is for.
@@ -66,7 +67,11 @@ pub(super) async fn ask(
         message: message(deployment, plan),
         requested_schema: schema()?,
     };
-    if is_stateless(call.context) { again(call, deployment, plan, form) } else { now(call, form).await }
+    if is_stateless(call.context) {
+        again(call, deployment, plan, form)
+    } else {
+        now(call, form).await
+    }
 }
 
 fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
@@ -178,7 +183,9 @@ fn schema() -> Result<ElicitationSchema, Fault> {
         "required": [QUESTION],
     });
     match schema {
-        Value::Object(schema) => ElicitationSchema::from_json_schema(schema).map_err(Fault::internal),
+        Value::Object(schema) => {
+            ElicitationSchema::from_json_schema(schema).map_err(Fault::internal)
+        }
         _ => Err(Fault::internal("a JSON object is an object")),
     }
 }
@@ -195,12 +202,12 @@ fn message(deployment: &Deployment, plan: &Plan) -> String {
     let gone = destructive(plan);
     if !gone.is_empty() {
         let shown: Vec<_> = gone.iter().take(10).map(|address| line(address, 120)).collect();
-        text.push_str(&format!("\nDeletes or replaces: {}", shown.join(", ")));
+        let _ = write!(text, "\nDeletes or replaces: {}", shown.join(", "));
         if gone.len() > shown.len() {
-            text.push_str(&format!(" and {} more", gone.len() - shown.len()));
+            let _ = write!(text, " and {} more", gone.len() - shown.len());
         }
         text.push('.');
     }
-    text.push_str(&format!("\nDeployment {}\nPlan {}", deployment.id, plan.digest));
+    let _ = write!(text, "\nDeployment {}\nPlan {}", deployment.id, plan.digest);
     text
 }

@@ -44,7 +44,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, header};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use rmcp::model::InitializeRequestParams;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -70,7 +70,7 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 /// The MCP endpoint, to be mounted at `/mcp`. Calls that wait end early when `shutdown` is
 /// cancelled. No request timeout below 5 minutes may be put around it: `wait_for_deployment` waits
 /// that long.
-pub fn router(state: ApiState, shutdown: CancellationToken) -> Router {
+pub(crate) fn router(state: ApiState, shutdown: CancellationToken) -> Router {
     Router::new().fallback(serve).with_state(Arc::new(Endpoint::new(state, shutdown)))
 }
 
@@ -123,11 +123,7 @@ impl Endpoint {
 
     /// Answers an `initialize` of a client that can ask its person, with a session whose id says
     /// what the client said.
-    async fn open_session(
-        &self,
-        client: &InitializeRequestParams,
-        request: Request,
-    ) -> Response {
+    async fn open_session(&self, client: &InitializeRequestParams, request: Request) -> Response {
         let server = self.server.clone();
         StreamableHttpService::new(
             move || Ok(server.clone()),
@@ -200,7 +196,13 @@ async fn serve(State(endpoint): State<Arc<Endpoint>>, mut request: Request) -> R
         if endpoint.sessions.is_full_for(id).await {
             return too_many_sessions();
         }
-        return endpoint.in_session.handle(request).await.map(Body::new);
+        let ends = request.method() == Method::DELETE;
+        let mut response = endpoint.in_session.handle(request).await.map(Body::new);
+        if ends && response.status() == StatusCode::ACCEPTED {
+            // It is done, not begun; a client would warn that it failed.
+            *response.status_mut() = StatusCode::NO_CONTENT;
+        }
+        return response;
     }
     if request.method() != Method::POST {
         return endpoint.plain.handle(request).await.map(Body::new);
@@ -249,7 +251,5 @@ fn called(request: &Request) -> Called {
         let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
         who.address = address.map(|ConnectInfo(address)| address.ip().to_string());
     }
-    let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    tracing::debug!(actor = who.actor.id, agent, "MCP request");
     Called { who, span: tracing::Span::current() }
 }

@@ -14,8 +14,7 @@ use rmcp::transport::streamable_http_server::session::local::{
     LocalSessionManager, LocalSessionManagerError, LocalSessionWorker, SessionError,
 };
 use rmcp::transport::streamable_http_server::session::{
-    RestoreOutcome, ServerSseMessage, SessionManager, SessionState, SessionStore,
-    SessionStoreError,
+    RestoreOutcome, ServerSseMessage, SessionManager, SessionState, SessionStore, SessionStoreError,
 };
 use serde_json::{Value, json};
 use slipway_domain::fault::Fault;
@@ -28,7 +27,7 @@ const PURPOSE: &str = "session";
 /// Sessions at most in one process.
 const MAX_SESSIONS: usize = 1000;
 /// A session that is silent for so long is let go of. Longer than the longest wait.
-const SILENCE: Duration = Duration::from_secs(15 * 60);
+const SILENCE: Duration = Duration::from_mins(15);
 
 /// The sessions of this process. Cheap to clone.
 #[derive(Clone)]

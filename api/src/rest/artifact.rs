@@ -10,7 +10,7 @@ use slipway_services::artifact;
 
 use super::deployment::{idempotency_key, mark_replayed};
 use super::tagged;
-use super::upload::{Archive, UploadForm};
+use super::upload::{Archive, TarGz, UploadForm};
 use crate::extract::{Caller, NoQuery, Path};
 use crate::openapi::{Always, Creating, OfOne};
 use crate::problem::Refused;
@@ -30,10 +30,10 @@ use crate::state::ApiState;
     request_body(
         description = "The archive.",
         content(
-            (Vec<u8> = "application/gzip"),
-            (Vec<u8> = "application/x-gzip"),
-            (Vec<u8> = "application/x-tar"),
-            (Vec<u8> = "application/octet-stream"),
+            (inline(TarGz) = "application/gzip"),
+            (inline(TarGz) = "application/x-gzip"),
+            (inline(TarGz) = "application/x-tar"),
+            (inline(TarGz) = "application/octet-stream"),
             (UploadForm = "multipart/form-data"),
         ),
     ),

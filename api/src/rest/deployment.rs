@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use slipway_domain::deployment::{Deployment, Output, Waiting};
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::DeploymentId;
@@ -37,8 +37,10 @@ impl TryFrom<String> for Name {
         if is_name(&text) {
             Ok(Self(text))
         } else {
-            Err("it must be 1 to 63 lower-case letters, digits, '-' or '_', starting with a letter \
-                 or digit")
+            Err(
+                "it must be 1 to 63 lower-case letters, digits, '-' or '_', starting with a letter \
+                 or digit",
+            )
         }
     }
 }
@@ -123,12 +125,9 @@ pub(crate) async fn submit_deployment(
         }
     };
     let location = format!("/api/v1/deployments/{}", accepted.deployment.id);
-    let mut response = (
-        StatusCode::ACCEPTED,
-        [(header::LOCATION, location)],
-        Json(accepted.deployment),
-    )
-        .into_response();
+    let mut response =
+        (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted.deployment))
+            .into_response();
     mark_replayed(&mut response, accepted.replayed);
     Ok(response)
 }
@@ -287,7 +286,7 @@ pub(crate) async fn get_deployment_plan(
 }
 
 /// A yes or no to one plan.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Decision {
     /// The digest of the plan that was looked at. Another than the current plan's is refused.
@@ -340,7 +339,7 @@ pub(crate) async fn reject_deployment(
 }
 
 /// Nothing to say.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Start {}
 
@@ -368,7 +367,7 @@ pub(crate) async fn apply_deployment(
 }
 
 /// Why to stop.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cancel {
     /// For the record.

@@ -164,7 +164,8 @@ pub(crate) async fn get_deployment_events(
     }
     let after = sse::resume_from(&headers, query.after)?;
     let only_json = sse::accepts(&headers, "application/json") && !sse::is_wanted(&headers);
-    let format = query.format.unwrap_or(if only_json { EventFormat::Json } else { EventFormat::Sse });
+    let format =
+        query.format.unwrap_or(if only_json { EventFormat::Json } else { EventFormat::Sse });
     if format == EventFormat::Json {
         // The state first: an end that is seen here has all its events behind it.
         let ended = deployment::get(&state.cx, &who, id).await?.state.is_terminal();
@@ -177,8 +178,7 @@ pub(crate) async fn get_deployment_events(
         return Ok(Json(page).into_response());
     }
     let (cx, reader) = (state.cx.clone(), who.clone());
-    let open =
-        async move { event::follow(&cx, &reader, id, after).await.map(Followed::Events) };
+    let open = async move { event::follow(&cx, &reader, id, after).await.map(Followed::Events) };
     Ok(sse::answer(state, who, id, open).await?)
 }
 

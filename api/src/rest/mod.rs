@@ -20,7 +20,7 @@ use crate::state::{ApiOptions, ApiState, UPLOAD_FACTOR};
 use crate::{docs, health, middleware, openapi};
 
 /// A long poll waits at most this long.
-pub(crate) const MAX_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// Every documented route.
 pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {

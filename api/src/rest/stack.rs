@@ -116,7 +116,10 @@ pub(crate) async fn list_stack_deployments(
     let ask = PageRequest::parse(query.limit, query.cursor.as_deref())?;
     // A stack that does not exist is not one without deployments.
     stack::get(&state.cx, &who, id).await?;
-    let filter =
-        deployment::Filter { stack_id: Some(id), state: query.state, ..deployment::Filter::default() };
+    let filter = deployment::Filter {
+        stack_id: Some(id),
+        state: query.state,
+        ..deployment::Filter::default()
+    };
     Ok(page::answer(&uri, deployment::list(&state.cx, &who, &filter, ask).await?))
 }

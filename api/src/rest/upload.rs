@@ -7,9 +7,11 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use slipway_domain::fault::{Code, Fault};
 use slipway_services::deployment::Submit;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 
-use crate::extract::{content_type, from_json, from_value, read, too_large, unsupported};
+use crate::extract::{content_type, from_json, from_part, read, too_large, unsupported};
 use crate::problem::Refused;
 use crate::state::{ApiOptions, ApiState};
 
@@ -38,6 +40,21 @@ pub(crate) struct UploadForm {
     #[schema(value_type = String, format = Binary)]
     archive: Vec<u8>,
 }
+
+/// An archive, raw.
+pub(crate) struct TarGz;
+
+impl PartialSchema for TarGz {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
+            .description(Some("A `tar.gz`."))
+            .into()
+    }
+}
+
+impl ToSchema for TarGz {}
 
 /// What was submitted.
 pub(crate) enum Submission {
@@ -80,15 +97,15 @@ impl Submission {
         let source = request.as_object_mut().and_then(|fields| fields.remove("source"));
         let path = match source {
             None | Some(serde_json::Value::Null) => None,
-            Some(source) => sent_source(source)?,
+            Some(source) => sent_source(&source)?,
         };
-        Ok(Self::Sent { request: from_value(request)?, archive, path })
+        Ok(Self::Sent { request: from_part(&request)?, archive, path })
     }
 }
 
 /// The path in a source that stands for the archive part.
-fn sent_source(source: serde_json::Value) -> Result<Option<String>, Fault> {
-    #[derive(serde::Deserialize)]
+fn sent_source(source: &serde_json::Value) -> Result<Option<String>, Fault> {
+    #[derive(serde::Deserialize, serde::Serialize)]
     #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
     enum SentSource {
         Archive {
@@ -96,7 +113,7 @@ fn sent_source(source: serde_json::Value) -> Result<Option<String>, Fault> {
             path: Option<String>,
         },
     }
-    from_value(source).map(|SentSource::Archive { path }| path).map_err(|mut fault| {
+    from_part(source).map(|SentSource::Archive { path }| path).map_err(|mut fault| {
         for error in &mut fault.errors {
             error.pointer.insert_str(0, "/source");
             error.detail.push_str(
@@ -142,7 +159,9 @@ impl Parts {
             .await
             .map_err(|refusal| Fault::new(Code::Malformed, refusal.body_text()))?;
         let mut parts = Self::default();
-        while let Some(field) = multipart.next_field().await.map_err(|e| broken(&e, &state.options))? {
+        while let Some(field) =
+            multipart.next_field().await.map_err(|e| broken(&e, &state.options))?
+        {
             let name: String = field.name().unwrap_or_default().chars().take(80).collect();
             let (slot, limit) = match name.as_str() {
                 name if !known.contains(&name) => {
@@ -209,9 +228,8 @@ mod tests {
     use super::*;
 
     fn sent(source: &str) -> Result<Option<String>, Fault> {
-        let request = format!(
-            r#"{{"stack": {{"project": "p", "name": "n", "environment": "e"}} {source}}}"#
-        );
+        let request =
+            format!(r#"{{"stack": {{"project": "p", "name": "n", "environment": "e"}} {source}}}"#);
         match Submission::of(request.as_bytes(), Some(Bytes::from_static(b"x")))? {
             Submission::Sent { path, request, .. } => {
                 assert_eq!(request.source, None);

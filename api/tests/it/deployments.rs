@@ -106,7 +106,10 @@ async fn the_same_key_gets_the_same_answer() {
     let first = house.send(with_key("k1", &submission())).await;
     let again = house.send(with_key("\"k1\"", &submission())).await;
     assert_eq!(first.ok(202), again.ok(202));
-    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
+    assert_eq!(
+        (first.header("idempotency-replayed"), again.header("idempotency-replayed")),
+        ("", "true")
+    );
     assert_eq!(again.header("location"), first.header("location"));
     let mut other = submission();
     other["variables"]["region"] = json!("eu-2");

@@ -1,7 +1,7 @@
 //! The OpenAPI document: it is what is served, and it changes only as it may.
 //!
 //! `docs/openapi.json` is the committed one. After a change that only adds, run the tests with
-//! `SLIPWAY_UPDATE_SNAPSHOTS=1`; a change that breaks clients needs `=breaking`, on purpose.
+//! `SLIPWAY_TEST_UPDATE_SNAPSHOTS=1`; a change that breaks clients needs `=breaking`, on purpose.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ fn the_committed_document_is_current_and_nothing_breaks() {
         return;
     }
     #[expect(clippy::disallowed_methods, reason = "a switch of this test, not configuration")]
-    let update = std::env::var("SLIPWAY_UPDATE_SNAPSHOTS").unwrap_or_default();
+    let update = std::env::var("SLIPWAY_TEST_UPDATE_SNAPSHOTS").unwrap_or_default();
     let old: Value = serde_json::from_str(&committed).unwrap_or(Value::Null);
     let breaking = changes(&old, &new);
     match update.as_str() {
@@ -44,11 +44,11 @@ fn the_committed_document_is_current_and_nothing_breaks() {
         "1" if breaking.is_empty() => std::fs::write(&path, text).unwrap(),
         _ if breaking.is_empty() => panic!(
             "docs/openapi.json is not current; nothing breaks, so run this test with \
-             SLIPWAY_UPDATE_SNAPSHOTS=1 and commit it"
+             SLIPWAY_TEST_UPDATE_SNAPSHOTS=1 and commit it"
         ),
         _ => panic!(
             "the API would break its clients:\n  {}\nIf that is meant, run this test with \
-             SLIPWAY_UPDATE_SNAPSHOTS=breaking",
+             SLIPWAY_TEST_UPDATE_SNAPSHOTS=breaking",
             breaking.join("\n  ")
         ),
     }

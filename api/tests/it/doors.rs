@@ -73,7 +73,9 @@ async fn a_request_id_is_echoed_when_it_is_sane_and_minted_otherwise() {
 #[tokio::test]
 async fn every_answer_carries_the_security_headers() {
     let house = House::new().await;
-    for path in ["/api/v1/stacks", "/api/v1/nothing", "/docs/", "/api/redoc", "/metrics", "/", "/mcp"] {
+    for path in
+        ["/api/v1/stacks", "/api/v1/nothing", "/docs/", "/api/redoc", "/metrics", "/", "/mcp"]
+    {
         let answer = house.get(path).await;
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
@@ -136,6 +138,19 @@ async fn a_fault_of_ours_says_nothing_of_its_cause() {
     assert_eq!((health.status.as_u16(), &health.json()["status"]), (503, &json!("down")));
     house.get("/livez").await.ok(200);
     assert_eq!(house.get("/metrics").await.status, 200, "the other figures still come");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_fault_of_ours_and_the_door_stays_open() {
+    let house = House::new().await;
+    let mut body = submission();
+    body["variables"]["panic"] = json!(true);
+    let answer = house.post("/api/v1/deployments", &body).await;
+    let problem = answer.problem(500, "internal");
+    assert!(!problem.to_string().contains("the cause of it"), "{problem}");
+    assert_eq!(problem["instance"], "/api/v1/deployments");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_eq!(house.get("/api/v1/deployments").await.ok(200)["items"], json!([]));
 }
 
 #[tokio::test]

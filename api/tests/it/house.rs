@@ -16,7 +16,7 @@ use slipway_api::{ApiOptions, ApiState};
 use slipway_domain::clock::FixedClock;
 use slipway_domain::deployment::{Deployment, Output, Variables};
 use slipway_domain::fault::FieldError;
-use slipway_domain::id::{DeploymentId, Mint, WorkerId};
+use slipway_domain::id::{Mint, WorkerId};
 use slipway_domain::job::{Job, JobLimits, Lease, Queue};
 use slipway_domain::log::{LogStream, NewLogLine};
 use slipway_domain::plan::{Action, OutputChange, ResourceChange, StateMark, Tool};
@@ -44,7 +44,7 @@ impl Mint for Numbered {
 }
 
 /// Reads just enough of HCL for these tests: `variable "name" {}` with `# required` and
-/// `# sensitive` on its line; a line with `!!` does not parse.
+/// `# sensitive` on its line; a line with `!!` does not parse. A variable `panic` makes it panic.
 struct Lines;
 
 impl Inspect for Lines {
@@ -83,6 +83,7 @@ impl Inspect for Lines {
     }
 
     fn check(&self, inspection: &Inspection, variables: &Variables) -> Vec<FieldError> {
+        assert!(!variables.contains_key("panic"), "the cause of it");
         let known: BTreeSet<_> = inspection.inputs.iter().map(|i| i.name.as_str()).collect();
         let unknown = variables.keys().filter(|name| !known.contains(name.as_str())).map(|name| {
             FieldError::at(format!("/variables/{name}"), format!("there is no variable {name}"))
@@ -177,9 +178,7 @@ impl House {
         let cx = Ctx {
             store,
             transport: Arc::new(Embedded::default()),
-            clock: Arc::new(FixedClock::new(
-                DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
-            )),
+            clock: Arc::new(FixedClock::new(DateTime::from_timestamp(1_767_225_600, 0).unwrap())),
             mint: Arc::new(Numbered::default()),
             inspector: Arc::new(Lines),
             templates: Arc::new(library),
@@ -266,7 +265,8 @@ impl House {
             sensitive,
             kind: json!("string"),
         };
-        let outputs = vec![output("url", json!("http://x"), false), output("key", json!("s3cret"), true)];
+        let outputs =
+            vec![output("url", json!("http://x"), false), output("key", json!("s3cret"), true)];
         let applied = Applied { outputs, state: StateMark::default() };
         execution::apply_finished(&self.cx, &job, &lease, &applied).await.unwrap();
         execution::verified(&self.cx, &job, &lease, Health::Healthy).await.unwrap()
@@ -302,11 +302,7 @@ pub(crate) fn path(deployment: &Value) -> String {
     format!("/api/v1/deployments/{}", deployment["id"].as_str().unwrap())
 }
 
-pub(crate) fn id(deployment: &Value) -> DeploymentId {
-    deployment["id"].as_str().unwrap().parse().unwrap()
-}
-
-pub(crate) fn tool() -> Tool {
+fn tool() -> Tool {
     Tool { name: "terraform".to_owned(), version: "1.11.4".to_owned() }
 }
 

@@ -1,6 +1,8 @@
 //! The doors, in process: real store in memory, real verbs, embedded transport, a clock that
 //! stands still. A worker is played by hand; Terraform is not needed.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
+
 mod breaking;
 mod deployments;
 mod document;

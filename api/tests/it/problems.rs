@@ -16,11 +16,25 @@ fn steady(answer: &Answer) -> Value {
     let fields = problem.as_object_mut().unwrap();
     fields.remove("request_id");
     fields.remove("trace_id");
+    // The library grows.
+    let text = problem.to_string();
+    if text.contains("known are ") {
+        let short = |text: &str| match text.split_once("known are ") {
+            Some((before, _)) => json!(format!("{before}known are …")),
+            None => json!(text),
+        };
+        problem["detail"] = short(problem["detail"].as_str().unwrap());
+        let detail = short(problem["errors"][0]["detail"].as_str().unwrap());
+        problem["errors"][0]["detail"] = detail;
+    }
     problem
 }
 
 fn raw(path: &str, kind: &str, body: &str) -> Request<Body> {
-    Request::post(path).header(header::CONTENT_TYPE, kind).body(Body::from(body.to_owned())).unwrap()
+    Request::post(path)
+        .header(header::CONTENT_TYPE, kind)
+        .body(Body::from(body.to_owned()))
+        .unwrap()
 }
 
 fn changed(change: impl FnOnce(&mut Value)) -> Value {
@@ -60,17 +74,36 @@ async fn fields_that_are_not_valid() {
         ("out_of_range", changed(|b| b["options"] = json!({"expires_in_s": 1}))),
         ("unknown_field", changed(|b| b["state"] = json!("succeeded"))),
         ("unknown_option", changed(|b| b["options"] = json!({"auto_aply": true}))),
-        ("bad_names", changed(|b| b["stack"] = json!({"project": "Shop", "name": "../etc", "environment": ""}))),
+        (
+            "bad_names",
+            changed(|b| {
+                b["stack"] = json!({"project": "Shop", "name": "../etc", "environment": ""});
+            }),
+        ),
         ("source_missing", changed(|b| b["source"] = Value::Null)),
         ("unknown_template", changed(|b| b["source"]["name"] = json!("nope"))),
         ("unknown_source", changed(|b| b["source"] = json!({"type": "carrier_pigeon"}))),
         ("source_with_surplus", changed(|b| b["source"]["path"] = json!("x"))),
-        ("path_out_of_tree", changed(|b| b["source"] = json!({"type": "git", "url": "https://h/r", "path": "../x"}))),
-        ("git_option", changed(|b| b["source"] = json!({"type": "git", "url": "--upload-pack=id"}))),
+        (
+            "path_out_of_tree",
+            changed(|b| b["source"] = json!({"type": "git", "url": "https://h/r", "path": "../x"})),
+        ),
+        (
+            "git_option",
+            changed(|b| b["source"] = json!({"type": "git", "url": "--upload-pack=id"})),
+        ),
         ("git_file", changed(|b| b["source"] = json!({"type": "git", "url": "file:///srv/r"}))),
         ("directory", changed(|b| b["source"] = json!({"type": "directory", "path": "/etc"}))),
-        ("unknown_artifact", changed(|b| b["source"] = json!({"type": "archive", "artifact_id": "art_00000000000000000000000000000000"}))),
-        ("bad_artifact_id", changed(|b| b["source"] = json!({"type": "archive", "artifact_id": "dep_0"}))),
+        (
+            "unknown_artifact",
+            changed(|b| {
+                b["source"] = json!({"type": "archive", "artifact_id": "art_00000000000000000000000000000000"});
+            }),
+        ),
+        (
+            "bad_artifact_id",
+            changed(|b| b["source"] = json!({"type": "archive", "artifact_id": "dep_0"})),
+        ),
         ("unknown_variable", changed(|b| b["variables"]["colour"] = json!("red"))),
         ("missing_variable", changed(|b| b["variables"] = json!({}))),
     ];
@@ -128,8 +161,14 @@ async fn paths_and_queries_that_lead_nowhere() {
         ("bad_project", "/api/v1/deployments?project=%00"),
         ("parameter_where_none_is", "/api/v1/templates?x=1"),
         ("wait_too_long", "/api/v1/deployments/dep_00000000000000000000000000000000?wait_s=61"),
-        ("tail_and_after", "/api/v1/deployments/dep_00000000000000000000000000000000/logs?tail=1&after=1"),
-        ("negative_after", "/api/v1/deployments/dep_00000000000000000000000000000000/events?after=-1"),
+        (
+            "tail_and_after",
+            "/api/v1/deployments/dep_00000000000000000000000000000000/logs?tail=1&after=1",
+        ),
+        (
+            "negative_after",
+            "/api/v1/deployments/dep_00000000000000000000000000000000/events?after=-1",
+        ),
         ("unknown_problem", "/problems/nothing"),
     ] {
         insta::assert_json_snapshot!(name, steady(&house.get(path).await));

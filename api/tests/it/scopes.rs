@@ -35,12 +35,7 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ("POST", "/api/v1/deployments/{id}/reject", "", &[Scope::DeploymentsApprove]),
     ("GET", "/api/v1/stacks", "", &[Scope::StacksRead]),
     ("GET", "/api/v1/stacks/{id}", "", &[Scope::StacksRead]),
-    (
-        "GET",
-        "/api/v1/stacks/{id}/deployments",
-        "",
-        &[Scope::StacksRead, Scope::DeploymentsRead],
-    ),
+    ("GET", "/api/v1/stacks/{id}/deployments", "", &[Scope::StacksRead, Scope::DeploymentsRead]),
     ("GET", "/api/v1/templates", "", &[Scope::TemplatesRead]),
     ("GET", "/api/v1/templates/{name}", "", &[Scope::TemplatesRead]),
     ("GET", "/health", "", &[]),
@@ -63,14 +58,16 @@ fn every_route_has_a_row_and_every_row_a_route() {
             methods.map(|method| (method.to_uppercase(), path.clone()))
         })
         .collect();
-    let listed: BTreeSet<(String, String)> =
-        GOLDEN.iter().map(|(method, path, ..)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let listed: BTreeSet<(String, String)> = GOLDEN
+        .iter()
+        .map(|(method, path, ..)| ((*method).to_owned(), (*path).to_owned()))
+        .collect();
     assert_eq!(served, listed);
 }
 
 fn with_scopes(scopes: impl IntoIterator<Item = Scope>) -> Principal {
     let mut who = Principal::local(Door::Rest);
-    who.actor.id = "tester".to_owned();
+    "tester".clone_into(&mut who.actor.id);
     who.scopes = scopes.into_iter().collect();
     who
 }

@@ -73,7 +73,8 @@ async fn all_events_come_numbered_and_then_the_end() {
     let mut seen = Vec::new();
     let mut after = 0;
     loop {
-        let page = house.get(&format!("{at}/events?format=json&limit=3&after={after}")).await.ok(200);
+        let page =
+            house.get(&format!("{at}/events?format=json&limit=3&after={after}")).await.ok(200);
         seen.extend(page["items"].as_array().unwrap().clone());
         after = page["next_after"].as_i64().unwrap();
         if page["complete"] == true {

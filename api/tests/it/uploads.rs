@@ -47,7 +47,9 @@ fn submit(request: &[u8], archive: &[u8]) -> Request<Body> {
 #[tokio::test]
 async fn an_uploaded_archive_can_be_deployed() {
     let house = House::new().await;
-    for kind in ["application/gzip", "application/x-gzip", "application/octet-stream", "application/x-tar"] {
+    for kind in
+        ["application/gzip", "application/x-gzip", "application/octet-stream", "application/x-tar"]
+    {
         let raw = Request::post("/api/v1/artifacts")
             .header(header::CONTENT_TYPE, kind)
             .body(Body::from(source()))
@@ -105,7 +107,8 @@ async fn what_is_refused_leaves_nothing_behind() {
     for (request, archive, status, code) in cases {
         house.send(submit(request, archive)).await.problem(status, code);
     }
-    let twice = [("request", "application/json", &good[..]), ("request", "application/json", &good[..])];
+    let twice =
+        [("request", "application/json", &good[..]), ("request", "application/json", &good[..])];
     house.send(form("/api/v1/deployments", &twice)).await.problem(422, "invalid_input");
     let stranger = [("request", "application/json", &good[..]), ("extra", "text/plain", b"x")];
     house.send(form("/api/v1/deployments", &stranger)).await.problem(422, "invalid_input");
@@ -134,5 +137,8 @@ async fn a_repeated_upload_with_a_key_is_one() {
     let first = house.send(keyed(form("/api/v1/artifacts", &parts))).await;
     let again = house.send(keyed(form("/api/v1/artifacts", &parts))).await;
     assert_eq!(first.ok(201), again.ok(201));
-    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
+    assert_eq!(
+        (first.header("idempotency-replayed"), again.header("idempotency-replayed")),
+        ("", "true")
+    );
 }

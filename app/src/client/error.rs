@@ -47,14 +47,15 @@ impl fmt::Display for Problem {
             None => write!(f, "The server answered with status {}.", self.status)?,
         }
         for error in &self.errors {
-            f.write_str("\n  ")?;
-            if let Some(file) = &error.file {
-                write!(f, "{}: ", place(file, error.line, error.column))?;
-            }
-            if error.pointer.is_empty() {
-                write!(f, "{}", error.detail)?;
-            } else {
-                write!(f, "{}: {}", error.pointer, error.detail)?;
+            // A place in the source says more than the field that holds the source.
+            let file = error.file.as_ref().map(|file| place(file, error.line, error.column));
+            let at = file.unwrap_or_else(|| error.pointer.clone());
+            let known = error.detail == self.detail;
+            match (at.is_empty(), known) {
+                (true, true) => {}
+                (true, false) => write!(f, "\n  {}", error.detail)?,
+                (false, true) => write!(f, "\n  {at}")?,
+                (false, false) => write!(f, "\n  {at}: {}", error.detail)?,
             }
         }
         if self.status >= 500
@@ -173,6 +174,21 @@ mod tests {
              argument is missing"
         );
         assert_eq!(ClientError::Refused(Box::new(problem)).exit(), Exit::Invalid);
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again() {
+        let error = |pointer: &str, file: Option<&str>| FieldError {
+            file: file.map(str::to_owned),
+            line: file.map(|_| 7),
+            ..FieldError::at(pointer, "it is wrong")
+        };
+        let problem = Problem {
+            detail: "it is wrong".to_owned(),
+            errors: vec![error("/source", Some("a.tf")), error("/source", None), error("", None)],
+            ..Problem::default()
+        };
+        assert_eq!(problem.to_string(), "it is wrong\n  a.tf:7\n  /source");
     }
 
     #[test]

@@ -9,11 +9,23 @@ use super::error::ClientError;
 use super::view::{Ink, Paint};
 
 /// The two outputs of a command.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Screen {
     json: bool,
     out: Paint,
     err: Paint,
+    #[cfg(test)]
+    kept: Option<Kept>,
+}
+
+/// What was written to standard output and to standard error, for tests.
+#[cfg(test)]
+type Kept = std::sync::Arc<std::sync::Mutex<[String; 2]>>;
+
+#[derive(Clone, Copy)]
+enum Outlet {
+    Out,
+    Err,
 }
 
 impl Screen {
@@ -30,6 +42,43 @@ impl Screen {
             json,
             out: paint(io::stdout().is_terminal()),
             err: paint(io::stderr().is_terminal()),
+            #[cfg(test)]
+            kept: None,
+        }
+    }
+
+    /// Keeps what would be written; see [`Self::out`] and [`Self::err`].
+    #[cfg(test)]
+    pub(crate) fn kept(json: bool) -> Self {
+        Self { json, out: Paint::PLAIN, err: Paint::PLAIN, kept: Some(Kept::default()) }
+    }
+
+    /// What went to standard output.
+    #[cfg(test)]
+    pub(crate) fn out(&self) -> String {
+        self.kept.as_ref().unwrap().lock().unwrap()[0].clone()
+    }
+
+    /// What went to standard error.
+    #[cfg(test)]
+    pub(crate) fn err(&self) -> String {
+        self.kept.as_ref().unwrap().lock().unwrap()[1].clone()
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests write elsewhere"))]
+    fn write(&self, outlet: Outlet, text: &str) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(kept) = &self.kept {
+            kept.lock().unwrap()[outlet as usize].push_str(text);
+            return Ok(());
+        }
+        let flush = |to: &mut dyn io::Write| {
+            to.write_all(text.as_bytes())?;
+            to.flush()
+        };
+        match outlet {
+            Outlet::Out => flush(&mut io::stdout().lock()),
+            Outlet::Err => flush(&mut io::stderr().lock()),
         }
     }
 
@@ -45,12 +94,12 @@ impl Screen {
 
     /// Text for a person: standard output, or standard error with `--json`.
     pub fn tell(&self, text: &str) -> io::Result<()> {
-        if self.json { self.note(text) } else { write(&mut io::stdout().lock(), text) }
+        if self.json { self.note(text) } else { self.write(Outlet::Out, text) }
     }
 
     /// Text that is never a result: standard error.
     pub fn note(&self, text: &str) -> io::Result<()> {
-        write(&mut io::stderr().lock(), text)
+        self.write(Outlet::Err, text)
     }
 
     /// A result: as one JSON document with `--json`, else as `text`.
@@ -60,11 +109,11 @@ impl Screen {
         text: impl FnOnce(Paint) -> String,
     ) -> io::Result<()> {
         if !self.json {
-            return write(&mut io::stdout().lock(), &text(self.out));
+            return self.write(Outlet::Out, &text(self.out));
         }
         let mut json = serde_json::to_string_pretty(document)?;
         json.push('\n');
-        write(&mut io::stdout().lock(), &json)
+        self.write(Outlet::Out, &json)
     }
 
     /// One of many results: as a line of JSON with `--json`, else as `text`.
@@ -77,7 +126,7 @@ impl Screen {
         if self.json {
             line.push('\n');
         }
-        write(&mut io::stdout().lock(), &line)
+        self.write(Outlet::Out, &line)
     }
 
     /// Why the command could not do its work.
@@ -91,9 +140,4 @@ impl Screen {
         let text = error.to_string();
         let _ = self.note(&format!("{word}: {}\n", super::view::plain_lines(&text)));
     }
-}
-
-fn write(to: &mut dyn io::Write, text: &str) -> io::Result<()> {
-    to.write_all(text.as_bytes())?;
-    to.flush()
 }

@@ -20,6 +20,8 @@ use super::view::{self, Ink, Progress};
 
 /// When nothing was said for this long, what is being made is named.
 const QUIET: Duration = Duration::from_secs(10);
+/// Between two looks at an approved plan that nobody seems to have started.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
 /// Who presses Ctrl-C does not wait longer than this for a last look.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
@@ -41,25 +43,41 @@ pub struct Outcome {
     pub exit: Exit,
 }
 
-/// Follows a deployment until it ends or waits for somebody who is not here. Events from before
-/// `since` are not told. Ctrl-C detaches and leaves the deployment alone.
+/// How to stay with a deployment.
+#[derive(Debug)]
+pub struct Terms {
+    /// Who approves its plan.
+    pub approval: Approval,
+    /// Events up to this moment are not told; all are when absent.
+    pub since: Option<DateTime<Utc>>,
+    /// Whether the apply was asked for, so that an approved plan is not what it stops at.
+    pub apply_started: bool,
+}
+
+impl Terms {
+    /// From the first event on.
+    pub fn from_the_start(approval: Approval) -> Self {
+        Self { approval, since: None, apply_started: false }
+    }
+}
+
+/// Follows a deployment until it ends or waits for somebody who is not here. Ctrl-C detaches and
+/// leaves the deployment alone.
 pub async fn follow(
     client: &Client,
     screen: &Screen,
     id: DeploymentId,
-    approval: Approval,
-    since: Option<DateTime<Utc>>,
+    terms: Terms,
 ) -> Result<Outcome, ClientError> {
     let progress = Progress::new(screen.paint());
-    Wait { client, screen, id, approval, since, progress }.run().await
+    Wait { client, screen, id, terms, progress }.run().await
 }
 
 struct Wait<'a> {
     client: &'a Client,
     screen: &'a Screen,
     id: DeploymentId,
-    approval: Approval,
-    since: Option<DateTime<Utc>>,
+    terms: Terms,
     progress: Progress,
 }
 
@@ -86,7 +104,7 @@ impl Wait<'_> {
         tokio::pin!(interrupted);
         loop {
             let answers = async {
-                match &mut self.approval {
+                match &mut self.terms.approval {
                     Approval::Ask(prompt) => prompt.answer().await,
                     Approval::Auto => None,
                 }
@@ -95,6 +113,10 @@ impl Wait<'_> {
                 () = &mut interrupted => return self.detach().await,
                 answer = answers, if asking.is_some() => {
                     let digest = asking.take().unwrap_or_default();
+                    if answer.is_none() {
+                        // The question stands at the end of an open line.
+                        self.screen.tell("\n")?;
+                    }
                     self.answered(&digest, Answer::of(answer.as_deref())).await?
                 }
                 event = events.next() => {
@@ -129,9 +151,8 @@ impl Wait<'_> {
         asking: &mut Option<String>,
     ) -> Result<Option<Next>, ClientError> {
         let text = self.progress.show(event);
-        let told = !text.is_empty() && self.since.is_none_or(|since| event.at >= since);
+        let told = !text.is_empty() && self.terms.since.is_none_or(|since| event.at > since);
         if told {
-            // The question stands at the end of an open line.
             let close = if asking.is_some() { "\n" } else { "" };
             self.screen.tell(&format!("{close}{text}"))?;
         }
@@ -144,7 +165,8 @@ impl Wait<'_> {
 
     /// Looks whether the deployment stands still in `state`, and what can be done about it.
     async fn standing(&mut self, state: DeploymentState) -> Result<Next, ClientError> {
-        if !(state.waits_for_person() || state == DeploymentState::Approved) {
+        let may_stand = state == DeploymentState::Approved && !self.terms.apply_started;
+        if !(state.waits_for_person() || may_stand) {
             return Ok(Next::Follow);
         }
         let deployment = self.client.deployment(self.id).await?;
@@ -154,10 +176,19 @@ impl Wait<'_> {
         }
         match state {
             DeploymentState::AwaitingApproval => self.approval(deployment).await,
-            DeploymentState::Approved => Ok(match deployment.waiting {
-                Some(Waiting::Apply { .. }) => Next::Stop(Box::new(deployment)),
-                _ => Next::Follow,
-            }),
+            DeploymentState::Approved => {
+                if !waits_for_apply(&deployment) {
+                    return Ok(Next::Follow);
+                }
+                // Somebody may have started it this very moment: look twice.
+                tokio::time::sleep(SECOND_LOOK).await;
+                let deployment = self.client.deployment(self.id).await?;
+                Ok(if waits_for_apply(&deployment) {
+                    Next::Stop(Box::new(deployment))
+                } else {
+                    Next::Follow
+                })
+            }
             _ => Ok(Next::Stop(Box::new(deployment))),
         }
     }
@@ -169,7 +200,7 @@ impl Wait<'_> {
             Err(error) => return Err(error),
         };
         self.show(&plan)?;
-        match &self.approval {
+        match &self.terms.approval {
             Approval::Auto => self.answered(&plan.digest, Answer::Approve).await,
             Approval::Ask(prompt) if prompt.can_ask() => {
                 self.ask()?;
@@ -235,6 +266,12 @@ impl Wait<'_> {
         let deployment = look.ok().and_then(Result::ok);
         Ok(Outcome { deployment, exit: Exit::Detached })
     }
+}
+
+/// Whether an approved plan stands there until somebody starts its apply.
+fn waits_for_apply(deployment: &Deployment) -> bool {
+    deployment.state == DeploymentState::Approved
+        && matches!(deployment.waiting, Some(Waiting::Apply { .. }))
 }
 
 /// Whether the server's refusal only says that things moved on: what follows is told by events.

@@ -4,26 +4,35 @@ terraform {
   required_version = ">= 1.4"
 }
 
+locals {
+  network   = "${var.name}-${var.environment}"
+  subnets   = [for i in range(2) : cidrsubnet(var.cidr, 8, i)]
+  db_server = cidrhost(local.subnets[1], 10)
+}
+
 resource "terraform_data" "network" {
   input = {
-    name    = "${var.name}-${var.environment}"
+    name    = local.network
     cidr    = var.cidr
-    subnets = [for i in range(2) : cidrsubnet(var.cidr, 8, i)]
+    subnets = local.subnets
   }
 }
 
 resource "terraform_data" "database" {
   input = {
-    name    = "${var.name}-db"
-    network = terraform_data.network.output.name
-    address = cidrhost(terraform_data.network.output.subnets[1], 10)
-    url     = "postgres://${var.name}:${var.database_password}@${cidrhost(var.cidr, 266)}/${var.name}"
+    name       = "${var.name}-db"
+    address    = local.db_server
+    network_id = terraform_data.network.id
+    url        = "postgres://${var.name}:${var.database_password}@${local.db_server}/${var.name}"
   }
 }
 
 # Changing the password replaces this one: whatever runs must start again to see it.
 resource "terraform_data" "rollout" {
-  input            = { version = var.app_version, database = terraform_data.database.id }
+  input = {
+    version     = var.app_version
+    database_id = terraform_data.database.id
+  }
   triggers_replace = [sha256(var.database_password)]
 }
 
@@ -34,8 +43,9 @@ module "service" {
   name        = each.key
   port        = each.value.port
   copies      = each.value.copies
-  subnet      = terraform_data.network.output.subnets[0]
-  app_version = terraform_data.rollout.output.version
+  subnet      = local.subnets[0]
+  app_version = var.app_version
+  rollout_id  = terraform_data.rollout.id
 }
 
 resource "terraform_data" "router" {

@@ -14,6 +14,7 @@ pub enum Source {
     /// A template of the library, by name.
     Template {
         /// Its name, as `GET /api/v1/templates` lists it.
+        #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
         name: String,
     },
     /// An archive that was uploaded with `POST /api/v1/artifacts`.
@@ -27,6 +28,7 @@ pub enum Source {
     /// A git repository, fetched by the worker.
     Git {
         /// `https://…`, `ssh://…`, `git@host:…`, or `file://…` where that is allowed.
+        #[schema(max_length = 2048, pattern = "^(https?://|ssh://|git@|file://)")]
         url: String,
         /// Branch, tag or commit; the remote's default branch when absent.
         #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]

@@ -19,7 +19,7 @@ pub(crate) use archive::{Entry, tar_gz};
 pub(crate) use server::{Database, Server, command};
 
 /// No step of a journey takes longer, on a busy machine either.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A stack of `tests/rig/stacks`.
 pub(crate) fn stack_dir(name: &str) -> PathBuf {
@@ -64,7 +64,7 @@ pub(crate) fn hello(name: &str) -> Variables {
 
 /// Uploads a stack of the rig and returns it as a source.
 pub(crate) async fn upload(client: &Client, stack: &str) -> Source {
-    let artifact = client.upload_directory(&stack_dir(stack)).await.unwrap();
+    let artifact = client.upload_directory(&stack_dir(stack), None).await.unwrap();
     Source::Archive { artifact_id: artifact.id, path: None }
 }
 

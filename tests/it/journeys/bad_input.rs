@@ -30,9 +30,9 @@ async fn post(server: &Server, path: &str, content_type: &str, body: Vec<u8>) ->
 async fn assert_untouched(server: &Server) {
     let client = &server.client;
     let deployments = client.deployments(&DeploymentQuery::default(), 10).await.unwrap();
-    assert!(deployments.is_empty(), "{deployments:#?}");
+    assert!(deployments.items.is_empty(), "{deployments:#?}");
     let stacks = client.stacks(&StackQuery::default(), 10).await.unwrap();
-    assert!(stacks.is_empty(), "{stacks:#?}");
+    assert!(stacks.items.is_empty(), "{stacks:#?}");
     let mut left = Vec::new();
     let mut todo = vec![server.path("data")];
     while let Some(dir) = todo.pop() {
@@ -42,7 +42,8 @@ async fn assert_untouched(server: &Server) {
                 todo.push(path);
             } else {
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                let own = name.starts_with("slipway.db") || name == ".lock" || name.starts_with("keys");
+                let own =
+                    name.starts_with("slipway.db") || name == ".lock" || name.starts_with("keys");
                 if !own {
                     left.push(path);
                 }
@@ -91,7 +92,11 @@ async fn archives_that_are_not_safe_are_refused_and_leave_nothing() {
         ("link to root", tar_gz(&[file(), Entry::Symlink("l", "/etc/passwd")]), 422),
         ("hard link", tar_gz(&[file(), Entry::HardLink("l", "/etc/passwd")]), 422),
         ("device", tar_gz(&[file(), Entry::Device("l")]), 422),
-        ("through a link", tar_gz(&[Entry::Symlink("a", "b"), Entry::File("a/x", b"x".to_vec())]), 422),
+        (
+            "through a link",
+            tar_gz(&[Entry::Symlink("a", "b"), Entry::File("a/x", b"x".to_vec())]),
+            422,
+        ),
         ("not gzip", b"hello".to_vec(), 422),
         ("cut", tar_gz(&[file()])[..40].to_vec(), 422),
         ("empty", tar_gz(&[]), 422),
@@ -101,7 +106,10 @@ async fn archives_that_are_not_safe_are_refused_and_leave_nothing() {
         let before = server.peak_memory_kib();
         let (status, problem) =
             post(&server, "/api/v1/artifacts", "application/gzip", archive).await;
-        assert!(status == wanted || (name == "bomb" && status == 413), "{name}: {status} {problem}");
+        assert!(
+            status == wanted || (name == "bomb" && status == 413),
+            "{name}: {status} {problem}"
+        );
         assert!(!problem["detail"].as_str().unwrap().is_empty(), "{name}: {problem}");
         let grown = server.peak_memory_kib().saturating_sub(before);
         assert!(grown < 300 << 10, "{name} made the server grow by {grown} KiB");
@@ -114,7 +122,7 @@ async fn configurations_and_variables_that_do_not_fit_are_refused_with_their_pla
     let server = Server::start().await;
     let client = &server.client;
     // Broken HCL in an archive that is safe: the archive is kept, the deployment is not.
-    let broken = client.upload_directory(&stack_dir("broken-hcl")).await.unwrap();
+    let broken = client.upload_directory(&stack_dir("broken-hcl"), None).await.unwrap();
     let source = Source::Archive { artifact_id: broken.id, path: None };
     let error = client.submit(&request("x", source, [].into()), None).await.unwrap_err();
     let problem = error.problem().unwrap();
@@ -138,12 +146,13 @@ async fn configurations_and_variables_that_do_not_fit_are_refused_with_their_pla
         assert_eq!(problem.status, 422, "{variables:?}: {problem:?}");
         assert!(problem.errors.iter().any(|e| e.pointer == pointer), "{variables:?}: {problem:?}");
     }
-    let unknown = client.submit(&request("x", template("nope"), [].into()), None).await.unwrap_err();
+    let unknown =
+        client.submit(&request("x", template("nope"), [].into()), None).await.unwrap_err();
     let problem = unknown.problem().unwrap();
     assert_eq!((problem.status, problem.errors[0].pointer.as_str()), (422, "/source/name"));
     assert!(problem.errors[0].detail.contains("hello"), "it names the known ones: {problem:?}");
     let deployments = client.deployments(&DeploymentQuery::default(), 10).await.unwrap();
-    assert!(deployments.is_empty());
+    assert!(deployments.items.is_empty());
 }
 
 #[tokio::test]
@@ -167,9 +176,27 @@ async fn requests_that_are_not_well_formed_are_problems_not_faults() {
         ("bad name", json, with("/stack/name", json!("../x")), 422, "invalid_input"),
         ("unknown source", json, with("/source", json!({"type": "ftp"})), 422, "invalid_input"),
         ("unknown field", json, extra.to_string().into_bytes(), 422, "invalid_input"),
-        ("bad url", json, with("/source", json!({"type": "git", "url": "ext::sh -c id"})), 422, "invalid_input"),
-        ("path out", json, with("/source", json!({"type": "git", "url": "https://h/r", "path": "../x"})), 422, "invalid_input"),
-        ("wrong content type", "text/plain", with("/variables", json!({})), 415, "unsupported_media_type"),
+        (
+            "bad url",
+            json,
+            with("/source", json!({"type": "git", "url": "ext::sh -c id"})),
+            422,
+            "invalid_input",
+        ),
+        (
+            "path out",
+            json,
+            with("/source", json!({"type": "git", "url": "https://h/r", "path": "../x"})),
+            422,
+            "invalid_input",
+        ),
+        (
+            "wrong content type",
+            "text/plain",
+            with("/variables", json!({})),
+            415,
+            "unsupported_media_type",
+        ),
         ("too large", json, vec![b' '; 3 << 20], 413, "too_large"),
         ("deep", json, "[".repeat(100_000).into_bytes(), 400, "malformed_request"),
     ];
@@ -195,11 +222,23 @@ async fn requests_that_are_not_well_formed_are_problems_not_faults() {
     assert_eq!((nowhere.0, nowhere.1.as_str()), (404, problem));
     let wrong = status(reqwest::Method::PUT, "/api/v1/deployments").await;
     assert_eq!((wrong.0, wrong.1.as_str()), (405, problem));
-    assert!(wrong.2.as_deref().is_some_and(|a| a.contains("GET") && a.contains("POST")), "{wrong:?}");
-    for path in ["/api/v1/deployments/nope", "/api/v1/deployments/dep_00000000000070008000000000000000", "/api/v1/stacks/stk_00000000000070008000000000000000"] {
+    assert!(
+        wrong.2.as_deref().is_some_and(|a| a.contains("GET") && a.contains("POST")),
+        "{wrong:?}"
+    );
+    for path in [
+        "/api/v1/deployments/nope",
+        "/api/v1/deployments/dep_00000000000070008000000000000000",
+        "/api/v1/stacks/stk_00000000000070008000000000000000",
+    ] {
         assert_eq!(status(reqwest::Method::GET, path).await.0, 404, "{path}");
     }
-    for path in ["/api/v1/deployments?limit=0", "/api/v1/deployments?cursor=zzz", "/api/v1/deployments?state=done", "/api/v1/deployments?nope=1"] {
+    for path in [
+        "/api/v1/deployments?limit=0",
+        "/api/v1/deployments?cursor=zzz",
+        "/api/v1/deployments?state=done",
+        "/api/v1/deployments?nope=1",
+    ] {
         let got = status(reqwest::Method::GET, path).await.0;
         assert!(got == 400 || got == 422, "{path}: {got}");
     }
@@ -248,6 +287,10 @@ async fn decisions_that_do_not_fit_are_refused() {
     assert!(rejected.reason.unwrap().contains("too much"));
     let third = planned(client, &submit).await;
     client.approve(third.id, digest(&third), None).await.unwrap();
-    assert_eq!(refused(client.approve(third.id, digest(&third), None).await).0, 409, "approve twice");
+    assert_eq!(
+        refused(client.approve(third.id, digest(&third), None).await).0,
+        409,
+        "approve twice"
+    );
     until(client, third.id, &[S::Succeeded]).await;
 }

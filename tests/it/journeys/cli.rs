@@ -7,7 +7,12 @@ use serde_json::Value;
 use crate::harness::{Server, command, stack_dir};
 
 fn slipway(server: &Server, args: &[&str]) -> Output {
-    command().args(args).env("SLIPWAY_URL", &server.url).current_dir(server.dir.path()).output().unwrap()
+    command()
+        .args(args)
+        .env("SLIPWAY_URL", &server.url)
+        .current_dir(server.dir.path())
+        .output()
+        .unwrap()
 }
 
 fn out(output: &Output) -> String {
@@ -31,11 +36,11 @@ async fn everything_can_be_done_from_the_command_line() {
     let dir = server.path("my-stack");
     std::fs::create_dir(&dir).unwrap();
     std::fs::copy(stack_dir("slow").join("main.tf"), dir.join("main.tf")).unwrap();
-    let deployed = slipway(&server, &["deploy", "my-stack", "--var", "seconds=0", "--auto-approve"]);
+    let deployed =
+        slipway(&server, &["deploy", "my-stack", "--var", "seconds=0", "--auto-approve"]);
     code(&deployed, 0);
     assert!(out(&deployed).contains("succeeded"), "{}", out(&deployed));
-    let again =
-        slipway(&server, &["deploy", "my-stack", "--var", "seconds=0", "--wait", "--json"]);
+    let again = slipway(&server, &["deploy", "my-stack", "--var", "seconds=0", "--wait", "--json"]);
     code(&again, 0);
     let json: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(json["state"], "no_changes");
@@ -59,7 +64,11 @@ async fn everything_can_be_done_from_the_command_line() {
     assert!(out(&logs).contains("Apply complete"), "{}", out(&logs));
     code(&slipway(&server, &["logs", of, "-f"]), 0);
     let stacks = slipway(&server, &["stacks"]);
-    assert!(out(&stacks).contains("hello") && out(&stacks).contains("my-stack"), "{}", out(&stacks));
+    assert!(
+        out(&stacks).contains("hello") && out(&stacks).contains("my-stack"),
+        "{}",
+        out(&stacks)
+    );
     code(&slipway(&server, &["destroy", of, "--auto-approve"]), 0);
     code(&slipway(&server, &["deployments", "--state", "succeeded"]), 0);
 

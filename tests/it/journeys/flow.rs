@@ -28,11 +28,24 @@ async fn the_demo_runs_from_nothing_to_succeeded() {
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complained}");
-    for step in ["planning", "needs approval", "Plan:", "approved", "applying", "created", "succeeded", "url", "/api/v1/deployments/dep_", "Try next"]
-    {
+    for step in [
+        "planning",
+        "needs approval",
+        "Plan:",
+        "approved",
+        "applying",
+        "created",
+        "succeeded",
+        "url",
+        "/api/v1/deployments/dep_",
+        "Try next",
+    ] {
         assert!(said.contains(step), "{step:?} is not in the transcript:\n{said}");
     }
-    assert!(!said.contains("correct-horse-battery-staple"), "the sample's secret is shown:\n{said}");
+    assert!(
+        !said.contains("correct-horse-battery-staple"),
+        "the sample's secret is shown:\n{said}"
+    );
     // A second run finds everything as it should be.
     let again = command()
         .args(["demo", "--exit", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -40,7 +53,7 @@ async fn the_demo_runs_from_nothing_to_succeeded() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&again.stdout);
-    assert!(again.status.success() && said.contains("no_changes"), "{said}");
+    assert!(again.status.success() && said.contains("no changes"), "{said}");
 }
 
 #[tokio::test]
@@ -71,15 +84,22 @@ async fn template_journey(database: Database) {
     assert_eq!(plan.digest, digest(&planned_one));
     let text = client.plan_text(planned_one.id).await.unwrap();
     assert!(text.contains(&plan.digest) && text.contains("to create"), "{text}");
-    let approved = client.approve(planned_one.id, digest(&planned_one), Some("fine")).await.unwrap();
+    let approved =
+        client.approve(planned_one.id, digest(&planned_one), Some("fine")).await.unwrap();
     assert_eq!(approved.approval.unwrap().comment.as_deref(), Some("fine"));
     let done = until(client, planned_one.id, &[S::Succeeded]).await;
     let states: Vec<_> = done.phases.iter().map(|p| p.state).collect();
     assert_eq!(
         states,
         [
-            S::Submitted, S::Planning, S::Planned, S::AwaitingApproval, S::Approved, S::Applying,
-            S::Verifying, S::Succeeded
+            S::Submitted,
+            S::Planning,
+            S::Planned,
+            S::AwaitingApproval,
+            S::Approved,
+            S::Applying,
+            S::Verifying,
+            S::Succeeded
         ]
     );
     assert!(!client.outputs(done.id, false).await.unwrap().is_empty());
@@ -109,7 +129,10 @@ async fn template_journey(database: Database) {
     // The same again changes nothing; another value does; and then everything goes.
     let same = client.submit(&submit, None).await.unwrap();
     let same = until(client, same.id, &[S::NoChanges]).await;
-    assert_eq!(client.outputs(same.id, false).await.unwrap().len(), client.outputs(done.id, false).await.unwrap().len());
+    assert_eq!(
+        client.outputs(same.id, false).await.unwrap().len(),
+        client.outputs(done.id, false).await.unwrap().len()
+    );
     let mut other = submit.clone();
     other.variables.insert("name".into(), "moon".into());
     let other = planned(client, &other).await;
@@ -210,7 +233,8 @@ async fn a_directory_is_taken_only_below_the_allowed_root() {
     let directory = |path: &str| Source::Directory { path: path.into() };
     deployed(client, &request("dir", directory("stack"), [].into())).await;
     for path in ["/etc", "../..", "out", "stack/../out", "nope"] {
-        let refusal = refused(client.submit(&request("dir", directory(path), [].into()), None).await);
+        let refusal =
+            refused(client.submit(&request("dir", directory(path), [].into()), None).await);
         assert_eq!(refusal, (403, "source_not_allowed".to_owned()), "{path}");
     }
 }
@@ -304,7 +328,7 @@ async fn the_same_idempotency_key_gives_the_same_deployment() {
     let refusal = refused(client.submit(&other, Some("key-1")).await);
     assert_eq!(refusal, (422, "idempotency_key_reused".to_owned()));
     let all = client.deployments(&slipway_app::client::http::DeploymentQuery::default(), 100).await;
-    assert_eq!(all.unwrap().len(), 1);
+    assert_eq!(all.unwrap().items.len(), 1);
 }
 
 #[tokio::test]

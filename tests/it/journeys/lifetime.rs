@@ -23,8 +23,10 @@ async fn applying(server: &Server, seconds: u32) -> Deployment {
     let end = Instant::now() + crate::harness::PATIENCE;
     loop {
         let events = client.event_page(first.id, 0, 1000).await.unwrap();
-        let began = events.iter().any(|e| matches!(&e.body,
-            EventBody::Resource { address, .. } if address == "terraform_data.step_1"));
+        let began = events.iter().any(|e| {
+            matches!(&e.body,
+            EventBody::Resource { address, .. } if address == "terraform_data.step_1")
+        });
         if began {
             return first;
         }
@@ -117,6 +119,7 @@ async fn a_plan_whose_process_was_killed_is_made_again() {
         .deployments(&slipway_app::client::http::DeploymentQuery::default(), 100)
         .await
         .unwrap()
+        .items
     {
         until(&server.client, deployment.id, &[S::AwaitingApproval]).await;
     }

@@ -29,7 +29,14 @@ async fn secrets_are_masked_in_answers_and_sealed_at_rest() {
 
     let mut seen = String::new();
     let http = reqwest::Client::builder().build().unwrap();
-    for path in ["", "/plan", "/plan?format=text", "/logs?limit=1000", "/events?format=json&limit=1000", "/outputs"] {
+    for path in [
+        "",
+        "/plan",
+        "/plan?format=text",
+        "/logs?limit=1000",
+        "/events?format=json&limit=1000",
+        "/outputs",
+    ] {
         let url = format!("{}/api/v1/deployments/{}{path}", server.url, first.id);
         let answer = http.get(url).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}");

@@ -83,14 +83,8 @@ impl Client {
     pub(super) async fn connect_with(url: &str, world: World, capabilities: Value) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a client for a test")]
         let http = reqwest::Client::new();
-        let mut client = Self {
-            http,
-            url: url.to_owned(),
-            world,
-            capabilities,
-            session: None,
-            reply: None,
-        };
+        let mut client =
+            Self { http, url: url.to_owned(), world, capabilities, session: None, reply: None };
         if let World::Older(version) = world {
             let params = json!({
                 "protocolVersion": version,
@@ -209,6 +203,13 @@ impl Client {
                 (false, _) => answer.body = message,
             }
         })
+    }
+
+    /// Ends the session.
+    pub(super) async fn end_session(&self) -> StatusCode {
+        let session = self.session.as_deref().unwrap();
+        let request = self.http.delete(&self.url).header("Mcp-Session-Id", session);
+        request.send().await.unwrap().status()
     }
 
     /// Calls a tool.

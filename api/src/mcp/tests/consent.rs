@@ -94,13 +94,13 @@ async fn another_replica_takes_a_session_over_and_a_forged_one_is_unknown() {
     let house = House::new().await;
     let mut client = Client::connect_with(&house.open().await, OLDER, can_ask()).await;
     client.url = house.open().await;
-    client.reply =
-        Some(Box::new(|_| json!({"action": "accept", "content": {"approve": true}})));
+    client.reply = Some(Box::new(|_| json!({"action": "accept", "content": {"approve": true}})));
     let (id, arguments) = waiting(&house, &client).await;
     // The other replica still knows that this client can ask.
     client.call("approve_deployment", arguments).await.ok();
     assert_eq!(state(&client, &id).await, "approved");
 
+    assert_eq!(client.end_session().await, 204);
     let session = client.session.clone().unwrap();
     for forged in ["nonsense".to_owned(), format!("A{session}"), session[..40].to_owned()] {
         client.session = Some(forged);
@@ -112,8 +112,7 @@ async fn another_replica_takes_a_session_over_and_a_forged_one_is_unknown() {
 #[tokio::test]
 async fn a_stateless_client_gets_the_question_as_its_answer() {
     let house = House::new().await;
-    let client =
-        Client::connect_with(&house.open().await, World::Stateless, can_ask()).await;
+    let client = Client::connect_with(&house.open().await, World::Stateless, can_ask()).await;
     let (id, arguments) = waiting(&house, &client).await;
     let answer = client.call("approve_deployment", arguments.clone()).await;
     let question = answer.result();

@@ -134,8 +134,7 @@ impl House {
     pub(super) async fn open_as(&self, who: Option<Principal>) -> String {
         let metrics = Metrics::new("0.0.0-test").unwrap();
         let options = ApiOptions { max_body_bytes: 256 << 10, ..ApiOptions::default() };
-        let state =
-            ApiState::new(self.cx.clone(), metrics, options, self.shutdown.clone());
+        let state = ApiState::new(self.cx.clone(), metrics, options, self.shutdown.clone());
         let door = crate::mcp::router(state, self.shutdown.clone());
         let mut router = axum::Router::new().nest_service("/mcp", door);
         if let Some(who) = who {
@@ -181,8 +180,7 @@ impl House {
     pub(super) async fn fail_plan(&self, diagnostics: Vec<Diagnostic>) {
         let (job, lease) = self.claim(Queue::Plan).await;
         execution::begin(&self.cx, &job, &lease).await.unwrap();
-        let ending =
-            Ending::Failed { summary: "terraform plan failed".to_owned(), diagnostics };
+        let ending = Ending::Failed { summary: "terraform plan failed".to_owned(), diagnostics };
         execution::ended(&self.cx, &job, &lease, ending).await.unwrap();
     }
 

@@ -59,11 +59,12 @@ async fn from_template_to_applied_in_every_world() {
         let again = client.call("approve_deployment", approve).await;
         assert_eq!(again.refused()["code"], "illegal_transition");
 
-        house.apply(vec![
-            output("greeting", json!("hello"), false),
-            output("token", json!("s3cret-value"), true),
-        ])
-        .await;
+        house
+            .apply(vec![
+                output("greeting", json!("hello"), false),
+                output("token", json!("s3cret-value"), true),
+            ])
+            .await;
         let waited = client.call("wait_for_deployment", json!({"deployment_id": id})).await;
         assert_eq!(waited.ok()["reached"], "ended");
         assert_eq!(waited.ok()["state"], "succeeded");
@@ -131,8 +132,7 @@ async fn without_auto_apply_the_apply_is_started_by_its_own_tool() {
     let id = submitted.ok()["deployment_id"].clone();
     house.plan(creates(1)).await;
     let plan = client.call("get_plan", json!({"deployment_id": id})).await;
-    let approve =
-        json!({"deployment_id": id, "plan_digest": plan.ok()["plan_digest"]});
+    let approve = json!({"deployment_id": id, "plan_digest": plan.ok()["plan_digest"]});
     client.call("approve_deployment", approve).await.ok();
     let waited = client.call("wait_for_deployment", json!({"deployment_id": id})).await;
     assert_eq!(waited.ok()["reached"], "person");

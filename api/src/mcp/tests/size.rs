@@ -69,7 +69,10 @@ async fn a_log_is_cut_where_it_was_asked_for_least() {
     assert_eq!(tail.ok()["untrusted"], true);
     let lines = tail.ok()["lines"].as_array().unwrap();
     assert_eq!(lines.last().unwrap()["seq"], 150);
-    assert_eq!(lines.len() + usize::try_from(tail.ok()["left_out"].as_u64().unwrap()).unwrap(), 100);
+    assert_eq!(
+        lines.len() + usize::try_from(tail.ok()["left_out"].as_u64().unwrap()).unwrap(),
+        100
+    );
     assert!(!tail.body.to_string().contains("\\u001b"));
 
     // Nothing is lost from page to page.

@@ -23,18 +23,18 @@ async fn the_list_is_the_one_in_the_docs() {
     }
     let text = format!("{tools:#}\n");
     #[expect(clippy::disallowed_methods, reason = "a switch of this test")]
-    if std::env::var("SLIPWAY_UPDATE_SNAPSHOTS").is_ok_and(|on| on == "1") {
+    if std::env::var("SLIPWAY_TEST_UPDATE_SNAPSHOTS").is_ok_and(|on| on == "1") {
         std::fs::write(SNAPSHOT, &text).unwrap();
     }
     let kept = std::fs::read_to_string(SNAPSHOT).unwrap_or_default();
     assert!(
         kept == text,
         "docs/mcp-tools.json is not what the door lists; if the change is meant, write it anew \
-         with SLIPWAY_UPDATE_SNAPSHOTS=1"
+         with SLIPWAY_TEST_UPDATE_SNAPSHOTS=1"
     );
     let tokens = tools.to_string().len() / 4;
     println!("tools/list: {} tools, about {tokens} tokens", tools.as_array().unwrap().len());
-    assert!(tokens < 4_500, "the list of tools costs {tokens} tokens");
+    assert!(tokens < 5_500, "the list of tools costs {tokens} tokens");
 }
 
 #[tokio::test]

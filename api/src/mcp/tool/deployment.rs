@@ -1,14 +1,14 @@
 //! Submitting, seeing, deciding on and stopping deployments.
 
+use std::fmt::Write as _;
+
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use rmcp::model::ToolAnnotations;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slipway_domain::access::Scope;
-use slipway_domain::deployment::{
-    Deployment, Failure, Operation, Options, Variables, Waiting,
-};
+use slipway_domain::deployment::{Deployment, Failure, Operation, Options, Variables, Waiting};
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::{DeploymentId, StackId};
 use slipway_domain::page::PageRequest;
@@ -110,30 +110,29 @@ impl View {
 
     /// The short text.
     pub(super) fn text(&self, call: &Call<'_>) -> String {
-        let mut text =
-            format!("{} of {}: {}", self.deployment_id, self.stack, self.state.as_str());
+        let mut text = format!("{} of {}: {}", self.deployment_id, self.stack, self.state.as_str());
         if let Some(waiting) = &self.waiting {
-            text.push_str(&format!(", waits for {waiting}"));
+            let _ = write!(text, ", waits for {waiting}");
         }
         text.push('.');
         if let (Some(digest), Some(counts)) = (&self.plan_digest, &self.counts) {
-            text.push_str(&format!(" Plan: {counts}; plan_digest {digest}."));
+            let _ = write!(text, " Plan: {counts}; plan_digest {digest}.");
         }
         if self.failure.is_none()
             && let Some(reason) = &self.reason
         {
-            text.push_str(&format!(" Reason: {reason}."));
+            let _ = write!(text, " Reason: {reason}.");
         }
-        text.push_str(&format!(" {}", self.next));
+        let _ = write!(text, " {}", self.next);
         if let Some(failure) = &self.failure {
             let mut said = format!("{}\n", failure.summary);
             for d in &failure.diagnostics {
-                said.push_str(&format!("{}\n", d.summary));
+                let _ = writeln!(said, "{}", d.summary);
                 if let (Some(file), Some(at)) = (&d.file, d.line) {
-                    said.push_str(&format!("  at {file}:{at}\n"));
+                    let _ = writeln!(said, "  at {file}:{at}");
                 }
                 if !d.detail.is_empty() {
-                    said.push_str(&format!("  {}\n", line(&d.detail, 500)));
+                    let _ = writeln!(said, "  {}", line(&d.detail, 500));
                 }
             }
             text.push('\n');
@@ -141,10 +140,26 @@ impl View {
         }
         text
     }
+}
 
-    fn answer(self, call: &Call<'_>) -> Outcome {
-        answer(&self, self.text(call))
-    }
+/// A deployment as the tools that move it answer: where it is now, and what comes next.
+#[derive(Serialize, JsonSchema)]
+struct Moved {
+    deployment_id: DeploymentId,
+    stack: String,
+    state: DeploymentState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<String>,
+    next: String,
+}
+
+fn moved(call: &Call<'_>, d: &Deployment) -> Outcome {
+    let view = View::of(d);
+    let text = view.text(call);
+    let View { deployment_id, stack, state, reason, waiting, next, .. } = view;
+    answer(&Moved { deployment_id, stack, state, reason, waiting, next }, text)
 }
 
 fn source(source: &Source) -> String {
@@ -218,7 +233,7 @@ fn next(d: &Deployment) -> &'static str {
     }
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SubmitArguments {
     /// Which stack; it is made with its first deployment.
@@ -242,14 +257,18 @@ struct SubmitArguments {
 }
 
 pub(super) fn submit() -> Entry {
-    entry::<SubmitArguments, View>(
+    entry::<SubmitArguments, Moved>(
         "submit_deployment",
         "Submit a deployment",
         "Starts a deployment of a stack (or its teardown) from a template, git repository or \
          uploaded archive; call it to change infrastructure. It only makes a plan: nothing is \
          applied before approval.",
         // `supersede` ends others; git and providers are out in the world.
-        ToolAnnotations::new().read_only(false).destructive(true).idempotent(false).open_world(true),
+        ToolAnnotations::new()
+            .read_only(false)
+            .destructive(true)
+            .idempotent(false)
+            .open_world(true),
         Scope::DeploymentsWrite,
         |call| submit_deployment(call).boxed(),
     )
@@ -266,10 +285,10 @@ async fn submit_deployment(call: Call<'_>) -> Outcome {
     };
     let accepted =
         verb::submit(call.cx, call.who, request, given.idempotency_key.as_deref()).await?;
-    View::of(&accepted.deployment).answer(&call)
+    moved(&call, &accepted.deployment)
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GetArguments {
     /// The deployment's id.
@@ -291,15 +310,17 @@ pub(super) fn get() -> Entry {
 async fn get_deployment(call: Call<'_>) -> Outcome {
     let GetArguments { deployment_id } = call.arguments()?;
     let deployment = verb::get(call.cx, call.who, deployment_id).await?;
-    View::of(&deployment).answer(&call)
+    let view = View::of(&deployment);
+    let text = view.text(&call);
+    answer(&view, text)
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DecideArguments {
     /// The deployment's id.
     deployment_id: DeploymentId,
-    /// The plan_digest that get_plan showed.
+    /// The `plan_digest` that `get_plan` showed.
     plan_digest: String,
     /// Why, for the record.
     #[serde(default)]
@@ -307,7 +328,7 @@ struct DecideArguments {
 }
 
 pub(super) fn approve() -> Entry {
-    entry::<DecideArguments, View>(
+    entry::<DecideArguments, Moved>(
         "approve_deployment",
         "Approve a plan",
         "Approves one plan, named by its digest, which is then applied; call it only after \
@@ -337,7 +358,7 @@ async fn approve_deployment(call: Call<'_>) -> Outcome {
     }
     let deployment =
         verb::approve(call.cx, call.who, given.deployment_id, &given.plan_digest, comment).await?;
-    View::of(&deployment).answer(&call)
+    moved(&call, &deployment)
 }
 
 /// Asks the person, but not for what would be refused afterwards. The verb checks all of it again.
@@ -356,12 +377,16 @@ async fn ask(call: &Call<'_>, id: DeploymentId, named: &str) -> Result<Consent, 
 }
 
 pub(super) fn reject() -> Entry {
-    entry::<DecideArguments, View>(
+    entry::<DecideArguments, Moved>(
         "reject_deployment",
         "Reject a plan",
         "Says no to one plan, named by its digest, and ends its deployment as cancelled; call it \
          when the plan is not what the person wants.",
-        ToolAnnotations::new().read_only(false).destructive(true).idempotent(true).open_world(false),
+        ToolAnnotations::new()
+            .read_only(false)
+            .destructive(true)
+            .idempotent(true)
+            .open_world(false),
         Scope::DeploymentsApprove,
         |call| reject_deployment(call).boxed(),
     )
@@ -369,13 +394,12 @@ pub(super) fn reject() -> Entry {
 
 async fn reject_deployment(call: Call<'_>) -> Outcome {
     let DecideArguments { deployment_id, plan_digest, comment } = call.arguments()?;
-    let deployment =
-        verb::reject(call.cx, call.who, deployment_id, &plan_digest, comment).await?;
-    View::of(&deployment).answer(&call)
+    let deployment = verb::reject(call.cx, call.who, deployment_id, &plan_digest, comment).await?;
+    moved(&call, &deployment)
 }
 
 pub(super) fn apply() -> Entry {
-    entry::<GetArguments, View>(
+    entry::<GetArguments, Moved>(
         "apply_deployment",
         "Start an apply",
         "Starts the apply of an approved plan that was submitted with auto_apply=false; in all \
@@ -389,10 +413,10 @@ pub(super) fn apply() -> Entry {
 async fn apply_deployment(call: Call<'_>) -> Outcome {
     let GetArguments { deployment_id } = call.arguments()?;
     let deployment = verb::apply(call.cx, call.who, deployment_id).await?;
-    View::of(&deployment).answer(&call)
+    moved(&call, &deployment)
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CancelArguments {
     /// The deployment's id.
@@ -403,7 +427,7 @@ struct CancelArguments {
 }
 
 pub(super) fn cancel() -> Entry {
-    entry::<CancelArguments, View>(
+    entry::<CancelArguments, Moved>(
         "cancel_deployment",
         "Cancel a deployment",
         "Stops a deployment: one that waits ends at once, one that runs is asked to stop and \
@@ -417,10 +441,10 @@ pub(super) fn cancel() -> Entry {
 async fn cancel_deployment(call: Call<'_>) -> Outcome {
     let CancelArguments { deployment_id, reason } = call.arguments()?;
     let deployment = verb::cancel(call.cx, call.who, deployment_id, reason).await?;
-    View::of(&deployment).answer(&call)
+    moved(&call, &deployment)
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListArguments {
     /// Only of this stack.
@@ -439,7 +463,7 @@ struct ListArguments {
     #[serde(default)]
     #[schemars(range(min = 1, max = 200))]
     limit: Option<u32>,
-    /// The next_cursor of the page before.
+    /// The `next_cursor` of the page before.
     #[serde(default)]
     cursor: Option<String>,
 }
@@ -476,8 +500,7 @@ pub(super) fn list() -> Entry {
 
 async fn list_deployments(call: Call<'_>) -> Outcome {
     let given: ListArguments = call.arguments()?;
-    let page =
-        PageRequest::parse(given.limit.or(Some(LIST_LIMIT)), given.cursor.as_deref())?;
+    let page = PageRequest::parse(given.limit.or(Some(LIST_LIMIT)), given.cursor.as_deref())?;
     let filter = Filter {
         stack_id: given.stack_id,
         project: given.project,
@@ -500,7 +523,7 @@ async fn list_deployments(call: Call<'_>) -> Outcome {
     };
     for item in &page.items {
         let Item { deployment_id, stack, state, .. } = item;
-        text.push_str(&format!("\n{deployment_id} {stack} {state}"));
+        let _ = write!(text, "\n{deployment_id} {stack} {state}");
     }
     if page.next_cursor.is_some() {
         text.push_str("\nThere are more: call again with next_cursor as cursor.");

@@ -1,5 +1,7 @@
 //! The log of a deployment.
 
+use std::fmt::Write as _;
+
 use futures::FutureExt as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +23,7 @@ const MAX_LINE: usize = 800;
 /// Characters of all lines together.
 const MAX_TEXT: usize = 12_000;
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ReadArguments {
     /// The deployment's id.
@@ -30,7 +32,7 @@ struct ReadArguments {
     #[serde(default)]
     #[schemars(range(min = 1, max = 200))]
     tail: Option<u32>,
-    /// Instead of tail: lines after this number (0 for the beginning, next_after for what follows).
+    /// Instead of tail: lines after this number (0 for the beginning, `next_after` for what follows).
     #[serde(default)]
     #[schemars(range(min = 0))]
     after: Option<i64>,
@@ -143,16 +145,19 @@ fn text(call: &Call<'_>, log: &Log) -> String {
         n => format!("{n} lines."),
     };
     if log.left_out > 0 {
-        text.push_str(&format!(" {} earlier lines did not fit; ask for them with after.", log.left_out));
+        let _ =
+            write!(text, " {} earlier lines did not fit; ask for them with after.", log.left_out);
     }
-    text.push_str(&if log.complete {
-        " The log is complete.".to_owned()
+    if log.complete {
+        text.push_str(" The log is complete.");
     } else {
-        format!(" More may follow: call again with after={}.", log.next_after)
-    });
+        let _ = write!(text, " More may follow: call again with after={}.", log.next_after);
+    }
     if !log.lines.is_empty() {
-        let said: String =
-            log.lines.iter().map(|l| format!("{} [{}] {}\n", l.seq, l.step, l.text)).collect();
+        let mut said = String::new();
+        for line in &log.lines {
+            let _ = writeln!(said, "{} [{}] {}", line.seq, line.step, line.text);
+        }
         text.push('\n');
         text.push_str(&fenced(call.cx, "the log", &said));
     }

@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use rmcp::model::{InputResponses, JsonObject, Tool, ToolAnnotations};
 use rmcp::service::{RequestContext, RoleServer};
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use slipway_domain::access::{Principal, Scope};
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::Outcome;
 use super::seal::Seal;
 use crate::ApiState;
-use crate::extract::from_value;
+use crate::extract::from_part;
 
 /// The tool that may stay silent for minutes.
 pub(super) const WAIT: &str = "wait_for_deployment";
@@ -53,8 +54,8 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     /// The arguments as their type; what does not fit is named with its place.
-    fn arguments<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        from_value(Value::Object(self.arguments.clone()))
+    fn arguments<T: DeserializeOwned + Serialize>(&self) -> Result<T, Fault> {
+        from_part(&Value::Object(self.arguments.clone()))
     }
 }
 

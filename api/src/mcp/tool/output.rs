@@ -1,6 +1,8 @@
 //! Outputs of a deployment. Sensitive ones are always masked here: what a model has read is no
 //! secret any more.
 
+use std::fmt::Write as _;
+
 use futures::FutureExt as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +19,7 @@ const MAX_OUTPUTS: usize = 100;
 /// A value whose JSON is longer is cut to this many characters and becomes a string.
 const MAX_VALUE: usize = 1000;
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GetArguments {
     /// The deployment's id.
@@ -25,7 +27,7 @@ struct GetArguments {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Outputs {
+struct Answer {
     untrusted: bool,
     total: usize,
     outputs: Vec<Item>,
@@ -40,7 +42,7 @@ struct Item {
 }
 
 pub(super) fn get() -> Entry {
-    entry::<GetArguments, Outputs>(
+    entry::<GetArguments, Answer>(
         "get_outputs",
         "Get outputs",
         "Gives the output values of a deployment, sensitive ones masked; call it after it has \
@@ -62,7 +64,7 @@ async fn get_outputs(call: Call<'_>) -> Outcome {
         let short = line(&json, MAX_VALUE);
         let cut = json.chars().count() > MAX_VALUE;
         let name = line(&output.name, 200);
-        said.push_str(&format!("{name} = {short}\n"));
+        let _ = writeln!(said, "{name} = {short}");
         let value = if cut { Value::String(short) } else { output.value };
         outputs.push(Item { name, value, sensitive: output.sensitive, cut });
     }
@@ -70,5 +72,5 @@ async fn get_outputs(call: Call<'_>) -> Outcome {
         0 => "It has no outputs.".to_owned(),
         n => format!("{n} outputs. {}", fenced(call.cx, "their values", &said)),
     };
-    answer(&Outputs { untrusted: true, total, outputs }, text)
+    answer(&Answer { untrusted: true, total, outputs }, text)
 }

@@ -1,6 +1,7 @@
 //! Plans, counts first: a plan of 500 changes must not fill a model's memory.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
@@ -31,7 +32,7 @@ const MAX_ATTRIBUTES: usize = 30;
 const MAX_VALUE: usize = 160;
 
 /// How much of a plan to show.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Detail {
     /// Totals, and what is deleted or replaced.
@@ -43,7 +44,7 @@ enum Detail {
     Full,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GetArguments {
     /// The deployment's id.
@@ -52,7 +53,7 @@ struct GetArguments {
     /// full: also attribute values before and after.
     #[serde(default)]
     detail: Detail,
-    /// The next_cursor of the page before.
+    /// The `next_cursor` of the page before.
     #[serde(default)]
     cursor: Option<String>,
     /// Changes a page, 1 to 200; 50 when absent. A page may hold fewer.
@@ -65,7 +66,7 @@ struct GetArguments {
 struct View {
     untrusted: bool,
     deployment_id: DeploymentId,
-    /// What approve_deployment and reject_deployment must name.
+    /// What `approve_deployment` and `reject_deployment` must name.
     plan_digest: String,
     number: i32,
     created_at: DateTime<Utc>,
@@ -213,7 +214,7 @@ fn by_type(changes: &[ResourceChange]) -> Vec<Row> {
         .into_iter()
         .map(|((kind, action), count)| Row { r#type: line(kind, 100), action, count })
         .collect();
-    rows.sort_by(|a, b| b.count.cmp(&a.count));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.count));
     rows.truncate(MAX_ROWS);
     rows
 }
@@ -305,17 +306,20 @@ fn text(call: &Call<'_>, view: &View, start: usize) -> String {
         view.number, view.deployment_id, view.counts, view.plan_digest
     );
     if view.drift_total > 0 {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n{} resources were changed outside Slipway since the last apply.",
             view.drift_total
-        ));
+        );
     }
     let mut said = String::new();
     let mut list = |title: String, rows: &mut dyn Iterator<Item = String>| {
         let mut rows = rows.peekable();
         if rows.peek().is_some() {
-            said.push_str(&format!("{title}\n"));
-            rows.for_each(|row| said.push_str(&format!("  {row}\n")));
+            let _ = writeln!(said, "{title}");
+            rows.for_each(|row| {
+                let _ = writeln!(said, "  {row}");
+            });
         }
     };
     list(
@@ -350,7 +354,7 @@ fn text(call: &Call<'_>, view: &View, start: usize) -> String {
             text.push_str("\nFor single changes call again with detail=changes or detail=full.");
         }
         (_, Some(cursor)) => {
-            text.push_str(&format!("\nThere are more: call again with cursor={cursor}."));
+            let _ = write!(text, "\nThere are more: call again with cursor={cursor}.");
         }
         _ => {}
     }
@@ -373,8 +377,9 @@ fn change_text(change: &Change) -> String {
     }
     // For a create every attribute is new; their names alone say little.
     let bare = change.attributes.iter().all(|a| a.before.is_none() && a.after.is_none());
-    if !words.is_empty() && !(bare && change.action == Action::Create) {
-        text.push_str(&format!(" [{}]", words.join(", ")));
+    let says_little = bare && change.action == Action::Create;
+    if !words.is_empty() && !says_little {
+        let _ = write!(text, " [{}]", words.join(", "));
     }
     text
 }

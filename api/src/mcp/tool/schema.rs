@@ -85,7 +85,8 @@ fn lean(schema: &mut Value, of: Of) {
         object.insert("type".to_owned(), json!("string"));
         object.insert("enum".to_owned(), names);
     }
-    if object.get("default").is_some_and(Value::is_null) {
+    // The fields of an object say their defaults themselves.
+    if object.get("default").is_some_and(|default| default.is_null() || default.is_object()) {
         object.remove("default");
     }
     // `int64` and the like are not JSON Schema's.
@@ -96,9 +97,16 @@ fn lean(schema: &mut Value, of: Of) {
         *text = text.replace('\n', " ");
     }
     if of == Of::Answer {
-        for noise in
-            ["description", "default", "minimum", "maximum", "pattern", "format", "enum", "required"]
-        {
+        for noise in [
+            "description",
+            "default",
+            "minimum",
+            "maximum",
+            "pattern",
+            "format",
+            "enum",
+            "required",
+        ] {
             object.remove(noise);
         }
     }
@@ -116,10 +124,13 @@ fn lean(schema: &mut Value, of: Of) {
                     }
                 }
             }
-            ("items", schema) => lean(schema, of),
-            ("additionalProperties", schema @ Value::Object(_)) => lean(schema, of),
+            ("items", schema) | ("additionalProperties", schema @ Value::Object(_)) => {
+                lean(schema, of);
+            }
             ("oneOf" | "anyOf" | "allOf", Value::Array(arms)) => {
-                arms.iter_mut().for_each(|arm| lean(arm, of));
+                for arm in arms {
+                    lean(arm, of);
+                }
             }
             _ => {}
         }

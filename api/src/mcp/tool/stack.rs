@@ -1,5 +1,7 @@
 //! Stacks.
 
+use std::fmt::Write as _;
+
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use schemars::JsonSchema;
@@ -13,7 +15,7 @@ use super::deployment::LIST_LIMIT;
 use super::{Call, Entry, entry, reads};
 use crate::mcp::answer::{Outcome, answer};
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListArguments {
     /// Only of this project.
@@ -29,7 +31,7 @@ struct ListArguments {
     #[serde(default)]
     #[schemars(range(min = 1, max = 200))]
     limit: Option<u32>,
-    /// The next_cursor of the page before.
+    /// The `next_cursor` of the page before.
     #[serde(default)]
     cursor: Option<String>,
 }
@@ -66,13 +68,9 @@ pub(super) fn list() -> Entry {
 
 async fn list_stacks(call: Call<'_>) -> Outcome {
     let given: ListArguments = call.arguments()?;
-    let page =
-        PageRequest::parse(given.limit.or(Some(LIST_LIMIT)), given.cursor.as_deref())?;
-    let filter = Filter {
-        project: given.project,
-        name: given.name,
-        environment: given.environment,
-    };
+    let page = PageRequest::parse(given.limit.or(Some(LIST_LIMIT)), given.cursor.as_deref())?;
+    let filter =
+        Filter { project: given.project, name: given.name, environment: given.environment };
     let page = verb::list(call.cx, call.who, &filter, page).await?;
     let page = page.map(|stack| Item {
         stack_id: stack.id,
@@ -91,7 +89,7 @@ async fn list_stacks(call: Call<'_>) -> Outcome {
             Some(id) => format!("runs {id}"),
             None => "runs nothing yet".to_owned(),
         };
-        text.push_str(&format!("\n{} {} {runs}", item.stack_id, item.stack));
+        let _ = write!(text, "\n{} {} {runs}", item.stack_id, item.stack);
     }
     if page.next_cursor.is_some() {
         text.push_str("\nThere are more: call again with next_cursor as cursor.");

@@ -1,5 +1,7 @@
 //! The template library, for those who choose one.
 
+use std::fmt::Write as _;
+
 use futures::FutureExt as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use crate::mcp::answer::{Outcome, answer, block, line};
 /// Templates at most in one answer.
 const MAX_TEMPLATES: usize = 50;
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListArguments {
     /// Only this template.
@@ -74,10 +76,10 @@ async fn list_templates(call: Call<'_>) -> Outcome {
         n => format!("{n} templates:"),
     };
     for template in &templates {
-        text.push_str(&format!("\n{}: {}. Inputs:", template.name, template.title));
+        let _ = write!(text, "\n{}: {}. Inputs:", template.name, template.title);
         for input in &template.inputs {
             let need = if input.required { ", required" } else { "" };
-            text.push_str(&format!(" {} ({}{need});", input.name, line(&input.r#type, 60)));
+            let _ = write!(text, " {} ({}{need});", input.name, line(&input.r#type, 60));
         }
         if template.inputs.is_empty() {
             text.push_str(" none");

@@ -79,12 +79,6 @@ struct Items<T> {
     items: Vec<T>,
 }
 
-/// A page of events.
-#[derive(Deserialize)]
-struct EventPage {
-    items: Vec<Event>,
-}
-
 /// A fresh idempotency key.
 pub fn mint_idempotency_key() -> String {
     RandomMint.uuid().to_string()
@@ -206,16 +200,29 @@ impl Client {
         Follow::new(self.clone(), self.url(&path, &[]), after)
     }
 
-    /// `GET /deployments/{id}/events`: at most `limit` events with numbers above `after`, now.
+    /// `GET /deployments/{id}/events`: at most `limit` of those with numbers above `after` that are
+    /// there now, over as many pages as it takes.
     pub async fn event_page(
         &self,
         id: DeploymentId,
         after: i64,
         limit: u32,
     ) -> Result<Vec<Event>, ClientError> {
-        let query = [("after", after.to_string()), ("limit", limit.to_string())];
-        let answer = self.get(&["deployments", &id.to_string(), "events"], &query).await?;
-        Ok(answer.json::<EventPage>().await?.items)
+        let path = ["deployments", &id.to_string(), "events"];
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            let missing = limit.saturating_sub(u32::try_from(events.len()).unwrap_or(limit));
+            if missing == 0 {
+                return Ok(events);
+            }
+            let after = events.last().map_or(after, |event| event.seq);
+            let query = [("after", after.to_string()), ("limit", missing.min(PAGE).to_string())];
+            let page = self.get(&path, &query).await?.json::<Items<Event>>().await?.items;
+            if page.is_empty() {
+                return Ok(events);
+            }
+            events.extend(page);
+        }
     }
 
     /// Follows the log lines with numbers above `after` (0 for all) until the deployment has ended.

@@ -9,6 +9,7 @@ use crate::client::error::ClientError;
 use crate::client::exit::Exit;
 use crate::client::prompt::{Answer, Prompt};
 use crate::client::view;
+use crate::client::wait::Terms;
 
 /// `slipway approve`.
 pub(super) async fn approve(desk: &Desk<'_>, args: ApproveArgs) -> Result<Exit, ClientError> {
@@ -22,7 +23,12 @@ pub(super) async fn approve(desk: &Desk<'_>, args: ApproveArgs) -> Result<Exit, 
     };
     let deployment = desk.client.approve(id, &digest, args.comment.as_deref()).await?;
     if args.wait {
-        return desk.stay(id, approval(false), Some(&deployment)).await;
+        let terms = Terms {
+            approval: approval(false),
+            since: Some(deployment.updated_at),
+            apply_started: false,
+        };
+        return desk.stay(id, terms).await;
     }
     let next = if deployment.options.auto_apply {
         format!("Its apply follows; watch it with: slipway wait {id}\n")
@@ -79,7 +85,12 @@ pub(super) async fn apply(desk: &Desk<'_>, args: ApplyArgs) -> Result<Exit, Clie
     let id = desk.resolve(&args.of.deployment).await?;
     let deployment = desk.client.apply(id).await?;
     if args.wait {
-        return desk.stay(id, approval(false), Some(&deployment)).await;
+        let terms = Terms {
+            approval: approval(false),
+            since: Some(deployment.updated_at),
+            apply_started: true,
+        };
+        return desk.stay(id, terms).await;
     }
     desk.screen.result(&deployment, |_| {
         format!("The apply of {id} is queued; watch it with: slipway wait {id}\n")

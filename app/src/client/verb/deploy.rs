@@ -17,6 +17,7 @@ use crate::client::http::mint_idempotency_key;
 use crate::client::input::{self, last_part, make_name};
 use crate::client::reference::StackRef;
 use crate::client::view;
+use crate::client::wait::Terms;
 
 /// A larger archive is not read; servers take less unless they are told otherwise.
 const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
@@ -75,7 +76,7 @@ async fn send(
     let deployment = desk.client.submit(submit, Some(key)).await?;
     if wait.wait || wait.auto_approve {
         desk.screen.tell(&format!("deployment {}\n", deployment.id))?;
-        return desk.stay(deployment.id, approval(wait.auto_approve), None).await;
+        return desk.stay(deployment.id, Terms::from_the_start(approval(wait.auto_approve))).await;
     }
     desk.screen.result(&deployment, |_| view::accepted(&deployment))?;
     Ok(Exit::Success)

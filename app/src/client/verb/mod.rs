@@ -7,7 +7,6 @@ mod show;
 use serde::Serialize;
 use slipway_domain::Code;
 use slipway_domain::clock::{Clock as _, SystemClock};
-use slipway_domain::deployment::Deployment;
 use slipway_domain::id::{DeploymentId, StackId};
 
 use super::error::{ClientError, Problem};
@@ -16,7 +15,7 @@ use super::http::Client;
 use super::prompt::Prompt;
 use super::reference::{DeploymentRef, StackRef};
 use super::screen::Screen;
-use super::wait::{self, Approval};
+use super::wait::{self, Approval, Terms};
 use crate::cli::{ClientCommand, WaitCommandArgs};
 
 /// A list without pages, as `--json` prints it.
@@ -59,7 +58,7 @@ pub(super) async fn perform(
 
 async fn wait_for(desk: &Desk<'_>, args: WaitCommandArgs) -> Result<Exit, ClientError> {
     let id = desk.resolve(&args.of.deployment).await?;
-    desk.stay(id, approval(args.auto_approve), None).await
+    desk.stay(id, Terms::from_the_start(approval(args.auto_approve))).await
 }
 
 /// Who approves: nobody is asked with `--auto-approve`.
@@ -106,14 +105,8 @@ impl Desk<'_> {
     }
 
     /// Follows a deployment, and prints it at the end when results are JSON.
-    async fn stay(
-        &self,
-        id: DeploymentId,
-        approval: Approval,
-        after: Option<&Deployment>,
-    ) -> Result<Exit, ClientError> {
-        let since = after.map(|deployment| deployment.updated_at);
-        let outcome = wait::follow(self.client, self.screen, id, approval, since).await?;
+    async fn stay(&self, id: DeploymentId, terms: Terms) -> Result<Exit, ClientError> {
+        let outcome = wait::follow(self.client, self.screen, id, terms).await?;
         if let Some(deployment) = &outcome.deployment {
             // For a person everything was told on the way.
             self.screen.result(deployment, |_| String::new())?;

@@ -10,9 +10,6 @@ use crate::client::http::{DeploymentQuery, StackQuery};
 use crate::client::reference::DeploymentRef;
 use crate::client::view::{self, Progress};
 
-/// Events asked for in one page.
-const EVENTS: u32 = 200;
-
 /// `slipway plan`.
 pub(super) async fn plan(desk: &Desk<'_>, of: &DeploymentRef) -> Result<Exit, ClientError> {
     let id = desk.resolve(of).await?;
@@ -70,15 +67,7 @@ pub(super) async fn events(desk: &Desk<'_>, args: EventsArgs) -> Result<Exit, Cl
         }
         return Ok(Exit::Success);
     }
-    let mut all = Vec::new();
-    loop {
-        let after = all.last().map_or(0, |event: &slipway_domain::event::Event| event.seq);
-        let page = desk.client.event_page(id, after, EVENTS).await?;
-        if page.is_empty() {
-            break;
-        }
-        all.extend(page);
-    }
+    let all = desk.client.event_page(id, 0, u32::MAX).await?;
     desk.screen.result(&Items { items: &all }, |_| {
         all.iter().map(|event| progress.show(event)).collect()
     })?;

@@ -13,9 +13,13 @@ struct Line {
 }
 
 async fn run(mock: &Mock, words: &[&str]) -> Result<Exit, ClientError> {
+    run_at(&Screen::kept(true), mock, words).await
+}
+
+async fn run_at(screen: &Screen, mock: &Mock, words: &[&str]) -> Result<Exit, ClientError> {
     let words = ["slipway"].iter().chain(words);
     let line = Line::try_parse_from(words).expect("the line must be well-formed");
-    perform(&mock.client(), &Screen::new(true), line.command).await
+    perform(&mock.client(), screen, line.command).await
 }
 
 fn posted(mock: &Mock) -> Value {
@@ -173,4 +177,51 @@ async fn a_cancellation_carries_its_reason() {
         Exit::Success
     );
     assert_eq!(posted(&mock), json!({"reason": "wrong region"}));
+}
+
+#[tokio::test]
+async fn json_is_one_document_on_standard_output_and_the_rest_is_elsewhere() {
+    let mock = Mock::start().await;
+    mock.house.lock().unwrap().after_approval =
+        vec![change("awaiting_approval", "approved"), change("approved", "succeeded")];
+    mock.happen(&[change("submitted", "planned"), change("planned", "awaiting_approval")]);
+    let screen = Screen::kept(true);
+    let exit = run_at(&screen, &mock, &["deploy", "--template", "net", "--auto-approve"]).await;
+    assert_eq!(exit.unwrap(), Exit::Success);
+    let document: Value = serde_json::from_str(&screen.out()).unwrap();
+    assert_eq!(document["state"], "succeeded");
+    assert!(screen.err().contains("awaiting approval\n"), "{}", screen.err());
+
+    let screen = Screen::kept(true);
+    run_at(&screen, &mock, &["logs", ID, "-f"]).await.unwrap();
+    let lines: Vec<Value> =
+        screen.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+
+    let screen = Screen::kept(true);
+    let error = run_at(&screen, &mock, &["status", "a/none/b"]).await.unwrap_err();
+    screen.error(&error);
+    let document: Value = serde_json::from_str(&screen.out()).unwrap();
+    assert_eq!(document["error"]["code"], "not_found");
+    assert!(screen.err().starts_with("error: There is no stack"), "{}", screen.err());
+}
+
+#[tokio::test]
+async fn text_for_a_person_goes_to_standard_output() {
+    let mock = Mock::start().await;
+    for (words, part) in [
+        (vec!["deploy", "--template", "net"], "slipway wait dep_"),
+        (vec!["status", ID], "state       submitted"),
+        (vec!["outputs", ID], "id      42"),
+        (vec!["plan", ID], "Plan: 1 to create"),
+        (vec!["logs", ID], "[plan] line 1\n[plan] line 2\n"),
+        (vec!["stacks"], "default/a/dev"),
+        (vec!["stacks", "--limit", "1"], "There are more"),
+        (vec!["deployments"], ID),
+    ] {
+        let screen = Screen::kept(false);
+        run_at(&screen, &mock, &words).await.unwrap();
+        assert!(screen.out().contains(part), "{words:?}: {}", screen.out());
+        assert_eq!(screen.err(), "", "{words:?}");
+    }
 }

@@ -80,12 +80,14 @@ pub fn ended(d: &Deployment, paint: Paint) -> String {
             "{} What the tools printed: slipway logs {id}",
             bold(&format!("Deployment {id} failed."))
         ),
-        S::AwaitingApproval => format!(
-            "{}\n  slipway plan {id}                  to see its plan\n  slipway approve {id}{}\n  \
-             slipway reject {id}",
-            bold("The plan waits for approval."),
-            d.plan.as_ref().map(|p| format!(" --digest {}", plain(&p.digest))).unwrap_or_default(),
-        ),
+        S::AwaitingApproval => {
+            let digest = d.plan.as_ref().map(|plan| format!(" --digest {}", plain(&plan.digest)));
+            format!(
+                "{}\n  slipway plan {id}\n  slipway approve {id}{}\n  slipway reject {id}",
+                bold("The plan waits for approval. See it, then say yes or no:"),
+                digest.unwrap_or_default(),
+            )
+        }
         S::Approved => format!("{} Start it: slipway apply {id}", bold("The plan is approved.")),
         S::Blocked => {
             format!("{} See which and why: slipway status {id}", bold("A gate blocks the plan."))

@@ -90,10 +90,13 @@ fn replace(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown.collect())
 }
 
-/// A length of time: `4s`, `1m05s`, `2h03m`, `3d04h`.
+/// A length of time: `0.4s`, `4s`, `1m05s`, `2h03m`, `3d04h`.
 pub fn duration(length: Duration) -> String {
     let s = length.as_secs();
     match s {
+        0..10 if length.subsec_millis() >= 100 => {
+            format!("{s}.{}s", length.subsec_millis() / 100)
+        }
         0..60 => format!("{s}s"),
         60..3600 => format!("{}m{:02}s", s / 60, s % 60),
         3600..86_400 => format!("{}h{:02}m", s / 3600, s / 60 % 60),
@@ -148,6 +151,9 @@ mod tests {
             (2 * 86_400 + 3600, "2d01h"),
         ] {
             assert_eq!(duration(Duration::from_secs(seconds)), text);
+        }
+        for (millis, text) in [(99, "0s"), (450, "0.4s"), (9_990, "9.9s"), (10_900, "10s")] {
+            assert_eq!(duration(Duration::from_millis(millis)), text);
         }
     }
 

@@ -132,11 +132,22 @@ impl Progress {
             _ => Ink::Bold,
         };
         let mut line = self.paint.ink(ink, &to.as_str().replace('_', " "));
-        // A phase is worth its time when something was done in it, the whole when it is over.
-        let since = if to.is_terminal() { self.began } else { self.phase_began };
-        let worked = matches!(from, S::Planning | S::Applying | S::Recovering) || to.is_terminal();
-        if let Some(since) = since.filter(|_| worked) {
-            let _ = write!(line, " after {}", between(since, at));
+        if to.is_terminal() {
+            // It is over: how long all of it took.
+            if let Some(began) = self.began {
+                let _ = write!(line, " after {}", between(began, at));
+            }
+        } else if let Some(began) = self.phase_began {
+            let took = between(began, at);
+            match (from, to) {
+                (S::Planning, S::Planned) => {
+                    let _ = write!(line, " in {took}");
+                }
+                (S::Applying, S::Verifying) => {
+                    line = format!("{} in {took}, {line}", self.paint.ink(ink, "applied"));
+                }
+                _ => {}
+            }
         }
         if let Some(by) = by {
             let _ = write!(line, " by {}", who(by));
@@ -313,14 +324,14 @@ mod tests {
              planning\n\
              \x20 init\n\
              \x20 fetch: commit 1a2b\n\
-             planned after 3s\n\
+             planned in 3s\n\
              \x20 plan 1: 1 to create, 0 to update, 0 to replace, 0 to delete\n\
              \x20 gate approval needs approval: a person must approve\n\
              awaiting approval\n\
              approved by local: looks good\n\
              applying\n\
              \x20 + null_resource.a created in 2s [id=42]\n\
-             verifying after 3s\n\
+             applied in 3s, verifying\n\
              \x20 outputs: a, b\n\
              succeeded after 14s\n"
         );

@@ -10,9 +10,13 @@ use crate::client::mock::{DIGEST, ID, Mock, change};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn wait(mock: &Mock, approval: Approval) -> Result<Outcome, ClientError> {
-    let screen = Screen::new(true);
+    wait_at(&Screen::kept(false), mock, approval).await
+}
+
+async fn wait_at(screen: &Screen, mock: &Mock, approval: Approval) -> Result<Outcome, ClientError> {
     let client = mock.client();
-    let follow = follow(&client, &screen, ID.parse().unwrap(), approval, None);
+    let terms = Terms::from_the_start(approval);
+    let follow = follow(&client, screen, ID.parse().unwrap(), terms);
     tokio::time::timeout(PATIENCE, follow).await.expect("it must come to an end")
 }
 
@@ -50,7 +54,13 @@ async fn auto_approval_names_the_digest_that_was_shown() {
 #[tokio::test]
 async fn a_person_who_says_yes_approves() {
     let mock = planned().await;
-    assert_eq!(wait(&mock, asked(&["y"])).await.unwrap().exit, Exit::Success);
+    let screen = Screen::kept(false);
+    assert_eq!(wait_at(&screen, &mock, asked(&["y"])).await.unwrap().exit, Exit::Success);
+    let (out, shown) = (screen.out(), format!("Digest: {DIGEST}\n\nApply this plan?"));
+    assert!(out.contains(&shown), "{out}");
+    assert!(out.contains("\nOUTPUT  VALUE\nid      42\n"), "{out}");
+    assert!(out.ends_with("describes it.\n"), "{out}");
+    assert_eq!(screen.err(), "");
 }
 
 #[tokio::test]
@@ -141,4 +151,31 @@ async fn an_approved_plan_that_nobody_starts_is_waited_for_no_longer() {
     let outcome = wait(&mock, Approval::Auto).await.unwrap();
     assert_eq!(outcome.exit, Exit::Waiting);
     assert_eq!(outcome.deployment.unwrap().state, DeploymentState::Approved);
+}
+
+#[tokio::test]
+async fn who_started_the_apply_is_not_told_to_start_it() {
+    let mock = planned().await;
+    mock.happen(&[change("awaiting_approval", "approved")]);
+    mock.house.lock().unwrap().deployment["waiting"] =
+        json!({"for": "apply", "plan_id": "pln_0192f1c0111170008000000000000000"});
+    let later = mock.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        later.happen(&[
+            change("approved", "applying"),
+            change("applying", "verifying"),
+            change("verifying", "succeeded"),
+        ]);
+    });
+    let (client, screen) = (mock.client(), Screen::kept(false));
+    let terms = Terms {
+        approval: Approval::Auto,
+        // The fourth event is the approval.
+        since: Some("2025-11-21T07:00:04Z".parse().unwrap()),
+        apply_started: true,
+    };
+    let outcome = follow(&client, &screen, ID.parse().unwrap(), terms).await.unwrap();
+    assert_eq!(outcome.exit, Exit::Success);
+    assert!(screen.out().starts_with("applying\n"), "what is past is not told: {}", screen.out());
 }

@@ -17,7 +17,7 @@ use crate::init;
 use crate::process::{self, Ended, Failed, Stdout, Stops};
 use crate::state::{self, State};
 use crate::stream::{self, Ears};
-use crate::workspace::{Workspace, blocking};
+use crate::workspace::{Workspace, blocking, write_private};
 
 const STEP: &str = "apply";
 /// The state is saved at most this often while the apply runs.
@@ -90,10 +90,10 @@ fn lay(top: &std::path::Path, cli_config: &str, input: ApplyInput) -> Result<Lai
     workspace.write_source(&input.source)?;
     let (context, lock_file) = Context::unpack(&input.context, &workspace)?;
     if let (Some(path), Some(state)) = (context.keeping.path(), &input.state) {
-        workspace.write(&workspace.state_file(path), &state.content)?;
+        write_private(&workspace.state_file(path), &state.content)?;
     }
-    workspace.write(&workspace.plan_file(), &input.plan_file)?;
-    workspace.write(&workspace.cli_config(), cli_config.as_bytes())?;
+    write_private(&workspace.plan_file(), &input.plan_file)?;
+    write_private(&workspace.cli_config(), cli_config.as_bytes())?;
     // The plan file holds all other values.
     let ephemeral: Variables =
         input.variables.into_iter().filter(|(name, _)| context.ephemeral.contains(name)).collect();

@@ -9,7 +9,7 @@ use slipway_domain::port::driver::DriverError;
 use slipway_domain::tree::{Entry, Limits, Tree};
 
 use crate::hcl::Backend;
-use crate::workspace::{Workspace, trouble};
+use crate::workspace::{Workspace, trouble, write_private};
 
 const FORMAT: u32 = 1;
 const META: &str = "context.json";
@@ -128,7 +128,7 @@ impl Context {
         let (context, tree) = Self::open(packed)?;
         let lock_file = tree.file(LOCK).cloned();
         if let Some(lock_file) = &lock_file {
-            workspace.write(&workspace.lock_file(), lock_file)?;
+            write_private(&workspace.lock_file(), lock_file)?;
         }
         if let Some(modules) = tree.below(MODULES) {
             let to = workspace.data_dir().join(MODULES);
@@ -148,7 +148,7 @@ impl Context {
         let tree = Tree::from_tar_gz(packed, MAX_CONTEXT).map_err(|_| bad())?;
         let meta = tree.file(META).ok_or_else(bad)?;
         let context: Self = serde_json::from_slice(meta).map_err(|_| bad())?;
-        if context.format != FORMAT { Err(bad()) } else { Ok((context, tree)) }
+        if context.format == FORMAT { Ok((context, tree)) } else { Err(bad()) }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::hcl::{Backend, Configuration, Installed};
 use crate::host::Host;
 use crate::process::{self, Stdout, Stops};
 use crate::stream::{self, Ears};
-use crate::workspace::{Workspace, blocking};
+use crate::workspace::{Workspace, blocking, write_private};
 
 const STEP: &str = "init";
 
@@ -118,7 +118,7 @@ pub(crate) async fn prepare(
             let workspace = workspace.clone();
             blocking(move || {
                 let file = workspace.data_dir().join("modules/modules.json");
-                workspace.write(&file, manifest.as_bytes())
+                write_private(&file, manifest.as_bytes())
             })
             .await?;
         }
@@ -302,7 +302,7 @@ fn manifest(modules: &[Installed], workspace: &Workspace) -> String {
     for module in modules {
         let dir = module.dir.as_deref().unwrap_or_default();
         list.push(serde_json::json!({
-            "Key": module.key, "Source": module.source, "Dir": workspace.from_root(dir),
+            "Key": module.key, "Source": module.source, "Dir": workspace.seen_from_root(dir),
         }));
     }
     serde_json::json!({ "Modules": list }).to_string()

@@ -15,7 +15,7 @@ use crate::init::{self, Need, Ready};
 use crate::process::{self, Stdout, Stops};
 use crate::show::{self, Shown};
 use crate::stream::{self, Ears};
-use crate::workspace::{Workspace, blocking};
+use crate::workspace::{Workspace, blocking, write_private};
 use crate::{git, state};
 
 /// Largest JSON form of a plan, in bytes.
@@ -150,12 +150,12 @@ fn lay(
     let keeping = Keeping::of(&backend)?;
     let mut state_providers = Vec::new();
     if let (Some(path), Some(blob)) = (keeping.path(), &input.state) {
-        workspace.write(&workspace.state_file(path), &blob.content)?;
+        write_private(&workspace.state_file(path), &blob.content)?;
         if let Some(state) = state::read(&blob.content) {
             state_providers = state.providers.into_iter().collect();
         }
     }
-    workspace.write(&workspace.cli_config(), host.cli_config.as_bytes())?;
+    write_private(&workspace.cli_config(), host.cli_config.as_bytes())?;
     let has_variables = workspace.write_variables(&input.variables)?;
     let need = init::need(host, &workspace, configuration.as_ref(), &state_providers)?;
     Ok(Laid {

@@ -196,7 +196,7 @@ fn output(name: String, change: RawChange, redactor: &Redactor) -> Option<Output
         _ => Action::Update,
     };
     let marks = union(&change.before_sensitive, &change.after_sensitive);
-    let sensitive = any(&marks);
+    let sensitive = marked(&marks);
     let (mut before, mut after) = (change.before, change.after);
     if sensitive {
         for value in [&mut before, &mut after] {
@@ -212,7 +212,7 @@ fn output(name: String, change: RawChange, redactor: &Redactor) -> Option<Output
         action,
         before,
         after,
-        unknown: any(&change.after_unknown),
+        unknown: marked(&change.after_unknown),
         sensitive,
     })
 }
@@ -222,11 +222,11 @@ fn words(actions: &[String]) -> Vec<&str> {
 }
 
 /// Whether anything in a tree of marks is marked.
-fn any(marks: &Value) -> bool {
+fn marked(marks: &Value) -> bool {
     match marks {
         Value::Bool(mark) => *mark,
-        Value::Array(items) => items.iter().any(any),
-        Value::Object(fields) => fields.values().any(any),
+        Value::Array(items) => items.iter().any(marked),
+        Value::Object(fields) => fields.values().any(marked),
         Value::Null | Value::Number(_) | Value::String(_) => false,
     }
 }
@@ -251,7 +251,7 @@ fn union(a: &Value, b: &Value) -> Value {
         }
         // One side says nothing, or they have different shapes: the one with marks counts, and
         // when both have some, all of it is masked.
-        (a, b) => match (any(a), any(b)) {
+        (a, b) => match (marked(a), marked(b)) {
             (true, true) => Value::Bool(true),
             (true, false) => a.clone(),
             (false, true) => b.clone(),
@@ -283,7 +283,7 @@ fn mask(value: &mut Value, marks: &Value, at: &str, masked: &mut BTreeSet<String
             }
         }
         // The marks have another shape than the value: nothing can be told apart, so all goes.
-        (_, Value::Object(_) | Value::Array(_)) if any(marks) => {
+        (_, Value::Object(_) | Value::Array(_)) if marked(marks) => {
             *value = Value::from(MASK);
             masked.insert(at.to_owned());
         }

@@ -125,19 +125,18 @@ impl<'a> Ears<'a> {
     /// Hears one line.
     pub(crate) fn hear(&mut self, stream: LogStream, line: &str) {
         let message = line.starts_with('{').then(|| serde_json::from_str::<Message>(line).ok());
-        match message.flatten() {
-            Some(message) => self.message(stream, message),
-            None => {
-                if line.trim().is_empty() {
-                    return;
-                }
-                if self.tail.len() >= MAX_TAIL {
-                    self.tail.remove(0);
-                }
-                self.tail.push(self.workspace.tidy(&clip(line)));
-                self.log(stream, line);
-            }
+        if let Some(message) = message.flatten() {
+            self.message(stream, message);
+            return;
         }
+        if line.trim().is_empty() {
+            return;
+        }
+        if self.tail.len() >= MAX_TAIL {
+            self.tail.remove(0);
+        }
+        self.tail.push(self.workspace.tidy(&clip(line)));
+        self.log(stream, line);
     }
 
     fn message(&mut self, stream: LogStream, message: Message) {

@@ -102,23 +102,13 @@ impl Workspace {
         Ok(())
     }
 
-    /// Writes a file that nobody else may read.
-    pub(crate) fn write(&self, path: &Path, content: &[u8]) -> Result<(), DriverError> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(trouble)?;
-        }
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(path).and_then(|mut file| file.write_all(content)).map_err(trouble)
-    }
-
     /// Writes the variables. `false` when there are none, and so no file.
     pub(crate) fn write_variables(&self, variables: &Variables) -> Result<bool, DriverError> {
         if variables.is_empty() {
             return Ok(false);
         }
         let content = serde_json::to_vec(variables).map_err(|e| trouble(io::Error::other(e)))?;
-        self.write(&self.variables_file(), &content)?;
+        write_private(&self.variables_file(), &content)?;
         Ok(true)
     }
 
@@ -151,7 +141,7 @@ impl Workspace {
     }
 
     /// A directory of the source tree as seen from the root module.
-    pub(crate) fn from_root(&self, dir: &str) -> String {
+    pub(crate) fn seen_from_root(&self, dir: &str) -> String {
         let parts = |path: &str| -> Vec<String> {
             path.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect()
         };
@@ -183,6 +173,16 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => Err(DriverError::transient(format!("work on files did not finish: {error}"))),
     }
+}
+
+/// Writes a file that nobody else may read.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), DriverError> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(trouble)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path).and_then(|mut file| file.write_all(content)).map_err(trouble)
 }
 
 /// A fault of this worker's disk, which another worker may not have.
@@ -280,7 +280,7 @@ mod tests {
             ("env", "env", "."),
         ] {
             let ws = Workspace::new(dir.path(), Some(root)).unwrap();
-            assert_eq!(ws.from_root(module), seen, "{module} from {root}");
+            assert_eq!(ws.seen_from_root(module), seen, "{module} from {root}");
         }
     }
 

@@ -23,17 +23,23 @@ variable "app_version" {
   type        = string
 }
 
+variable "rollout_id" {
+  description = "What made that version ready to run."
+  type        = string
+}
+
 resource "terraform_data" "instance" {
   count = var.copies
 
   input = {
-    name    = "${var.name}-${count.index + 1}"
-    address = "${cidrhost(var.subnet, (var.port % 100) + 10 * (count.index + 1))}:${var.port}"
-    version = var.app_version
+    name       = "${var.name}-${count.index + 1}"
+    address    = "${cidrhost(var.subnet, (var.port % 100) + 10 * count.index)}:${var.port}"
+    version    = var.app_version
+    rollout_id = var.rollout_id
   }
 }
 
 output "addresses" {
   description = "Where the copies listen."
-  value       = terraform_data.instance[*].output.address
+  value       = terraform_data.instance[*].input.address
 }

@@ -91,7 +91,7 @@ mod tests {
             of("{ a = [1, \"x\", false], \"b c\" : { 1 = null } }"),
             Some(json!({"a": [1, "x", false], "b c": {"1": null}}))
         );
-        assert_eq!(of("<<-E\n    a\n      b\n  E\n"), Some(json!("a\n  b\n")));
+        assert_eq!(of("<<-E\n    a\n      b\n  E"), Some(json!("a\n  b\n")));
         assert_eq!(of(r#""$${x}""#), Some(json!("${x}")));
         for none in ["var.x", "1 + 1", "f()", "\"${x}\"", "[for x in []: x]", "[var.x]"] {
             assert_eq!(of(none), None, "{none}");

@@ -16,6 +16,10 @@ use super::{MAX_PROBLEMS, convert, json, native};
 const MAX_FILE_BYTES: usize = 1 << 20;
 /// Configuration of all modules together, in bytes.
 const MAX_TOTAL_BYTES: usize = 16 << 20;
+/// Signs of assignment (`=` and `:`) in a file and in all together. The parser compares every key of
+/// a body with all others of it, so the cost grows with the square.
+const MAX_FILE_ASSIGNMENTS: usize = 25_000;
+const MAX_TOTAL_ASSIGNMENTS: usize = 100_000;
 /// Most module calls, nested ones counted every time they are reached.
 const MAX_CALLS: usize = 1000;
 /// Deepest nesting of module calls.
@@ -107,8 +111,14 @@ pub(crate) fn load(
 ) -> Result<Configuration, Vec<FieldError>> {
     let root = clean(root.unwrap_or_default())
         .ok_or_else(|| vec![FieldError::at("/source", "the root module's path leaves the tree")])?;
-    let mut loader =
-        Loader { tree, dirs: directories(tree), dialect, read: BTreeMap::new(), total: 0 };
+    let mut loader = Loader {
+        tree,
+        dirs: directories(tree),
+        dialect,
+        read: BTreeMap::new(),
+        total: 0,
+        assignments: 0,
+    };
     if !loader.is_module(&root) {
         return Err(vec![FieldError::at("/source", loader.nothing_at(&root))]);
     }
@@ -171,6 +181,7 @@ struct Loader<'a> {
     dialect: Dialect,
     read: BTreeMap<String, Module>,
     total: usize,
+    assignments: usize,
 }
 
 fn directories(tree: &Tree) -> BTreeMap<&str, Vec<&str>> {
@@ -266,6 +277,17 @@ impl<'a> Loader<'a> {
                 MAX_FILE_BYTES >> 10,
                 MAX_TOTAL_BYTES >> 20
             )));
+        }
+        if !path.ends_with(".json") {
+            let assignments = content.iter().filter(|b| matches!(b, b'=' | b':')).count();
+            self.assignments += assignments;
+            if assignments > MAX_FILE_ASSIGNMENTS || self.assignments > MAX_TOTAL_ASSIGNMENTS {
+                return Err(place.fault(format!(
+                    "there are too many assignments to read: a file may have \
+                     {MAX_FILE_ASSIGNMENTS} and all together {MAX_TOTAL_ASSIGNMENTS}; a .tf.json \
+                     or .tfvars.json file may have more"
+                )));
+            }
         }
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
         std::str::from_utf8(content).map_err(|_| place.fault("this file is not UTF-8 text"))

@@ -67,11 +67,6 @@ impl<'a> Text<'a> {
     pub(crate) fn span(&self, span: Option<Range<usize>>) -> Place {
         span.map_or_else(|| Place::file(self.file), |span| self.at(span.start))
     }
-
-    /// The text of a span.
-    pub(crate) fn slice(&self, span: Option<Range<usize>>) -> &'a str {
-        span.and_then(|span| self.text.get(span)).unwrap_or_default()
-    }
 }
 
 #[cfg(test)]
