@@ -5,6 +5,7 @@
 mod docs;
 mod extract;
 mod health;
+mod linger;
 mod live;
 mod mcp;
 mod middleware;

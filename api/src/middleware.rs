@@ -15,6 +15,7 @@ use slipway_telemetry::carrier;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
+use crate::linger::linger;
 use crate::problem::{self, About, Carried, Refused};
 use crate::state::{ApiOptions, ApiState};
 
@@ -34,6 +35,7 @@ pub(crate) fn around(router: Router<ApiState>, state: &ApiState) -> Router<ApiSt
         .layer(CatchPanicLayer::custom(caught))
         .layer(axum::middleware::map_response(secure))
         .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
+        .layer(axum::middleware::from_fn(linger))
 }
 
 /// Gives up on a handler that has not begun to answer after `limit`.

@@ -34,7 +34,10 @@ enum Command {
 fn main() -> ExitCode {
     // One TLS stack for every crate that asks; it fails only when it was chosen before.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return slipway_app::client::exit::usage(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

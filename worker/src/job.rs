@@ -125,12 +125,7 @@ async fn guarded<T: Send + 'static>(
     run: &Arc<JobRun>,
     work: impl Future<Output = Result<T, DriverError>> + Send + 'static,
 ) -> Result<T, DriverError> {
-    let mut task = tokio::spawn(work.in_current_span());
-    let done = tokio::select! {
-        done = &mut task => done,
-        () = run.flush_forever() => unreachable!("flushing does not end"),
-    };
-    run.flush().await;
+    let done = run.flushing_beside(tokio::spawn(work.in_current_span())).await;
     done.unwrap_or_else(|panic| {
         tracing::error!(%panic, "the driver panicked");
         Err(DriverError::Lost { summary: "the driver failed in an unexpected way".to_owned() })

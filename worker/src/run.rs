@@ -68,17 +68,28 @@ impl JobRun {
         self.buffer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Writes what the driver says, a little later than it says it, for as long as it is polled.
-    pub(crate) async fn flush_forever(&self) {
+    /// Waits for `work`, and writes what the driver says in it a little later than it says it. All
+    /// of it is written when this returns, unless the lease is lost; a database that is away is
+    /// waited for.
+    pub(crate) async fn flushing_beside<T>(&self, work: impl Future<Output = T>) -> T {
+        let done = beside(work, &self.more, || self.flush()).await;
         loop {
-            self.more.notified().await;
-            tokio::time::sleep(FLUSH_AFTER).await;
             self.flush().await;
+            let waits = {
+                let buffer = self.buffer();
+                !buffer.lines.is_empty() || !buffer.events.is_empty()
+            };
+            // Without the lease nothing may be written any more.
+            if !waits || self.brake.reason() == Some(Reason::LeaseLost) {
+                return done;
+            }
+            tokio::time::sleep(FLUSH_AFTER * 5).await;
         }
     }
 
-    /// Writes what waits. What cannot be written because the database is down waits on.
-    pub(crate) async fn flush(&self) {
+    /// Writes what waits. What cannot be written because the database is down waits on. Must not
+    /// be dropped half-way: what it took is in nobody's hands but its own.
+    async fn flush(&self) {
         let (mut lines, events, dropped) = {
             let mut buffer = self.buffer();
             let dropped = std::mem::take(&mut buffer.dropped);
@@ -186,6 +197,33 @@ impl Run for JobRun {
     }
 }
 
+/// Waits for `work`; whenever `more` rings meanwhile, it soon calls `write`. A write that has begun
+/// is finished before this returns, even when the work ends in the middle of it.
+async fn beside<T, F: Future<Output = ()>>(
+    work: impl Future<Output = T>,
+    more: &Notify,
+    write: impl Fn() -> F,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = async {
+                more.notified().await;
+                tokio::time::sleep(FLUSH_AFTER).await;
+            } => {}
+        }
+        let mut writing = std::pin::pin!(write());
+        tokio::select! {
+            done = &mut work => {
+                writing.await;
+                return done;
+            }
+            () = &mut writing => {}
+        }
+    }
+}
+
 /// The event without known secrets, whatever its shape.
 fn redacted(redactor: &Redactor, event: EventBody) -> EventBody {
     use slipway_domain::plan::Diagnostic;
@@ -212,5 +250,45 @@ fn redacted(redactor: &Redactor, event: EventBody) -> EventBody {
         },
         // The rest is made by the house out of what is masked already.
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_has_begun_is_finished_when_the_work_ends() {
+        const WRITE: Duration = Duration::from_millis(50);
+        for end_in_write in [Duration::ZERO, Duration::from_millis(20), WRITE] {
+            let (begun, ended, more) = (Cell::new(0), Cell::new(0), Notify::new());
+            more.notify_one();
+            let work = tokio::time::sleep(FLUSH_AFTER + end_in_write);
+            beside(work, &more, || async {
+                begun.set(begun.get() + 1);
+                tokio::time::sleep(WRITE).await;
+                ended.set(ended.get() + 1);
+            })
+            .await;
+            assert_eq!(begun.get(), ended.get(), "{end_in_write:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_while_a_write_runs_is_written_next() {
+        let (writes, more) = (Cell::new(0), Notify::new());
+        more.notify_one();
+        let work = tokio::time::sleep(FLUSH_AFTER * 10);
+        beside(work, &more, || async {
+            writes.set(writes.get() + 1);
+            if writes.get() == 1 {
+                more.notify_one();
+            }
+            tokio::time::sleep(FLUSH_AFTER).await;
+        })
+        .await;
+        assert_eq!(writes.get(), 2);
     }
 }

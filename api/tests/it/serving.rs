@@ -15,7 +15,12 @@ struct Served {
 }
 
 async fn served(drain: Duration) -> Served {
-    let house = House::with(ApiOptions { drain_timeout: drain, ..Default::default() }).await;
+    let house = House::with(ApiOptions {
+        drain_timeout: drain,
+        max_archive_bytes: 1 << 20,
+        ..Default::default()
+    })
+    .await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let state = house.state.clone();
@@ -70,4 +75,40 @@ async fn a_request_that_does_not_end_does_not_hold_up_the_shutdown() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     house.state.shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(5), task).await.expect("it stops").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_sends_too_much_reads_the_answer_that_says_so() {
+    const SIZE: usize = 20 << 20;
+    let Served { house, address, task } = served(Duration::from_millis(200)).await;
+    for round in 0..10 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /api/v1/artifacts HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Type: application/gzip\r\nContent-Length: {SIZE}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // As most clients do: first all of the body, then the answer.
+        for _ in 0..20 {
+            let sent = stream.write_all(&vec![0; 1 << 20]).await;
+            sent.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 413", "round {round}");
+    }
+    house.state.shutdown.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_not_told_to_send_what_is_too_much() {
+    let Served { address, .. } = served(Duration::from_millis(200)).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = "POST /api/v1/artifacts HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
+                Content-Type: application/gzip\r\nContent-Length: 20971520\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
 }

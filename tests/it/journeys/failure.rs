@@ -17,7 +17,7 @@ async fn a_failing_plan_ends_with_its_diagnostic_and_place() {
     assert_eq!(failure.during, S::Planning);
     let diagnostic = &failure.diagnostics[0];
     assert_eq!(diagnostic.summary, "Invalid index");
-    assert!(diagnostic.detail.contains("no element"), "{diagnostic:?}");
+    assert!(diagnostic.detail.contains("does not identify an element"), "{diagnostic:?}");
     assert_eq!((diagnostic.file.as_deref(), diagnostic.line), (Some("main.tf"), Some(14)));
     assert!(diagnostic.column.is_some());
     let log = client.log_page(failed.id, Part::After(0), 1000).await.unwrap();

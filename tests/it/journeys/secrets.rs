@@ -34,7 +34,7 @@ async fn secrets_are_masked_in_answers_and_sealed_at_rest() {
         "/plan",
         "/plan?format=text",
         "/logs?limit=1000",
-        "/events?format=json&limit=1000",
+        "/events?format=json&limit=200",
         "/outputs",
     ] {
         let url = format!("{}/api/v1/deployments/{}{path}", server.url, first.id);
