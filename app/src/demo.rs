@@ -70,10 +70,10 @@ async fn sample(url: &str) -> anyhow::Result<()> {
         "The deployment: {url}/api/v1/deployments/{id}\n\nTry next:\n  \
          slipway plan {id}             the plan that was approved\n  \
          slipway logs {id}             what Terraform printed\n  \
-         slipway deploy DIR --wait     your own configuration\n  \
-         slipway destroy demo/sample/dev --wait\n  \
-         {url}/docs                    the API\n  \
-         {url}/mcp                     the same for an AI agent",
+         slipway deploy DIR --wait                             your own configuration\n  \
+         slipway destroy demo/sample/dev --wait                everything away again\n  \
+         {url}/docs                            the API\n  \
+         {url}/mcp                             the same for an AI agent",
         id = ended.id
     ))
 }

@@ -27,7 +27,7 @@ pub(crate) struct ServerArgs {
 /// What serves or operates an installation.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServerCommand {
-    /// Start API and workers in one process on embedded `SQLite`, and keep serving
+    /// Start API and workers in one process on embedded SQLite, and keep serving
     Dev(ServerArgs),
     /// Like `dev`, but first deploy the sample stack and show every step
     Demo {
@@ -49,7 +49,7 @@ pub(crate) enum ServerCommand {
     },
     /// Bring the database schema up to date and end
     Migrate(ServerArgs),
-    /// Print the `OpenAPI` document
+    /// Print the OpenAPI document
     Openapi,
     /// Print the effective configuration, secrets masked, and where each value comes from
     Config {
