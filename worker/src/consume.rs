@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slipway_domain::job::{Job, Lease, Queue};
 use slipway_queue::Bells;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::{Shared, job};
 
@@ -18,10 +18,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
         // A slot first: nothing is taken that cannot be run at once.
         let slot = tokio::select! {
             biased;
-            () = drain.cancelled() => return,
-            slot = free.clone().acquire_owned() => slot,
+            () = drain.cancelled() => break,
+            slot = take_slot(&free, &mut bells) => slot,
         };
-        let Ok(slot) = slot else { return };
+        let Ok(slot) = slot else { break };
         match claim(&shared, queue).await {
             Ok(Some((job, lease))) => {
                 let shared_for_job = shared.clone();
@@ -34,7 +34,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
                 drop(slot);
                 tokio::select! {
                     biased;
-                    () = drain.cancelled() => return,
+                    () = drain.cancelled() => break,
                     () = bell(&shared, queue, &mut bells) => {}
                     () = tokio::time::sleep(shared.options.poll) => {}
                 }
@@ -44,12 +44,29 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
                 tracing::warn!(%queue, %error, "jobs cannot be claimed right now");
                 tokio::select! {
                     biased;
-                    () = drain.cancelled() => return,
+                    () = drain.cancelled() => break,
                     () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 }
             }
         }
     }
+    if let Some(bells) = &mut bells {
+        bells.rest().await;
+    }
+}
+
+/// Waits for a free slot; while there is none, this worker takes nothing from the broker.
+async fn take_slot(
+    free: &Arc<Semaphore>,
+    bells: &mut Option<Box<dyn Bells>>,
+) -> Result<OwnedSemaphorePermit, AcquireError> {
+    if let Ok(slot) = free.clone().try_acquire_owned() {
+        return Ok(slot);
+    }
+    if let Some(bells) = bells {
+        bells.rest().await;
+    }
+    free.clone().acquire_owned().await
 }
 
 async fn claim(shared: &Shared, queue: Queue) -> slipway_store::Result<Option<(Job, Lease)>> {

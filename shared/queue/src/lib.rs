@@ -44,13 +44,15 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// `embedded`, `redis` or `rabbitmq`.
     fn name(&self) -> &'static str;
 
-    /// Tells one worker of the bell's queue to look. Call it after the commit.
+    /// Tells one worker of the bell's queue to look. Call it after the commit. Never waits for a
+    /// broker: the bell is handed to the transport, which delivers it when it can; one that cannot
+    /// be handed over (too many wait already) is refused, and the relay rings again later.
     async fn ring(&self, bell: &Doorbell) -> Result<(), TransportError>;
 
     /// Listens for doorbells of one queue.
     async fn listen(&self, queue: Queue) -> Result<Box<dyn Bells>, TransportError>;
 
-    /// Tells every process.
+    /// Tells every process. Like [`Transport::ring`], never waits for a broker.
     async fn publish(&self, signal: Signal) -> Result<(), TransportError>;
 
     /// What every process is told, from now on. A receiver that lags learns that it does and must
@@ -59,14 +61,29 @@ pub trait Transport: Send + Sync + fmt::Debug {
 
     /// Whether the transport works right now.
     async fn health(&self) -> Result<(), TransportError>;
+
+    /// Messages so far that could not be read and were put aside. Whoever writes to the broker and
+    /// is not Slipway (or is a newer one) makes them.
+    fn quarantined(&self) -> u64 {
+        0
+    }
+
+    /// Delivers what was handed over, as far as that is possible at once, and lets go of the
+    /// broker. Nothing may be sent afterwards.
+    async fn close(&self) {}
 }
 
 /// Doorbells of one queue.
 #[async_trait]
 pub trait Bells: Send {
     /// Returns when there may be work. May return for nothing. Call it only with a free slot:
-    /// what is taken from a broker here is not offered to another worker again.
+    /// what is taken from a broker here is not offered to another worker again. Safe to drop:
+    /// a bell that was taken and not yet answered is answered by the next call.
     async fn wait(&mut self) -> Result<(), TransportError>;
+
+    /// There is no free slot any more: gives back what is on its way here, and takes nothing until
+    /// the next [`Bells::wait`].
+    async fn rest(&mut self) {}
 }
 
 /// A transport to share.

@@ -1,5 +1,5 @@
 //! The typed client of the REST API: one method a route. It knows paths and bodies, and leaves
-//! deadlines, repetitions and refusals to [`transport`] and following to [`follow`]. No rules of
+//! deadlines, repetitions and refusals to `transport` and following to `follow`. No rules of
 //! deployments, nothing about terminals.
 
 mod follow;
