@@ -120,6 +120,9 @@ struct Importing {
 /// Reads the output of `show -json`.
 pub(crate) fn read(json: &[u8], redactor: &Redactor) -> Result<Shown, serde_json::Error> {
     let document: Document = serde_json::from_slice(json)?;
+    let told = marked_values(&document);
+    let redactors = Redactors { known: redactor, told: &told };
+    let redactor = &redactors;
     let resources = |raw: Vec<RawResource>| {
         raw.into_iter().filter_map(|resource| self::resource(resource, redactor)).collect()
     };
@@ -142,7 +145,65 @@ pub(crate) fn read(json: &[u8], redactor: &Redactor) -> Result<Shown, serde_json
     })
 }
 
-fn resource(raw: RawResource, redactor: &Redactor) -> Option<ResourceChange> {
+/// What must not be shown: what the house knows, and what this document itself marks.
+struct Redactors<'a> {
+    known: &'a Redactor,
+    told: &'a Redactor,
+}
+
+impl Redactors<'_> {
+    fn json(&self, value: &mut Value) {
+        self.known.json(value);
+        self.told.json(value);
+    }
+}
+
+/// Shorter values that Terraform marks in one place are not looked for in others: a marked `dev`
+/// would hide half of the plan.
+const MIN_MARKED_BYTES: usize = 8;
+
+/// Strings that the document marks as sensitive somewhere. Marks do not follow a value through a
+/// provider (`terraform_data` gives its sensitive `input` back as an unmarked `output`), so what
+/// is secret in one place is taken for secret in all.
+fn marked_values(document: &Document) -> Redactor {
+    let mut found = BTreeSet::new();
+    let resources = document.resource_changes.iter().chain(&document.resource_drift);
+    let changes = resources.map(|resource| &resource.change);
+    for change in changes.chain(document.output_changes.values()) {
+        collect(&change.before, &change.before_sensitive, &mut found);
+        collect(&change.after, &change.after_sensitive, &mut found);
+    }
+    Redactor::new(found)
+}
+
+fn collect<'v>(value: &'v Value, marks: &Value, found: &mut BTreeSet<&'v str>) {
+    match (value, marks) {
+        (Value::String(text), Value::Bool(true)) => {
+            if text.len() >= MIN_MARKED_BYTES {
+                found.insert(text);
+            }
+        }
+        (Value::Array(items), Value::Bool(true)) => {
+            items.iter().for_each(|item| collect(item, marks, found));
+        }
+        (Value::Object(fields), Value::Bool(true)) => {
+            fields.values().for_each(|field| collect(field, marks, found));
+        }
+        (Value::Array(items), Value::Array(marks)) => {
+            items.iter().zip(marks).for_each(|(item, marks)| collect(item, marks, found));
+        }
+        (Value::Object(fields), Value::Object(marks)) => {
+            for (key, field) in fields {
+                if let Some(marks) = marks.get(key) {
+                    collect(field, marks, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn resource(raw: RawResource, redactor: &Redactors<'_>) -> Option<ResourceChange> {
     let change = raw.change;
     let previous_address = raw.previous_address.filter(|previous| *previous != raw.address);
     let importing_id = change.importing.map(|importing| importing.id.unwrap_or_default());
@@ -188,7 +249,7 @@ fn resource(raw: RawResource, redactor: &Redactor) -> Option<ResourceChange> {
     })
 }
 
-fn output(name: String, change: RawChange, redactor: &Redactor) -> Option<OutputChange> {
+fn output(name: String, change: RawChange, redactor: &Redactors<'_>) -> Option<OutputChange> {
     let action = match words(&change.actions).as_slice() {
         ["no-op"] | [] => return None,
         ["create"] => Action::Create,

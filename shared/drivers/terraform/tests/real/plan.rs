@@ -162,7 +162,7 @@ async fn warnings_are_kept() {
     let rig = Rig::new().await;
     let source = tree(&[(
         "main.tf",
-        "check \"c\" {\n  assert {\n    condition = 1 > 2\n    error_message = \"one is not more than two\"\n  }\n}\n",
+        "variable \"n\" {\n  default = 1\n}\ncheck \"c\" {\n  assert {\n    condition = var.n > 2\n    error_message = \"one is not more than two\"\n  }\n}\n",
     )]);
     let planned = rig.plan(&Job::new(), &source).await.unwrap();
     assert_eq!(planned.warnings.len(), 1, "{:?}", planned.warnings);
