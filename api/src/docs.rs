@@ -207,6 +207,10 @@ const fn advice(code: Code) -> &'static str {
             "The deployment is in a state that does not allow this; the detail names the state. \
              One that has ended stays ended: submit a new deployment."
         }
+        Code::JobNotDead => {
+            "Only jobs whose attempts are used up (`dead`) can be requeued. A lost apply may have \
+             had effects and is never repeated: look at what it made, then submit a new deployment."
+        }
         Code::Conflict => {
             "Somebody else changed the same thing at the same time. Read it again and repeat."
         }

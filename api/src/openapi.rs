@@ -117,6 +117,7 @@ pub(crate) fn base() -> OpenApi {
         .tags(Some([
             tag("deployments", "Attempts to bring a stack to a desired state."),
             tag("stacks", "The long-lived things that are deployed."),
+            tag("queues", "Queues, jobs and workers, for operators and autoscalers."),
             tag("templates", "The library of ready-made configurations."),
             tag("artifacts", "Uploaded source archives."),
             tag("operations", "Health, metrics and this document."),

@@ -75,6 +75,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::IdempotencyInFlight
         | Code::NotReady
         | Code::IllegalTransition
+        | Code::JobNotDead
         | Code::Conflict
         | Code::LeaseLost => StatusCode::CONFLICT,
         Code::PlanDigestMismatch | Code::PlanStale => StatusCode::PRECONDITION_FAILED,

@@ -21,6 +21,7 @@ use std::time::Duration;
 use slipway_domain::id::WorkerId;
 use slipway_domain::job::Queue;
 use slipway_domain::port::driver::Driver;
+use slipway_domain::worker::format_slots;
 use slipway_services::Ctx;
 use slipway_store::worker::NewWorker;
 use slipway_telemetry::metrics::Metrics;
@@ -144,14 +145,12 @@ async fn drain(shared: &Shared) {
 }
 
 async fn introduce(shared: &Shared) {
-    let queues: Vec<_> =
-        shared.options.queues.iter().map(|(queue, slots)| format!("{queue}={slots}")).collect();
     let worker = NewWorker {
         id: shared.id,
         host: shared.options.host.clone(),
         pid: i64::from(std::process::id()),
         version: shared.options.version.clone(),
-        queues: queues.join(","),
+        queues: format_slots(&shared.options.queues),
         started_at: shared.cx.now(),
     };
     let done = async {

@@ -113,6 +113,7 @@ const fn hint(code: Code) -> &'static str {
              there is."
         }
         Code::NotReady => "Call wait_for_deployment, then call again.",
+        Code::JobNotDead => "Tell the person; only an operator requeues jobs.",
         Code::IllegalTransition => "Call get_deployment to see its state and what can follow.",
         Code::Conflict | Code::LeaseLost => {
             "Call get_deployment, then call again if it still fits."

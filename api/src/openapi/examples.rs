@@ -44,7 +44,7 @@ pub(crate) fn deployment() -> Value {
         "state": "submitted",
         "source": {"type": "template", "name": "hello"},
         "variables": {"name": "world"},
-        "options": {"auto_apply": true, "supersede": false, "expires_in_s": 604_800},
+        "options": {"auto_apply": true, "supersede": false, "expires_in_s": 604_800, "priority": "normal"},
         "phases": [{"state": "submitted", "entered_at": "2026-01-01T00:00:00Z"}],
         "submitted_by": {"id": "local", "kind": "person", "via": "rest"},
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",

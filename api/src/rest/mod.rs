@@ -4,11 +4,14 @@
 pub(crate) mod artifact;
 pub(crate) mod deployment;
 pub(crate) mod follow;
+pub(crate) mod job;
 mod page;
+pub(crate) mod queue;
 pub(crate) mod stack;
 mod tagged;
 pub(crate) mod template;
 mod upload;
+pub(crate) mod worker;
 
 use std::time::Duration;
 
@@ -40,6 +43,17 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(stack::list_stack_deployments))
         .routes(routes!(template::list_templates))
         .routes(routes!(template::get_template))
+        .routes(routes!(queue::list_queues))
+        .routes(routes!(queue::get_queue_stats))
+        .routes(routes!(queue::set_queue))
+        .routes(routes!(queue::pause_queue))
+        .routes(routes!(queue::resume_queue))
+        .routes(routes!(worker::list_workers))
+        .routes(routes!(job::list_jobs))
+        .routes(routes!(job::get_job))
+        .routes(routes!(job::requeue_job))
+        .routes(routes!(job::requeue_jobs))
+        .routes(routes!(job::purge_jobs))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::get_health))

@@ -244,6 +244,17 @@ impl House {
         claimed.expect("there is a job")
     }
 
+    /// Plays workers that fail for a passing reason until the job's attempts are used up.
+    pub(crate) async fn die(&self, queue: Queue) {
+        for _ in 0..3 {
+            let (job, lease) = self.claim(queue).await;
+            execution::begin(&self.cx, &job, &lease).await.unwrap();
+            let error = "the registry is away".to_owned();
+            let ending = execution::Ending::Retry { error, delay_ms: 0 };
+            execution::ended(&self.cx, &job, &lease, ending).await.unwrap();
+        }
+    }
+
     /// Plays a worker that makes a plan of one resource.
     pub(crate) async fn plan(&self) -> Deployment {
         let (job, lease) = self.claim(Queue::Plan).await;

@@ -10,6 +10,7 @@ mod doors;
 mod house;
 mod pages;
 mod problems;
+mod queues;
 mod scopes;
 mod serving;
 mod streams;

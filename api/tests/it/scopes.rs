@@ -33,11 +33,22 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ),
     ("GET", "/api/v1/deployments/{id}/plan", "", &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/deployments/{id}/reject", "", &[Scope::DeploymentsApprove]),
+    ("GET", "/api/v1/jobs", "", &[Scope::QueuesRead]),
+    ("GET", "/api/v1/jobs/{id}", "", &[Scope::QueuesRead]),
+    ("POST", "/api/v1/jobs/{id}/requeue", "", &[Scope::QueuesOperate]),
+    ("POST", "/api/v1/jobs/purge", "", &[Scope::QueuesOperate]),
+    ("POST", "/api/v1/jobs/requeue", "", &[Scope::QueuesOperate]),
+    ("GET", "/api/v1/queues", "", &[Scope::QueuesRead]),
+    ("GET", "/api/v1/queues/stats", "", &[Scope::QueuesRead]),
+    ("PUT", "/api/v1/queues/{name}", "", &[Scope::QueuesOperate]),
+    ("POST", "/api/v1/queues/{name}/pause", "", &[Scope::QueuesOperate]),
+    ("POST", "/api/v1/queues/{name}/resume", "", &[Scope::QueuesOperate]),
     ("GET", "/api/v1/stacks", "", &[Scope::StacksRead]),
     ("GET", "/api/v1/stacks/{id}", "", &[Scope::StacksRead]),
     ("GET", "/api/v1/stacks/{id}/deployments", "", &[Scope::StacksRead, Scope::DeploymentsRead]),
     ("GET", "/api/v1/templates", "", &[Scope::TemplatesRead]),
     ("GET", "/api/v1/templates/{name}", "", &[Scope::TemplatesRead]),
+    ("GET", "/api/v1/workers", "", &[Scope::QueuesRead]),
     ("GET", "/health", "", &[]),
     ("GET", "/livez", "", &[]),
     ("GET", "/metrics", "", &[]),
@@ -113,10 +124,13 @@ async fn fill(house: &House, route: &str, deployment: &Value) -> String {
         house.send(upload).await.ok(201)["id"].as_str().unwrap().to_owned()
     } else if route.contains("/stacks/") {
         deployment["stack_id"].as_str().unwrap().to_owned()
+    } else if route.contains("/jobs/") {
+        house.get("/api/v1/jobs").await.ok(200)["items"][0]["id"].as_str().unwrap().to_owned()
     } else {
         deployment["id"].as_str().unwrap().to_owned()
     };
-    route.replace("{id}", &id).replace("{name}", "tiny").replace("{code}", "not_found")
+    let name = if route.contains("/queues/") { "plan" } else { "tiny" };
+    route.replace("{id}", &id).replace("{name}", name).replace("{code}", "not_found")
 }
 
 fn body(method: &str, route: &str) -> (&'static str, Body) {
@@ -131,6 +145,7 @@ fn body(method: &str, route: &str) -> (&'static str, Body) {
         route if route.ends_with("/approve") || route.ends_with("/reject") => {
             json!({"plan_digest": "sha256:0"})
         }
+        "/api/v1/queues/{name}" => json!({"cap": 5}),
         _ => json!({}),
     };
     ("application/json", Body::from(json.to_string()))

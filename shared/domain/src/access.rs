@@ -42,6 +42,8 @@ scopes! {
     TemplatesRead = "templates:read";
     /// See sensitive values in clear.
     SecretsReveal = "secrets:reveal";
+    /// See queues, jobs and workers.
+    QueuesRead = "queues:read";
     /// Requeue, purge, pause and resume.
     QueuesOperate = "queues:operate";
     /// Use the MCP door.

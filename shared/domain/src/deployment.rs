@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::access::Actor;
 use crate::id::{DeploymentId, JobId, PlanId, StackId};
-use crate::job::Queue;
+use crate::job::{Priority, Queue};
 use crate::plan::{Diagnostic, PlanSummary};
 use crate::source::Source;
 use crate::stack::{DriverKind, StackKey};
@@ -59,11 +59,18 @@ pub struct Options {
     #[schema(minimum = 60, maximum = 2_592_000)]
     #[schemars(range(min = 60, max = 2_592_000))]
     pub expires_in_s: u32,
+    /// What its jobs go before in their queues. `high` needs the scope `queues:operate`.
+    pub priority: Priority,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { auto_apply: true, supersede: false, expires_in_s: 7 * 24 * 3600 }
+        Self {
+            auto_apply: true,
+            supersede: false,
+            expires_in_s: 7 * 24 * 3600,
+            priority: Priority::Normal,
+        }
     }
 }
 

@@ -35,6 +35,18 @@ macro_rules! text_enum {
                 f.write_str(self.as_str())
             }
         }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+            /// Says what is known when it is none of them.
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::parse(text).ok_or_else(|| {
+                    let known: Vec<_> = Self::ALL.iter().map(|one| one.as_str()).collect();
+                    let given: String = text.chars().take(80).collect();
+                    format!("{given:?} is none of {}", known.join(", "))
+                })
+            }
+        }
     };
 }
 
@@ -64,6 +76,14 @@ impl JobKind {
         match self {
             Self::Plan => Queue::Plan,
             Self::Apply => Queue::Apply,
+        }
+    }
+
+    /// The version of what a job of this kind means. A worker leaves jobs of a later one, and of
+    /// kinds it does not know, to those who know them.
+    pub const fn version(self) -> i32 {
+        match self {
+            Self::Plan | Self::Apply => 1,
         }
     }
 
@@ -170,6 +190,10 @@ pub struct NewJob {
     pub stack_id: StackId,
     /// The project, for fair order.
     pub project: String,
+    /// What goes before what, whatever its age.
+    pub priority: Priority,
+    /// Two jobs with one key are one job: the second is not enqueued.
+    pub idempotency_key: String,
     /// Not before this many seconds from now (database time).
     pub delay_s: u32,
     /// Only one job with this key runs at a time.
@@ -178,6 +202,85 @@ pub struct NewJob {
     pub traceparent: Option<String>,
     /// Limits.
     pub limits: JobLimits,
+}
+
+text_enum! {
+    /// What goes before what in a queue.
+    #[derive(Default)]
+    Priority {
+        /// When nothing else waits.
+        Low = "low",
+        /// In turn.
+        #[default]
+        Normal = "normal",
+        /// Before everything else.
+        High = "high",
+    }
+}
+
+impl Priority {
+    /// As a number that sorts.
+    pub const fn rank(self) -> i32 {
+        match self {
+            Self::Low => -10,
+            Self::Normal => 0,
+            Self::High => 10,
+        }
+    }
+}
+
+/// A job as operators see it. Its kind and queue are texts, because a newer version of Slipway may
+/// have put it there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
+pub struct JobInfo {
+    /// Its id.
+    pub id: JobId,
+    /// What it does.
+    pub kind: String,
+    /// Which pool runs it.
+    pub queue: String,
+    /// Where it is.
+    pub state: JobState,
+    /// The deployment it is for.
+    pub deployment_id: DeploymentId,
+    /// The stack it is for.
+    pub stack_id: StackId,
+    /// The project of that stack.
+    pub project: String,
+    /// Runs so far, the present one included.
+    pub attempt: i32,
+    /// Runs at most.
+    pub max_attempts: i32,
+    /// Not before this moment.
+    pub run_at: DateTime<Utc>,
+    /// Only one job with this key runs at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
+    /// The worker that holds it, or was the last to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_id: Option<WorkerId>,
+    /// How often it was given out.
+    pub epoch: i64,
+    /// When its lease ends unless a heartbeat extends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_until: Option<DateTime<Utc>>,
+    /// Whether somebody asked to stop it.
+    pub cancel_requested: bool,
+    /// After this long it is asked to stop, in seconds.
+    pub soft_limit_s: i32,
+    /// After this long it is killed, in seconds.
+    pub hard_limit_s: i32,
+    /// Why the last attempt ended badly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// When it was enqueued.
+    pub created_at: DateTime<Utc>,
+    /// When the current or last attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// How often and how long a job may run.

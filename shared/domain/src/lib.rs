@@ -18,6 +18,7 @@ pub mod log;
 pub mod page;
 pub mod plan;
 pub mod port;
+pub mod queue;
 pub mod redact;
 pub mod secret;
 pub mod source;
@@ -26,6 +27,7 @@ pub mod state;
 pub mod template;
 pub mod tree;
 pub mod variable;
+pub mod worker;
 
 pub use clock::Clock;
 pub use fault::{Code, Fault, Kind};

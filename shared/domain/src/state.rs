@@ -131,6 +131,8 @@ named! {
         AskAttention = "ask_attention",
         /// The last good release was put back.
         RollBack = "roll_back",
+        /// An operator requeued its dead job.
+        Requeue = "requeue",
     }
 }
 
@@ -218,12 +220,15 @@ impl DeploymentState {
             (S::Recovering, M::Resume) => S::Approved,
             (S::Interrupted | S::Recovering, M::AskAttention) => S::NeedsAttention,
             (S::Failed, M::RollBack) => S::RolledBack,
+            // From the start: what was planned before may not hold any more.
+            (S::Failed, M::Requeue) => S::Submitted,
             _ => return Err(Illegal { from: self, wanted: by }),
         };
         Ok(to)
     }
 
-    /// Whether nothing follows by itself. `failed` is terminal although a rollback may follow it.
+    /// Whether nothing follows by itself. `failed` is terminal although a rollback, or an
+    /// operator who requeues its dead job, may follow it.
     pub const fn is_terminal(self) -> bool {
         matches!(
             self,
@@ -273,12 +278,16 @@ mod tests {
     }
 
     #[test]
-    fn terminal_states_have_no_exit_but_the_rollback_of_a_failure() {
+    fn terminal_states_have_no_exit_but_those_of_a_failure() {
         for state in DeploymentState::ALL.iter().filter(|s| s.is_terminal()) {
             let exits = exits(*state);
             match state {
                 DeploymentState::Failed => {
-                    assert_eq!(exits, [(Move::RollBack, DeploymentState::RolledBack)]);
+                    let known = [
+                        (Move::RollBack, DeploymentState::RolledBack),
+                        (Move::Requeue, DeploymentState::Submitted),
+                    ];
+                    assert_eq!(exits, known);
                 }
                 _ => assert!(exits.is_empty(), "{state}: {exits:?}"),
             }

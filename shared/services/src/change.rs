@@ -139,6 +139,12 @@ pub(crate) async fn enqueue(
         stack_id: d.stack_id,
         project: d.stack.project.clone(),
         delay_s: 0,
+        priority: d.options.priority,
+        // A plan follows a number of events, an apply a plan: the same step twice is one job.
+        idempotency_key: match (kind, &d.plan) {
+            (JobKind::Apply, Some(plan)) => format!("{}/apply/{}", d.id, plan.id),
+            _ => format!("{}/{kind}/{}", d.id, record.version),
+        },
         // One apply a stack; plans of one stack may run side by side.
         concurrency_key: (kind == JobKind::Apply).then(|| d.stack_id.to_string()),
         traceparent: record.traceparent.clone(),

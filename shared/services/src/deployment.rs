@@ -11,7 +11,7 @@ use slipway_domain::deployment::{
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault, FieldError};
 use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
-use slipway_domain::job::{Doorbell, JobKind};
+use slipway_domain::job::{Doorbell, JobKind, Priority};
 use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::source::Source;
 use slipway_domain::stack::StackKey;
@@ -78,7 +78,7 @@ pub async fn submit(
             return Ok(Accepted { deployment, replayed: true });
         }
     }
-    check(&request)?;
+    check(who, &request)?;
     let prepared = prepare(cx, request).await?;
     record(cx, who, prepared, guard.as_ref()).await
 }
@@ -111,14 +111,14 @@ pub async fn submit_archive(
     }
     let id = ArtifactId::new(&*cx.mint);
     request.source = Some(Source::Archive { artifact_id: id, path: path.clone() });
-    check(&request)?;
+    check(who, &request)?;
     let (source, resolved) =
         source::resolve_sent(cx, id, archive, path, &request.variables).await?;
     record(cx, who, Prepared { request, source, resolved }, guard.as_ref()).await
 }
 
 /// Checks what can be checked of a request on its face.
-fn check(request: &Submit) -> Result<(), Fault> {
+fn check(who: &Principal, request: &Submit) -> Result<(), Fault> {
     let mut problems = request.stack.problems();
     if request.variables.len() > MAX_VARIABLES {
         problems.push(FieldError::at(
@@ -132,6 +132,9 @@ fn check(request: &Submit) -> Result<(), Fault> {
             "/options/expires_in_s",
             "expires_in_s must be from 60 to 2592000 (30 days)",
         ));
+    }
+    if request.options.priority == Priority::High {
+        who.need(Scope::QueuesOperate)?;
     }
     if request.source.is_none() && request.operation == Operation::Deploy {
         problems.push(FieldError::at("/source", "source is required"));

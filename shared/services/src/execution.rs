@@ -539,7 +539,9 @@ pub(crate) async fn settle(
                 let reason = Some("stopped on request".to_owned());
                 change.go(tx, Move::Cancel, reason, none).await?;
                 tx.end_job(job.id, JobState::Cancelled, Some(&error), now).await?;
-            } else if job.kind.may_repeat() && job.attempt < job.max_attempts {
+            } else if may_repeat(job, change.record.deployment.state)
+                && job.attempt < job.max_attempts
+            {
                 let run_at = now + chrono::Duration::milliseconds(delay_ms);
                 change.event(EventBody::JobRetried {
                     attempt: job.attempt,
@@ -593,6 +595,12 @@ pub(crate) async fn settle(
         }
     }
     Ok((record, None))
+}
+
+/// Whether a job may run again by itself: one that only looks, or one that had not begun to touch
+/// anything.
+fn may_repeat(job: &Job, state: DeploymentState) -> bool {
+    job.kind.may_repeat() || (job.kind == JobKind::Apply && state == DeploymentState::Approved)
 }
 
 /// Back to where the deployment was before the job began, if it had begun.

@@ -13,6 +13,7 @@ pub mod event;
 pub mod execution;
 pub mod health;
 mod idempotency;
+pub mod job;
 pub mod log;
 pub mod output;
 pub mod plan;
@@ -21,6 +22,7 @@ mod source;
 pub mod stack;
 pub mod template;
 pub mod upkeep;
+pub mod worker;
 
 pub use ctx::{Ctx, Settings};
 pub use template::Library;

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use slipway_domain::id::{DeploymentId, JobId, StackId, WorkerId};
 use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease, NewJob, Queue};
+use sqlx::AssertSqlSafe;
 
 use crate::db::{Tx, sql};
 use crate::dialect::fill;
@@ -71,8 +72,7 @@ macro_rules! columns {
 
 type BeatRow = (JobId, i64, bool);
 type BellRow = (JobId, String, Option<String>);
-type PlaceRow = (JobId, String, i64, Option<String>);
-type TotalsRow = (String, i64, i64, i64, i64, i64);
+type PlaceRow = (JobId, String, i32, i64, Option<String>);
 
 /// What a heartbeat learned of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,40 +100,46 @@ pub struct QueuePlace {
     pub key_position: i64,
 }
 
-/// Totals of one queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueTotals {
-    /// Which queue.
-    pub queue: String,
-    /// Queued and due.
-    pub waiting: i64,
-    /// Running.
-    pub running: i64,
-    /// Queued for later.
-    pub scheduled: i64,
-    /// Dead or lost.
-    pub dead: i64,
-    /// How long the oldest waiting one has waited, in milliseconds.
-    pub oldest_wait_ms: i64,
+/// Fills `{known_kinds}`: the kinds of job (of the table `j`), and their versions, that this
+/// process knows. Others are left to those who know them.
+fn known_kinds(text: AssertSqlSafe<String>) -> AssertSqlSafe<String> {
+    let known: Vec<_> = JobKind::ALL
+        .iter()
+        .map(|kind| format!("(j.kind = '{kind}' and j.version <= {})", kind.version()))
+        .collect();
+    AssertSqlSafe(text.0.replace("{known_kinds}", &format!("({})", known.join(" or "))))
 }
 
 impl Tx {
-    /// Enqueues a job. The row is its own outbox entry: until `rung_at_ms` is set, the relay owes
-    /// it a doorbell.
-    pub async fn insert_job(&mut self, job: &NewJob, now: DateTime<Utc>) -> Result<()> {
+    /// Enqueues a job; `false` when one with its idempotency key was enqueued before. The row is
+    /// its own outbox entry: until `rung_at_ms` is set, the relay owes it a doorbell.
+    ///
+    /// Its turn comes after the project's other queued jobs, and not before what is next in the
+    /// queue: projects alternate however much one of them enqueues at once (start-time fair
+    /// queueing, with every job taken for equally long).
+    pub async fn insert_job(&mut self, job: &NewJob, now: DateTime<Utc>) -> Result<bool> {
         let text = fill(
             self,
-            "insert into jobs (id, kind, queue, state, deployment_id, stack_id, project, priority,
-                 attempt, max_attempts, run_at_ms, concurrency_key, epoch, cancel_requested,
-                 soft_limit_s, hard_limit_s, traceparent, created_at)
-             values ($1, $2, $3, 'queued', $4, $5, $6, 0, 0, $7, {now_ms} + $8, $9, 0, $10, $11,
-                 $12, $13, $14)",
+            "insert into jobs (id, kind, version, queue, state, deployment_id, stack_id, project,
+                 priority, turn, attempt, max_attempts, run_at_ms, concurrency_key,
+                 idempotency_key, epoch, cancel_requested, soft_limit_s, hard_limit_s,
+                 traceparent, created_at)
+             values ($1, $2, $3, $4, 'queued', $5, $6, $7, $8,
+                 (select coalesce(max(t.turn), 0) from (
+                      select max(turn) + 1 as turn from jobs where state = 'queued'
+                          and queue = $4 and project = $7 and priority = $8
+                      union all
+                      select min(turn) as turn from jobs where state = 'queued'
+                          and queue = $4 and priority = $8 and run_at_ms <= {now_ms}) t),
+                 0, $9, {now_ms} + $10, $11, $12, 0, $13, $14, $15, $16, $17)
+             on conflict (idempotency_key) do nothing",
         );
-        sql!(execute self, text, job.id, job.kind.as_str(), job.kind.queue().as_str(),
-            job.deployment_id, job.stack_id, job.project.as_str(), job.limits.max_attempts,
-            i64::from(job.delay_s) * 1000, job.concurrency_key.as_deref(), false,
+        let inserted = sql!(execute self, text, job.id, job.kind.as_str(), job.kind.version(),
+            job.kind.queue().as_str(), job.deployment_id, job.stack_id, job.project.as_str(),
+            job.priority.rank(), job.limits.max_attempts, i64::from(job.delay_s) * 1000,
+            job.concurrency_key.as_deref(), job.idempotency_key.as_str(), false,
             job.limits.soft_limit_s, job.limits.hard_limit_s, job.traceparent.as_deref(), now)?;
-        Ok(())
+        Ok(inserted == 1)
     }
 
     /// A job.
@@ -154,7 +160,8 @@ impl Tx {
     }
 
     /// Gives the first due job of a queue to a worker, for `lease_ms` of database time. Jobs whose
-    /// concurrency key is held are passed over. `None` when nothing is to be had.
+    /// concurrency key is held, and those that this version does not know, are passed over. `None`
+    /// when nothing is to be had, the queue is paused, or as many run as its cap allows.
     pub async fn claim_job(
         &mut self,
         queue: Queue,
@@ -162,7 +169,10 @@ impl Tx {
         lease_ms: i64,
         now: DateTime<Utc>,
     ) -> Result<Option<(Job, Lease)>> {
-        let text = fill(
+        if !self.may_claim(queue).await? {
+            return Ok(None);
+        }
+        let text = known_kinds(fill(
             self,
             concat!(
                 "update jobs set state = 'running', worker_id = $2, epoch = epoch + 1,
@@ -171,15 +181,16 @@ impl Tx {
              where id = (
                  select j.id from jobs j
                  where j.queue = $1 and j.state = 'queued' and j.run_at_ms <= {now_ms}
+                   and {known_kinds}
                    and not exists (select 1 from jobs r where r.state = 'running'
                                    and r.concurrency_key = j.concurrency_key)
-                 order by j.priority desc, j.run_at_ms, j.id
+                 order by j.priority desc, j.turn, j.id
                  limit 1 {skip_locked})
                and state = 'queued'
              returning ",
                 columns!()
             ),
-        );
+        ));
         let claimed = sql!(maybe Row, self, text, queue.as_str(), worker, lease_ms, now);
         match claimed {
             Ok(row) => row
@@ -278,16 +289,16 @@ impl Tx {
 
     /// Takes one job whose lease has run out, locked; the caller decides what becomes of it.
     pub async fn lock_expired_job(&mut self) -> Result<Option<Job>> {
-        let text = fill(
+        let text = known_kinds(fill(
             self,
             concat!(
                 "select ",
                 columns!(),
-                " from jobs
-             where state = 'running' and lease_until_ms <= {now_ms}
-             order by lease_until_ms limit 1 {skip_locked}"
+                " from jobs j
+             where j.state = 'running' and j.lease_until_ms <= {now_ms} and {known_kinds}
+             order by j.lease_until_ms limit 1 {skip_locked}"
             ),
-        );
+        ));
         sql!(maybe Row, self, text)?.map(Job::try_from).transpose()
     }
 
@@ -327,50 +338,25 @@ impl Tx {
         let job = sql!(
             maybe PlaceRow,
             self,
-            "select id, queue, run_at_ms, concurrency_key from jobs
+            "select id, queue, priority, turn, concurrency_key from jobs
              where deployment_id = $1 and state = 'queued' order by id limit 1",
             of
         )?;
-        let Some((job_id, queue, run_at_ms, key)) = job else { return Ok(None) };
+        let Some((job_id, queue, priority, turn, key)) = job else { return Ok(None) };
         let position: i64 = sql!(scalar i64, self,
             "select cast(count(*) as bigint) from jobs where queue = $1 and state = 'queued'
-               and (run_at_ms < $2 or (run_at_ms = $2 and id <= $3))",
-            queue.as_str(), run_at_ms, job_id)?;
+               and (priority > $2 or (priority = $2 and (turn < $3 or (turn = $3 and id <= $4))))",
+            queue.as_str(), priority, turn, job_id)?;
         let held_by = sql!(scalar_maybe DeploymentId, self,
             "select deployment_id from jobs where state = 'running' and concurrency_key = $1",
             key.as_deref())?;
         let key_position: i64 = sql!(scalar i64, self,
             "select cast(count(*) as bigint) from jobs where state = 'queued'
-               and concurrency_key = $1 and (run_at_ms < $2 or (run_at_ms = $2 and id <= $3))",
-            key.as_deref(), run_at_ms, job_id)?;
+               and concurrency_key = $1
+               and (priority > $2 or (priority = $2 and (turn < $3 or (turn = $3 and id <= $4))))",
+            key.as_deref(), priority, turn, job_id)?;
         let queue = Queue::parse(&queue)
             .ok_or_else(|| Error::corrupt("jobs", format!("queue {queue:?}")))?;
         Ok(Some(QueuePlace { job_id, queue, position, held_by, key_position }))
-    }
-
-    /// Totals of every queue that has jobs.
-    pub async fn queue_totals(&mut self) -> Result<Vec<QueueTotals>> {
-        let text = fill(self,
-            "select queue,
-                 cast(sum(case when state = 'queued' and run_at_ms <= {now_ms} then 1 else 0 end) as bigint),
-                 cast(sum(case when state = 'running' then 1 else 0 end) as bigint),
-                 cast(sum(case when state = 'queued' and run_at_ms > {now_ms} then 1 else 0 end) as bigint),
-                 cast(sum(case when state in ('dead', 'lost') then 1 else 0 end) as bigint),
-                 cast(coalesce(max(case when state = 'queued' and run_at_ms <= {now_ms}
-                     then {now_ms} - run_at_ms else 0 end), 0) as bigint)
-             from jobs where state in ('queued', 'running', 'dead', 'lost')
-             group by queue order by queue");
-        let rows = sql!(all TotalsRow, self, text)?;
-        Ok(rows
-            .into_iter()
-            .map(|(queue, waiting, running, scheduled, dead, oldest_wait_ms)| QueueTotals {
-                queue,
-                waiting,
-                running,
-                scheduled,
-                dead,
-                oldest_wait_ms,
-            })
-            .collect())
     }
 }

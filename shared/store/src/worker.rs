@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use slipway_domain::id::WorkerId;
+use slipway_domain::worker::{Worker, parse_slots};
 
 use crate::db::{Tx, sql};
 use crate::dialect::fill;
@@ -24,6 +25,8 @@ pub struct NewWorker {
     pub started_at: DateTime<Utc>,
 }
 
+type WorkerRow = (WorkerId, String, i64, String, String, bool, DateTime<Utc>, i64, i64);
+
 impl Tx {
     /// Records a worker process.
     pub async fn insert_worker(&mut self, worker: &NewWorker) -> Result<()> {
@@ -41,6 +44,36 @@ impl Tx {
             fill(self, "update workers set heartbeat_ms = {now_ms}, draining = $2 where id = $1");
         sql!(execute self, text, id, draining)?;
         Ok(())
+    }
+
+    /// Every worker process that is known, oldest first, without its jobs.
+    pub async fn workers(&mut self) -> Result<Vec<Worker>> {
+        let text = fill(
+            self,
+            "select id, host, pid, version, queues, draining, started_at, heartbeat_ms,
+                 {now_ms} - heartbeat_ms
+             from workers order by started_at, id",
+        );
+        let rows = sql!(all WorkerRow, self, text)?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, host, pid, version, queues, draining, started_at, heartbeat_ms, silent)| {
+                Worker {
+                    id,
+                    host,
+                    pid,
+                    version,
+                    queues: parse_slots(&queues),
+                    jobs: Vec::new(),
+                    draining,
+                    started_at,
+                    last_heartbeat_at: DateTime::from_timestamp_millis(heartbeat_ms)
+                        .unwrap_or_default(),
+                    #[expect(clippy::cast_precision_loss, reason = "milliseconds of years fit")]
+                    silent_s: silent.max(0) as f64 / 1000.0,
+                }
+            })
+            .collect())
     }
 
     /// Forgets a worker that ended in order, and those not heard of for `silent_ms`.

@@ -3,6 +3,7 @@
 //! deployments, nothing about terminals.
 
 mod follow;
+mod operate;
 mod transport;
 
 use std::path::Path;

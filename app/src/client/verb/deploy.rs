@@ -83,7 +83,12 @@ async fn send(
 }
 
 fn options(args: &OptionArgs) -> Options {
-    Options { auto_apply: !args.no_auto_apply, supersede: args.supersede, ..Options::default() }
+    Options {
+        auto_apply: !args.no_auto_apply,
+        supersede: args.supersede,
+        priority: args.priority,
+        ..Options::default()
+    }
 }
 
 /// The server checks it too; here it costs no upload.

@@ -2,6 +2,7 @@
 
 mod decide;
 mod deploy;
+mod operate;
 mod show;
 
 use serde::Serialize;
@@ -53,6 +54,9 @@ pub(super) async fn perform(
         ClientCommand::Stacks(args) => show::stacks(&desk, args).await,
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,
         ClientCommand::Templates(args) => show::templates(&desk, args).await,
+        ClientCommand::Queues(args) => operate::queues(&desk, args).await,
+        ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
+        ClientCommand::Workers => operate::workers(&desk).await,
     }
 }
 

@@ -110,7 +110,7 @@ pub(super) async fn deployments(
     Ok(Exit::Success)
 }
 
-fn more(there_is: bool) -> &'static str {
+pub(super) fn more(there_is: bool) -> &'static str {
     if there_is { "There are more; --limit shows them.\n" } else { "" }
 }
 

@@ -6,6 +6,7 @@
 
 mod deployment;
 mod list;
+mod operate;
 mod progress;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use comfy_table::presets::NOTHING;
 
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
 pub use self::list::{deployments, log_line, outputs, stacks, template, templates};
+pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::progress::Progress;
 
 /// Colours, or none of them.

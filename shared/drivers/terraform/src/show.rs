@@ -178,19 +178,23 @@ fn marked_values(document: &Document) -> Redactor {
 
 fn collect<'v>(value: &'v Value, marks: &Value, found: &mut BTreeSet<&'v str>) {
     match (value, marks) {
-        (Value::String(text), Value::Bool(true)) => {
-            if text.len() >= MIN_MARKED_BYTES {
-                found.insert(text);
-            }
+        (Value::String(text), Value::Bool(true)) if text.len() >= MIN_MARKED_BYTES => {
+            found.insert(text);
         }
         (Value::Array(items), Value::Bool(true)) => {
-            items.iter().for_each(|item| collect(item, marks, found));
+            for item in items {
+                collect(item, marks, found);
+            }
         }
         (Value::Object(fields), Value::Bool(true)) => {
-            fields.values().for_each(|field| collect(field, marks, found));
+            for field in fields.values() {
+                collect(field, marks, found);
+            }
         }
         (Value::Array(items), Value::Array(marks)) => {
-            items.iter().zip(marks).for_each(|(item, marks)| collect(item, marks, found));
+            for (item, marks) in items.iter().zip(marks) {
+                collect(item, marks, found);
+            }
         }
         (Value::Object(fields), Value::Object(marks)) => {
             for (key, field) in fields {

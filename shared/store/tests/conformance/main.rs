@@ -15,7 +15,7 @@ use slipway_domain::event::EventBody;
 use slipway_domain::id::{
     ArtifactId, DeploymentId, JobId, Mint as _, RandomMint, StackId, WorkerId,
 };
-use slipway_domain::job::{JobKind, JobLimits, JobState, Lease, NewJob, Queue};
+use slipway_domain::job::{JobKind, JobLimits, JobState, Lease, NewJob, Priority, Queue};
 use slipway_domain::log::{LogStream, NewLogLine};
 use slipway_domain::page::PageRequest;
 use slipway_domain::plan::StateMark;
@@ -28,6 +28,21 @@ use slipway_store::idempotency::{Key, Stored};
 use slipway_store::state::NewStateVersion;
 use slipway_store::{DatabaseUrl, Error, Options, Store};
 use sqlx::{Connection as _, Executor as _};
+
+macro_rules! on_both_engines {
+    ($($name:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name(crate::sqlite().await).await })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name(crate::postgres().await).await })*
+        }
+    };
+}
+
+mod queue;
 
 struct Rig {
     store: Store,
@@ -66,19 +81,6 @@ async fn postgres() -> Rig {
     admin.close().await.unwrap();
     let (base, _) = url.rsplit_once('/').unwrap();
     open(DatabaseUrl::Postgres(format!("{base}/{name}")), tempfile::tempdir().unwrap()).await
-}
-
-macro_rules! on_both_engines {
-    ($($name:ident,)*) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::$name(super::sqlite().await).await })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::$name(super::postgres().await).await })*
-        }
-    };
 }
 
 on_both_engines! {
@@ -158,22 +160,32 @@ async fn deployment(store: &Store, name: &str) -> Record {
     record
 }
 
-async fn job(store: &Store, of: &Record, kind: JobKind, delay_s: u32) -> JobId {
-    let new = NewJob {
-        id: JobId::new(&RandomMint),
+fn new_job(of: &Record, kind: JobKind, delay_s: u32) -> NewJob {
+    let id = JobId::new(&RandomMint);
+    NewJob {
+        id,
         kind,
         deployment_id: of.deployment.id,
         stack_id: of.deployment.stack_id,
         project: "shop".into(),
         delay_s,
+        priority: Priority::Normal,
+        idempotency_key: id.to_string(),
         concurrency_key: (kind == JobKind::Apply).then(|| of.deployment.stack_id.to_string()),
         traceparent: None,
         limits: JobLimits { max_attempts: 3, soft_limit_s: 10, hard_limit_s: 20 },
-    };
+    }
+}
+
+async fn put(store: &Store, new: &NewJob) -> JobId {
     let mut tx = store.begin().await.unwrap();
-    tx.insert_job(&new, now()).await.unwrap();
+    assert!(tx.insert_job(new, now()).await.unwrap());
     tx.commit().await.unwrap();
     new.id
+}
+
+async fn job(store: &Store, of: &Record, kind: JobKind, delay_s: u32) -> JobId {
+    put(store, &new_job(of, kind, delay_s)).await
 }
 
 async fn claim(store: &Store, queue: Queue, worker: WorkerId, ms: i64) -> Option<Lease> {
