@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use serde::Serialize;
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::job::Queue;
@@ -18,6 +19,15 @@ use crate::extract::NoQuery;
 use crate::openapi::Operating;
 use crate::problem::Refused;
 use crate::state::ApiState;
+
+/// The routes of this file, for a process that has no others.
+pub(crate) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/health", get(get_health))
+        .route("/metrics", get(get_metrics))
+}
 
 /// A short yes.
 #[derive(Debug, Serialize, ToSchema)]

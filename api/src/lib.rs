@@ -19,7 +19,7 @@ use axum::Router;
 use slipway_domain::fault::{Code, Fault};
 
 pub use problem::Refused;
-pub use serve::serve;
+pub use serve::{serve, serve_operations};
 pub use state::{ApiOptions, ApiState};
 
 /// The OpenAPI document of everything that [`router`] serves.
@@ -36,6 +36,13 @@ pub fn router(state: ApiState) -> Router {
         .nest_service("/mcp", mcp::router(state.clone(), shutdown))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_with_that_method);
+    middleware::around(router, &state).with_state(state)
+}
+
+/// What a process without doors tells of itself: that it lives, how it is, and its metrics.
+pub fn operations_router(state: ApiState) -> Router {
+    let router =
+        health::routes().fallback(nowhere).method_not_allowed_fallback(not_with_that_method);
     middleware::around(router, &state).with_state(state)
 }
 

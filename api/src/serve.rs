@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use axum::Router;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,26 @@ pub async fn serve(
     listener: TcpListener,
     state: ApiState,
     shutdown: CancellationToken,
+) -> io::Result<()> {
+    let router = crate::router(state.clone());
+    serve_router(listener, state, shutdown, router).await
+}
+
+/// Like [`serve`], of [`crate::operations_router`] only.
+pub async fn serve_operations(
+    listener: TcpListener,
+    state: ApiState,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let router = crate::operations_router(state.clone());
+    serve_router(listener, state, shutdown, router).await
+}
+
+async fn serve_router(
+    listener: TcpListener,
+    state: ApiState,
+    shutdown: CancellationToken,
+    router: Router,
 ) -> io::Result<()> {
     // Streams and readiness look at the state's token, whichever way the shutdown came.
     let streams = state.shutdown.clone();
@@ -30,7 +51,7 @@ pub async fn serve(
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
     });
-    let service = crate::router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, service).with_graceful_shutdown(told);
     let late = async {
         shutdown.cancelled().await;

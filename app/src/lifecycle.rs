@@ -38,19 +38,25 @@ pub(crate) struct Running {
 }
 
 /// Binds the listener. Comes first: a port that is taken is said before anything is written.
-pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
-    let listen = config.api.listen;
-    TcpListener::bind(listen).await.with_context(|| {
+pub(crate) async fn bind(config: &Config, roles: Roles) -> anyhow::Result<Option<TcpListener>> {
+    let (listen, variable) = if roles.api {
+        (Some(config.api.listen), "SLIPWAY_API_LISTEN")
+    } else {
+        (config.worker.listen, "SLIPWAY_WORKER_LISTEN")
+    };
+    let Some(listen) = listen else { return Ok(None) };
+    let listener = TcpListener::bind(listen).await.with_context(|| {
         format!(
             "cannot listen on {listen}; is another Slipway running? Choose another address with \
-             --listen or SLIPWAY_API_LISTEN"
+             --listen or {variable}"
         )
-    })
+    })?;
+    Ok(Some(listener))
 }
 
 /// Starts what `roles` says. Whatever it needs is opened and migrated when this returns.
 pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Running> {
-    let listener = if roles.api { Some(bind(config).await?) } else { None };
+    let listener = bind(config, roles).await?;
     let driver: Option<Arc<dyn Driver>> =
         if roles.worker { Some(wire::driver(config).await?) } else { None };
     let house = wire::house(config).await?;
@@ -70,7 +76,12 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
         state.set_ready();
         let drain = shutdown.drain.clone();
         parts.spawn(async move {
-            slipway_api::serve(listener, state, drain).await.context("the listener failed")
+            let served = if roles.api {
+                slipway_api::serve(listener, state, drain).await
+            } else {
+                slipway_api::serve_operations(listener, state, drain).await
+            };
+            served.context("the listener failed")
         });
     }
     if let Some(driver) = driver {

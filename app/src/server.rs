@@ -19,7 +19,8 @@ pub(crate) struct ServerArgs {
     /// Where everything is kept
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Address of the API; loopback only until there is identity
+    /// Address of the API, or of a worker's health and metrics; loopback only until there is
+    /// identity
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }
@@ -78,6 +79,8 @@ pub(crate) enum KeysCommand {
 enum Flavour {
     /// A process of an installation.
     Production,
+    /// One without doors: `--listen` is where it tells how it is.
+    Worker,
     /// `dev` and `demo`: one machine, one person.
     Local { data_dir: &'static str, log_level: &'static str },
 }
@@ -86,8 +89,9 @@ fn load(args: &ServerArgs, queues: Option<String>, flavour: Flavour) -> anyhow::
     let mut loader = Loader::new(read_environment())
         .with_file(args.config.clone())
         .with_flag("data_dir", args.data_dir.as_ref().map(|d| d.display().to_string()))
-        .with_flag("api.listen", args.listen)
         .with_flag("worker.queues", queues);
+    let listen = if matches!(flavour, Flavour::Worker) { "worker.listen" } else { "api.listen" };
+    loader = loader.with_flag(listen, args.listen);
     if let Flavour::Local { data_dir, log_level } = flavour {
         loader = loader
             .with_default("data_dir", data_dir)
@@ -119,7 +123,7 @@ pub(crate) async fn run(command: ServerCommand) -> anyhow::Result<()> {
         }
         ServerCommand::Worker { server, queue } => {
             let roles = Roles { api: false, ..both };
-            serve(&load(&server, queue, Flavour::Production)?, roles, false).await
+            serve(&load(&server, queue, Flavour::Worker)?, roles, false).await
         }
         ServerCommand::Migrate(args) => {
             operate::migrate(&load(&args, None, Flavour::Production)?.config).await

@@ -122,7 +122,7 @@ impl Config {
         let below = |name: &str| self.data_dir.join(name);
         let paths = [
             ("artifacts.dir", below("artifacts")),
-            ("keys.file", below("keys.toml")),
+            ("keys.file", below("keyring")),
             ("terraform.cache_dir", below("cache")),
         ];
         let [artifacts, keys, cache] = paths.map(|(key, path)| (!chosen(key)).then_some(path));

@@ -50,7 +50,7 @@ fn without_any_source_the_defaults_hold() {
     let config = loaded.config;
     assert_eq!(config.api.listen.to_string(), "127.0.0.1:8000");
     assert_eq!(config.artifacts.dir, Path::new(".slipway/artifacts"));
-    assert_eq!(config.keys.file, Path::new(".slipway/keys.toml"));
+    assert_eq!(config.keys.file, Path::new(".slipway/keyring"));
     assert_eq!(config.terraform.cache_dir, Path::new(".slipway/cache"));
     assert_eq!(
         config.database_location(),
@@ -151,7 +151,7 @@ trace_sample_ratio = 1
     assert_eq!(config.jobs.apply.soft_limit_s, 3600, "the rest of the section keeps its defaults");
     assert_eq!(config.jobs.apply.hard_limit_s, 5000);
     assert_eq!(config.artifacts.dir, Path::new("elsewhere"));
-    assert_eq!(config.keys.file, Path::new("d/keys.toml"));
+    assert_eq!(config.keys.file, Path::new("d/keyring"));
     assert_eq!(config.source.directory_root.as_deref(), Some(Path::new(".")));
 }
 
@@ -432,6 +432,8 @@ fn only_loopback_is_listened_on() {
         ["127.0.0.1:8000", "127.9.9.9:1", "[::1]:8000", "[::ffff:127.0.0.1]:8000", "127.0.0.1:0"]
     {
         loader(&[("SLIPWAY_API_LISTEN", good)]).load().unwrap();
+        let worker = loader(&[("SLIPWAY_WORKER_LISTEN", good)]).load().unwrap();
+        assert_eq!(worker.config.worker.listen, Some(good.parse().unwrap()));
     }
     for bad in
         ["0.0.0.0:8000", "[::]:8000", "10.0.0.1:8000", "192.168.1.2:80", "[::ffff:10.0.0.1]:80"]
@@ -441,6 +443,7 @@ fn only_loopback_is_listened_on() {
         {
             assert!(found.contains(part), "{found}");
         }
+        assert!(env_message("SLIPWAY_WORKER_LISTEN", bad).contains("worker.listen"));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::problem::Problem;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
-    /// File of the key ring, used when `ring` is empty; `keys.toml` in the data directory when
+    /// File of the key ring, used when `ring` is empty; `keyring` in the data directory when
     /// nothing is said.
     pub file: PathBuf,
     /// The key ring itself, `name:base64,name:base64`: each key is 32 bytes, the first one seals,

@@ -1,12 +1,14 @@
 //! `[worker]`: how a worker process works.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slipway_domain::job;
 
 use crate::problem::Problem;
+use crate::validate::check_loopback;
 
 /// How a worker process works.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +31,11 @@ pub struct Worker {
     /// How often the database is asked for due jobs even when nothing rings, in seconds.
     #[schemars(range(min = 1, max = 300))]
     pub poll_s: u64,
+    /// IP address and port on which a process that only works tells how it is (`/livez`,
+    /// `/readyz`, `/health`, `/metrics`); nowhere when absent. Only loopback addresses are allowed
+    /// for now.
+    #[schemars(with = "Option<String>", extend("x-kind" = "address"))]
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for Worker {
@@ -39,12 +46,16 @@ impl Default for Worker {
             heartbeat_s: 10,
             drain_grace_s: 60,
             poll_s: 5,
+            listen: None,
         }
     }
 }
 
 impl Worker {
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
+        if let Some(listen) = self.listen {
+            problems.extend(check_loopback("worker.listen", listen));
+        }
         if self.queues.is_empty() {
             problems.push(Problem::at("worker.queues", "a worker must serve at least one queue"));
         }
