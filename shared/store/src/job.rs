@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use slipway_domain::id::{DeploymentId, JobId, StackId, WorkerId};
 use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease, NewJob, Queue};
 
-use crate::db::{Tx, sql};
-use crate::dialect::fill;
+use crate::db::{Conn, Tx, sql};
+use crate::dialect::{fill, filled, without_nul};
 use crate::error::{Error, Result};
 
 #[derive(sqlx::FromRow)]
@@ -71,6 +71,7 @@ macro_rules! columns {
 
 type BeatRow = (JobId, i64, bool);
 type BellRow = (JobId, String, Option<String>);
+type ExpiredRow = (JobId, DeploymentId);
 type PlaceRow = (JobId, String, i64, Option<String>);
 type TotalsRow = (String, i64, i64, i64, i64, i64);
 
@@ -94,7 +95,8 @@ pub struct QueuePlace {
     pub queue: Queue,
     /// Jobs of the queue that come first, plus one.
     pub position: i64,
-    /// The deployment whose running job holds the same concurrency key.
+    /// The deployment whose running job holds the same concurrency key, or whose apply was lost
+    /// and waits for a person.
     pub held_by: Option<DeploymentId>,
     /// Queued jobs with the same concurrency key that come first, plus one.
     pub key_position: i64,
@@ -154,7 +156,10 @@ impl Tx {
     }
 
     /// Gives the first due job of a queue to a worker, for `lease_ms` of database time. Jobs whose
-    /// concurrency key is held are passed over. `None` when nothing is to be had.
+    /// concurrency key is held are passed over; so are applies of a stack of which nobody knows
+    /// what a lost apply left behind. `None` when nothing is to be had;
+    /// [`Error::Changed`] when another worker was faster with the same key: ask again, there may
+    /// be other jobs.
     pub async fn claim_job(
         &mut self,
         queue: Queue,
@@ -173,6 +178,10 @@ impl Tx {
                  where j.queue = $1 and j.state = 'queued' and j.run_at_ms <= {now_ms}
                    and not exists (select 1 from jobs r where r.state = 'running'
                                    and r.concurrency_key = j.concurrency_key)
+                   and (j.kind <> 'apply' or not exists (
+                       select 1 from deployments d where d.stack_id = j.stack_id
+                       and d.state in ('interrupted', 'recovering', 'needs_attention')
+                       and d.id <> j.deployment_id))
                  order by j.priority desc, j.run_at_ms, j.id
                  limit 1 {skip_locked})
                and state = 'queued'
@@ -190,21 +199,45 @@ impl Tx {
                 })
                 .transpose(),
             // Two workers reached for two jobs with one key at the same moment: the index decided.
-            Err(error) if error.is_duplicate() => Ok(None),
+            Err(error) if error.is_duplicate() => Err(Error::Changed),
             Err(error) => Err(error),
         }
     }
 
-    /// Extends every lease that `worker` still holds. A job that is missing from the answer, or
-    /// there with another epoch, is lost.
-    pub async fn beat_jobs(&mut self, worker: WorkerId, lease_ms: i64) -> Result<Vec<Beat>> {
-        let text = fill(
+    /// Extends the leases that `worker` still holds on `running`, the jobs that it really runs: a
+    /// job that it claimed and let fall must run out, or nobody would ever close it. A job that is
+    /// missing from the answer, or there with another epoch, is lost.
+    pub async fn beat_jobs(
+        &mut self,
+        worker: WorkerId,
+        lease_ms: i64,
+        running: &[JobId],
+    ) -> Result<Vec<Beat>> {
+        if running.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = filled(self, "update jobs set lease_until_ms = {now_ms} + ");
+        let alive = filled(
             self,
-            "update jobs set lease_until_ms = {now_ms} + $2
-             where worker_id = $1 and state = 'running' and lease_until_ms > {now_ms}
-             returning id, epoch, cancel_requested",
+            "
+             where state = 'running' and lease_until_ms > {now_ms} and worker_id = ",
         );
-        let rows = sql!(all BeatRow, self, text, worker, lease_ms)?;
+        macro_rules! beat {
+            ($conn:expr) => {{
+                let mut query = sqlx::QueryBuilder::new(text);
+                query.push_bind(lease_ms).push(alive).push_bind(worker).push(" and id in (");
+                let mut ids = query.separated(", ");
+                for id in running {
+                    ids.push_bind(*id);
+                }
+                query.push(") returning id, epoch, cancel_requested");
+                query.build_query_as::<BeatRow>().fetch_all($conn).await?
+            }};
+        }
+        let rows = match self.conn() {
+            Conn::Sqlite(conn) => beat!(conn),
+            Conn::Postgres(conn) => beat!(conn),
+        };
         Ok(rows
             .into_iter()
             .map(|(job_id, epoch, cancel_requested)| Beat { job_id, epoch, cancel_requested })
@@ -235,7 +268,7 @@ impl Tx {
     ) -> Result<()> {
         sql!(execute self,
             "update jobs set state = $2, last_error = $3, ended_at = $4, lease_until_ms = null
-             where id = $1", id, state.as_str(), error, now)?;
+             where id = $1", id, state.as_str(), error.map(without_nul), now)?;
         Ok(())
     }
 
@@ -254,6 +287,7 @@ impl Tx {
                  lease_until_ms = null, worker_id = null, attempt = attempt - $3, last_error = $4
              where id = $1",
         );
+        let error = error.map(without_nul);
         sql!(execute self, text, id, delay_ms, i32::from(!count_attempt), error)?;
         Ok(())
     }
@@ -276,19 +310,44 @@ impl Tx {
         Ok(asked.unwrap_or_default())
     }
 
-    /// Takes one job whose lease has run out, locked; the caller decides what becomes of it.
-    pub async fn lock_expired_job(&mut self) -> Result<Option<Job>> {
+    /// Jobs whose lease has run out, and their deployments; longest ago first, at most `limit`.
+    pub async fn expired_jobs(&mut self, limit: i64) -> Result<Vec<(JobId, DeploymentId)>> {
+        let text = fill(
+            self,
+            "select id, deployment_id from jobs
+             where state = 'running' and lease_until_ms <= {now_ms}
+             order by lease_until_ms, id limit $1",
+        );
+        sql!(all ExpiredRow, self, text, limit)
+    }
+
+    /// A job whose lease has run out, locked; the caller decides what becomes of it. `None` when
+    /// its lease is alive, when it has ended, or when somebody else has it locked right now.
+    pub async fn lock_expired_job(&mut self, id: JobId) -> Result<Option<Job>> {
         let text = fill(
             self,
             concat!(
                 "select ",
                 columns!(),
                 " from jobs
-             where state = 'running' and lease_until_ms <= {now_ms}
-             order by lease_until_ms limit 1 {skip_locked}"
+             where id = $1 and state = 'running' and lease_until_ms <= {now_ms} {skip_locked}"
             ),
         );
-        sql!(maybe Row, self, text)?.map(Job::try_from).transpose()
+        sql!(maybe Row, self, text, id)?.map(Job::try_from).transpose()
+    }
+
+    /// The bell of the first queued job with this concurrency key.
+    pub async fn waiting_for_key(&mut self, key: &str) -> Result<Option<Doorbell>> {
+        let row = sql!(
+            maybe BellRow,
+            self,
+            "select id, queue, traceparent from jobs
+             where concurrency_key = $1 and state = 'queued' order by run_at_ms, id limit 1",
+            key
+        )?;
+        Ok(row.and_then(|(job_id, queue, traceparent)| {
+            Some(Doorbell { job_id, queue: Queue::parse(&queue)?, traceparent })
+        }))
     }
 
     /// Doorbells that are owed: due jobs not rung for `again_after_ms`. Marks them as rung.
@@ -336,9 +395,16 @@ impl Tx {
             "select cast(count(*) as bigint) from jobs where queue = $1 and state = 'queued'
                and (run_at_ms < $2 or (run_at_ms = $2 and id <= $3))",
             queue.as_str(), run_at_ms, job_id)?;
-        let held_by = sql!(scalar_maybe DeploymentId, self,
+        let mut held_by = sql!(scalar_maybe DeploymentId, self,
             "select deployment_id from jobs where state = 'running' and concurrency_key = $1",
             key.as_deref())?;
+        if held_by.is_none() && key.is_some() {
+            held_by = sql!(scalar_maybe DeploymentId, self,
+                "select d.id from deployments d join deployments me on me.stack_id = d.stack_id
+                 where me.id = $1 and d.id <> $1
+                   and d.state in ('interrupted', 'recovering', 'needs_attention')
+                 order by d.id limit 1", of)?;
+        }
         let key_position: i64 = sql!(scalar i64, self,
             "select cast(count(*) as bigint) from jobs where state = 'queued'
                and concurrency_key = $1 and (run_at_ms < $2 or (run_at_ms = $2 and id <= $3))",
