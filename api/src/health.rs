@@ -96,6 +96,7 @@ pub(crate) async fn get_metrics(State(state): State<ApiState>, _: NoQuery) -> Re
         // The other figures are worth the more when the database is away.
         Err(fault) => tracing::warn!(%fault, cause = fault.causes(), "queues were not counted"),
     }
+    state.metrics.set_quarantined(state.cx.transport.quarantined());
     let (kind, text) = state.metrics.render();
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

@@ -22,7 +22,7 @@ static SAMPLE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../examples/stac
 
 /// Starts everything, deploys the sample, and goes on serving unless `exit`.
 pub(crate) async fn run(config: &Config, exit: bool) -> anyhow::Result<()> {
-    let running = lifecycle::start(config, Roles { api: true, worker: true }).await?;
+    let mut running = lifecycle::start(config, Roles { api: true, worker: true }).await?;
     let address = running.address.context("the API has no address")?;
     let url = format!("http://{address}");
     say(&format!(
@@ -30,7 +30,15 @@ pub(crate) async fn run(config: &Config, exit: bool) -> anyhow::Result<()> {
         env!("CARGO_PKG_VERSION"),
         config.data_dir.display()
     ))?;
-    let shown = sample(&url).await;
+    let shown = match running.beside(sample(&url)).await {
+        Ok(shown) => shown,
+        Err(why) => {
+            // In order: a tool that is at work is waited for, and what it does is recorded.
+            say("\nEnding; running jobs may finish. Once more stops them now.")?;
+            running.end(why).await?;
+            anyhow::bail!("it was ended before the sample was done");
+        }
+    };
     if exit || shown.is_err() {
         let stopped = running.stop().await;
         return shown.and(stopped);

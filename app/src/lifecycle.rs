@@ -11,7 +11,7 @@ use slipway_config::Config;
 use slipway_domain::port::driver::Driver;
 use slipway_worker::Shutdown;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,37 @@ pub(crate) struct Roles {
     pub(crate) worker: bool,
 }
 
+/// The signals that end a process. Listened to from the start: a signal that came at its default
+/// would leave the tools of running jobs without anybody who records what they do.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Why a process ends.
+pub(crate) enum Ending {
+    /// A signal asked for it.
+    Signal,
+    /// A part of it ended by itself.
+    Part(anyhow::Result<()>),
+}
+
 /// A running process.
 pub(crate) struct Running {
     /// Where the doors listen.
@@ -35,6 +66,7 @@ pub(crate) struct Running {
     parts: JoinSet<anyhow::Result<()>>,
     end_loops: CancellationToken,
     house: House,
+    signals: Signals,
 }
 
 /// Binds the listener. Comes first: a port that is taken is said before anything is written.
@@ -61,6 +93,7 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
         if roles.worker { Some(wire::driver(config).await?) } else { None };
     let house = wire::house(config).await?;
     let shutdown = Shutdown::default();
+    let signals = Signals::listen()?;
     let end_loops = CancellationToken::new();
     let mut parts = JoinSet::new();
     let loops = Box::pin(wire::loops(config).run(house.cx.clone(), end_loops.clone()));
@@ -102,15 +135,25 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
             Ok(())
         });
     }
-    Ok(Running { address, shutdown, parts, end_loops, house })
+    Ok(Running { address, shutdown, parts, end_loops, house, signals })
 }
 
 impl Running {
-    /// Ends everything in order and waits for it.
+    /// Ends everything in order and waits for it. A signal meanwhile stops running jobs.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.shutdown.drain.cancel();
+        let stop = self.shutdown.stop.clone();
         let mut result = Ok(());
-        while let Some(part) = self.parts.join_next().await {
+        loop {
+            let part = tokio::select! {
+                part = self.parts.join_next() => part,
+                () = self.signals.next(), if !stop.is_cancelled() => {
+                    tracing::warn!("another signal: asking running jobs to stop now");
+                    stop.cancel();
+                    continue;
+                }
+            };
+            let Some(part) = part else { break };
             let part = part.context("a part of the process panicked").and_then(|r| r);
             if let Err(error) = part {
                 self.shutdown.stop.cancel();
@@ -118,38 +161,50 @@ impl Running {
                 result = Err(error);
             }
         }
+        // The last bells and signals of what has just ended are still delivered.
+        self.house.cx.transport.close().await;
         self.house.cx.store.close().await;
         result
     }
 
+    /// Waits for what ends the process.
+    async fn ending(&mut self) -> Ending {
+        tokio::select! {
+            () = self.signals.next() => Ending::Signal,
+            part = self.parts.join_next() => Ending::Part(match part {
+                Some(part) => part.context("a part of the process panicked").and_then(|r| r),
+                None => Ok(()),
+            }),
+        }
+    }
+
+    /// Ends everything in order, for the reason given.
+    pub(crate) async fn end(self, why: Ending) -> anyhow::Result<()> {
+        match why {
+            Ending::Signal => {
+                tracing::info!("draining; a second signal stops running jobs");
+                self.stop().await
+            }
+            Ending::Part(why) => {
+                tracing::error!(?why, "a part of the process ended; stopping the rest");
+                self.shutdown.stop.cancel();
+                let stopped = self.stop().await;
+                why.and(stopped)
+            }
+        }
+    }
+
     /// Serves until a signal ends it, or a part of it fails.
     pub(crate) async fn until_signal(mut self) -> anyhow::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let failed = tokio::select! {
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
-            part = self.parts.join_next() => part,
-        };
-        if let Some(part) = failed {
-            let why = part.context("a part of the process panicked").and_then(|r| r);
-            tracing::error!(?why, "a part of the process ended; stopping the rest");
-            self.shutdown.stop.cancel();
-            let stopped = self.stop().await;
-            return why.and(stopped);
+        let why = self.ending().await;
+        self.end(why).await
+    }
+
+    /// Serves while `work` goes on; says why, when the process is to end before it is done.
+    pub(crate) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ending> {
+        tokio::select! {
+            done = work => Ok(done),
+            why = self.ending() => Err(why),
         }
-        tracing::info!("draining; a second signal stops running jobs");
-        let stop = self.shutdown.stop.clone();
-        let second = tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            tracing::warn!("second signal: asking running jobs to stop now");
-            stop.cancel();
-        });
-        let stopped = self.stop().await;
-        second.abort();
-        stopped
     }
 }

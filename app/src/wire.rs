@@ -10,11 +10,11 @@ use slipway_api::{ApiOptions, ApiState};
 use slipway_config::section::{JobKindLimits, LogFormat, TransportKind};
 use slipway_config::{Config, DatabaseLocation};
 use slipway_domain::clock::{Clock, SystemClock};
-use slipway_domain::id::RandomMint;
+use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
 use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{GitOptions, Inspector, Options as DriverOptions, Terraform};
-use slipway_queue::{Embedded, SharedTransport};
+use slipway_queue::{Embedded, Redis, RedisOptions, SharedTransport};
 use slipway_services::{Ctx, Library, Settings};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Store};
@@ -79,10 +79,7 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
     let templates = Library::load(&*inspector, config.templates.dir.as_deref(), limits)
         .map_err(anyhow::Error::msg)?;
     let store = store(config).await?;
-    let transport: SharedTransport = match config.queue.transport {
-        TransportKind::Embedded => Arc::new(Embedded::default()),
-        other => anyhow::bail!("the transport {other:?} is not available in this build"),
-    };
+    let transport = transport(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cx = Ctx {
         store,
@@ -95,6 +92,31 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics cannot be set up")?;
     Ok(House { cx, metrics })
+}
+
+/// Starts the transport. A broker that is away is no reason to fail: work goes on without it.
+fn transport(config: &Config) -> anyhow::Result<SharedTransport> {
+    let queue = &config.queue;
+    Ok(match queue.transport {
+        TransportKind::Embedded => Arc::new(Embedded::default()),
+        TransportKind::Redis => {
+            let options = RedisOptions {
+                prefix: queue.prefix.clone(),
+                instance: instance(),
+                ..RedisOptions::new(queue.url.clone())
+            };
+            Arc::new(Redis::connect(options)?)
+        }
+        other => anyhow::bail!("the transport {other:?} is not available in this build"),
+    })
+}
+
+/// A name for this process that a person recognises and no other process has.
+fn instance() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let process = std::process::id();
+    // A process number comes again; so does a host's name.
+    format!("{host}-{process}-{}", RandomMint.uuid().simple())
 }
 
 fn settings(config: &Config, source_limits: Limits) -> Settings {
@@ -118,7 +140,7 @@ fn settings(config: &Config, source_limits: Limits) -> Settings {
 /// Opens the store.
 pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
     let location = config.database_location();
-    let keys = keys(config, matches!(location, DatabaseLocation::Sqlite(_)))?;
+    let keys = keys(config, &location)?;
     let options = slipway_store::Options {
         database: match &location {
             DatabaseLocation::Sqlite(path) => DatabaseUrl::Sqlite(path.clone()),
@@ -137,15 +159,25 @@ pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
 
 /// Reads the key ring: from `keys.ring`, or from `keys.file`, which is made for a new
 /// single-machine installation.
-fn keys(config: &Config, single_machine: bool) -> anyhow::Result<Keyring> {
+fn keys(config: &Config, database: &DatabaseLocation) -> anyhow::Result<Keyring> {
     let ring = config.keys.ring.reveal();
     if !ring.is_empty() {
         return Ok(Keyring::parse(ring)?);
     }
     let file = &config.keys.file;
     if !file.exists() {
+        if let DatabaseLocation::Sqlite(path) = database {
+            anyhow::ensure!(
+                !path.exists(),
+                "the database {} is there and its key ring {} is not. What is sealed in it cannot \
+                 be opened without; a new key ring would not help. Put the old one back (mode \
+                 0600), or name it with SLIPWAY_KEYS_RING_FILE.",
+                path.display(),
+                file.display()
+            );
+        }
         anyhow::ensure!(
-            single_machine,
+            matches!(database, DatabaseLocation::Sqlite(_)),
             "there is no key ring: {} does not exist and keys.ring is empty.\nEvery process of \
              this installation needs the same one. Make it once with `slipway keys generate`, and \
              give it to all of them as SLIPWAY_KEYS_RING_FILE=/path (mode 0600).",
@@ -167,11 +199,26 @@ fn write_new_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // Whole or not at all: a file that was cut off by a crash, or that another process reads while
+    // it is written, would be no key ring.
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{}", std::process::id()));
+    let mut file = std::fs::OpenOptions::new();
+    let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&part)?;
     file.write_all(content)?;
     // The database is worth nothing without it.
-    file.sync_all()
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&part, path);
+    std::fs::remove_file(&part)?;
+    match linked {
+        // Another process was faster: its key ring is everybody's.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            Some(dir) => std::fs::File::open(dir)?.sync_all(),
+            None => Ok(()),
+        },
+    }
 }
 
 fn check_private(path: &Path) -> anyhow::Result<()> {
@@ -229,4 +276,36 @@ pub(crate) fn worker(config: &Config) -> slipway_worker::Options {
 /// The loops that every process runs.
 pub(crate) fn loops(config: &Config) -> Loops {
     Loops { relay: Duration::from_millis(config.queue.relay_interval_ms), ..Loops::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_two_key_rings_stays_and_nobody_else_can_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys/ring");
+        write_new_private(&path, b"first").unwrap();
+        write_new_private(&path, b"second").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        check_private(&path).unwrap();
+        let left = std::fs::read_dir(dir.path().join("keys")).unwrap().count();
+        assert_eq!(left, 1, "no half-written file is left");
+    }
+
+    #[test]
+    fn a_database_without_its_key_ring_gets_no_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.keys.file = dir.path().join("ring");
+        let database = dir.path().join("slipway.db");
+        std::fs::write(&database, "rows").unwrap();
+        let refused = keys(&config, &DatabaseLocation::Sqlite(database.clone())).unwrap_err();
+        assert!(refused.to_string().contains("key ring"), "{refused}");
+        assert!(!config.keys.file.exists());
+        std::fs::remove_file(&database).unwrap();
+        keys(&config, &DatabaseLocation::Sqlite(database)).unwrap();
+        assert!(config.keys.file.exists());
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use slipway_domain::job::{Job, Lease, Queue};
 use slipway_queue::Bells;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::{Shared, job};
 
@@ -22,14 +23,18 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
             slot = take_slot(&free, &mut bells) => slot,
         };
         let Ok(slot) = slot else { break };
+        // Before the claim is sent: the lease ends no earlier than its length after this.
+        let claimed = Instant::now();
         match claim(&shared, queue).await {
             Ok(Some((job, lease))) => {
                 let shared_for_job = shared.clone();
                 shared.jobs.spawn(async move {
-                    job::run(&shared_for_job, job, lease).await;
+                    job::run(&shared_for_job, job, lease, claimed).await;
                     drop(slot);
                 });
             }
+            // Another worker took a job with the same key; there may be others.
+            Err(slipway_store::Error::Changed) => drop(slot),
             Ok(None) => {
                 drop(slot);
                 tokio::select! {

@@ -1,8 +1,11 @@
 //! The jobs that this process runs right now, and the heartbeat that keeps their leases.
 //!
-//! A process that cannot renew stops its subprocesses before the leases end, judged by its own
-//! monotonic clock; one that slept past the end (SIGSTOP, a suspended machine) finds its jobs
-//! missing from the first heartbeat after it woke up, and stops them at once.
+//! A process that cannot renew a lease stops its subprocess before the lease ends, judged by its
+//! own monotonic clock and for each job by itself: a job that was claimed after the database came
+//! back has a whole lease before it. A process that slept past the end (SIGSTOP, a suspended
+//! machine) finds its jobs missing from the first heartbeat after it woke up, and stops them at
+//! once. Only jobs that are here are renewed, so one that was let fall runs out and is closed by
+//! the reaper.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,95 +91,135 @@ impl Brake {
 }
 
 struct Entry {
-    lease: Lease,
     deployment_id: DeploymentId,
     brake: Brake,
+    /// When the claim or heartbeat was sent that gave the lease its present length: the lease ends
+    /// no earlier than a lease's length after this.
+    good: Instant,
+}
+
+#[derive(Default)]
+struct Runs {
+    /// By job and epoch: a job that was lost, closed and claimed again by this very process runs
+    /// beside what is left of its former run.
+    entries: BTreeMap<(JobId, i64), Entry>,
+    /// Whether runs are asked to stop, also those that are noted from now on.
+    stopping: bool,
 }
 
 /// Every run of this process.
 #[derive(Default)]
-pub(crate) struct Held(Mutex<BTreeMap<JobId, Entry>>);
+pub(crate) struct Held(Mutex<Runs>);
 
 impl Held {
-    fn map(&self) -> MutexGuard<'_, BTreeMap<JobId, Entry>> {
+    fn runs(&self) -> MutexGuard<'_, Runs> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a run; it counts until the answer is dropped.
-    pub(crate) fn hold<'a>(&'a self, job: &Job, lease: Lease) -> Holding<'a> {
+    /// Notes a run whose claim was sent at `claimed`; it counts until the answer is dropped.
+    pub(crate) fn hold<'a>(&'a self, job: &Job, lease: Lease, claimed: Instant) -> Holding<'a> {
         let brake = Brake::default();
         if job.cancel_requested {
             brake.pull(Reason::Cancel);
         }
-        let entry = Entry { lease, deployment_id: job.deployment_id, brake: brake.clone() };
-        self.map().insert(job.id, entry);
-        Holding { held: self, job_id: job.id, brake }
+        let entry = Entry { deployment_id: job.deployment_id, brake: brake.clone(), good: claimed };
+        let key = (job.id, lease.epoch);
+        let mut runs = self.runs();
+        if runs.stopping {
+            brake.pull(Reason::Shutdown);
+        }
+        runs.entries.insert(key, entry);
+        Holding { held: self, key, brake }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.map().len()
+        self.runs().entries.len()
     }
 
+    /// Asks every run to stop: those that are noted, and those that still will be.
     pub(crate) fn stop_all(&self) {
-        for entry in self.map().values() {
+        let mut runs = self.runs();
+        runs.stopping = true;
+        for entry in runs.entries.values() {
             entry.brake.pull(Reason::Shutdown);
         }
     }
 
-    fn lose_all(&self) {
-        for entry in self.map().values() {
-            entry.brake.pull(Reason::LeaseLost);
+    /// Stops every run whose lease was not renewed for `span`; says when to look again.
+    fn lose_overdue(&self, now: Instant, span: Duration) -> Option<Instant> {
+        let mut next = None;
+        for ((job_id, epoch), entry) in &self.runs().entries {
+            if entry.brake.reason() == Some(Reason::LeaseLost) {
+                continue;
+            }
+            let until = entry.good + span;
+            if until <= now {
+                tracing::error!(%job_id, epoch, "no heartbeat got through in time: stopping the job");
+                entry.brake.pull(Reason::LeaseLost);
+            } else {
+                next = Some(next.map_or(until, |next: Instant| next.min(until)));
+            }
         }
+        next
     }
 
     fn runs_of(&self, deployment: DeploymentId) -> bool {
-        self.map().values().any(|entry| entry.deployment_id == deployment)
+        self.runs().entries.values().any(|entry| entry.deployment_id == deployment)
     }
 }
 
 /// A run that is noted.
 pub(crate) struct Holding<'a> {
     held: &'a Held,
-    job_id: JobId,
+    key: (JobId, i64),
     pub(crate) brake: Brake,
 }
 
 impl Drop for Holding<'_> {
     fn drop(&mut self) {
-        self.held.map().remove(&self.job_id);
+        self.held.runs().entries.remove(&self.key);
     }
+}
+
+/// How long a run may go on without a heartbeat: less than a lease, because killing a process group
+/// and noticing it takes a moment.
+fn span(lease: Duration) -> Duration {
+    lease.saturating_sub(lease / 5)
 }
 
 /// Extends leases until `end`; also brings requests to stop.
 pub(crate) async fn beat(shared: Arc<Shared>, end: CancellationToken) {
-    let options = &shared.options;
-    // Stop before the lease ends: killing a process group and noticing it takes a moment.
-    let margin = options.lease / 5;
-    let mut good = Instant::now();
-    let mut tick = tokio::time::interval(options.heartbeat);
+    let heartbeat = shared.options.heartbeat;
+    let mut tick = tokio::time::interval(heartbeat);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = end.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let asked = Instant::now();
-        let patience = (good + options.lease).saturating_duration_since(asked + margin);
-        match tokio::time::timeout(patience.max(Duration::from_millis(1)), renew(&shared)).await {
-            Ok(Ok(())) => good = asked,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "a heartbeat failed");
-                if asked + margin >= good + options.lease {
-                    shared.held.lose_all();
-                } else {
-                    // Try again soon: there is little time left.
-                    tick.reset_after(options.heartbeat / 5);
-                }
-            }
-            Err(_) => {
-                tracing::error!("no heartbeat got through in time: stopping all running jobs");
-                shared.held.lose_all();
-            }
+        // One that hangs (a connection that nobody answers) must not keep the next from trying.
+        match tokio::time::timeout(heartbeat, renew(&shared)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => tracing::warn!(%error, "a heartbeat failed"),
+            Err(_) => tracing::warn!("a heartbeat did not get through in time"),
+        }
+        // Try again soon: there may be little time left.
+        tick.reset_after(heartbeat / 5);
+    }
+}
+
+/// Stops runs whose leases are not renewed in time, until `end`. Apart from the heartbeat, which
+/// may be the very thing that hangs.
+pub(crate) async fn watch_leases(shared: Arc<Shared>, end: CancellationToken) {
+    let span = span(shared.options.lease);
+    loop {
+        let now = Instant::now();
+        let next = shared.held.lose_overdue(now, span);
+        // A run that is noted meanwhile has nearly all of its lease before it.
+        let look = now + span / 4;
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = tokio::time::sleep_until(next.map_or(look, |next| next.min(look))) => {}
         }
     }
 }
@@ -184,23 +227,27 @@ pub(crate) async fn beat(shared: Arc<Shared>, end: CancellationToken) {
 /// One heartbeat.
 async fn renew(shared: &Shared) -> slipway_store::Result<()> {
     let lease_ms = i64::try_from(shared.options.lease.as_millis()).unwrap_or(i64::MAX);
+    let sent = Instant::now();
     // Whoever is not in this list was not running when the question was asked.
-    let asked: Vec<(JobId, Lease)> =
-        shared.held.map().iter().map(|(id, entry)| (*id, entry.lease)).collect();
+    let asked: Vec<(JobId, i64)> = shared.held.runs().entries.keys().copied().collect();
+    let jobs: Vec<JobId> = asked.iter().map(|(job_id, _)| *job_id).collect();
     let mut tx = shared.cx.store.begin().await?;
-    let beats = tx.beat_jobs(shared.id, lease_ms).await?;
+    let beats = tx.beat_jobs(shared.id, lease_ms, &jobs).await?;
     tx.beat_worker(shared.id, shared.shutdown.drain.is_cancelled()).await?;
     tx.commit().await?;
-    let map = shared.held.map();
-    for (job_id, lease) in asked {
-        let Some(entry) = map.get(&job_id) else { continue };
-        match beats.iter().find(|b| b.job_id == job_id && b.epoch == lease.epoch) {
-            Some(beat) if beat.cancel_requested => entry.brake.pull(Reason::Cancel),
-            Some(_) => {}
-            None => {
-                tracing::error!(%job_id, epoch = lease.epoch, "the lease is lost: stopping the job");
-                entry.brake.pull(Reason::LeaseLost);
+    let mut runs = shared.held.runs();
+    for (job_id, epoch) in asked {
+        let Some(entry) = runs.entries.get_mut(&(job_id, epoch)) else { continue };
+        let beat = beats.iter().find(|b| b.job_id == job_id && b.epoch == epoch);
+        if let Some(beat) = beat {
+            entry.good = entry.good.max(sent);
+            if beat.cancel_requested {
+                entry.brake.pull(Reason::Cancel);
             }
+        } else {
+            // Also when the run has just ended and is about to leave: then nobody listens.
+            tracing::warn!(%job_id, epoch, "the lease is not held any more");
+            entry.brake.pull(Reason::LeaseLost);
         }
     }
     Ok(())
@@ -217,11 +264,20 @@ pub(crate) async fn hear_cancels(shared: Arc<Shared>, end: CancellationToken) {
         let look = match signal {
             Ok(Signal::Cancel(of)) => shared.held.runs_of(of),
             Ok(Signal::Changed(_)) => false,
+            Ok(Signal::Missed) => true,
             Err(broadcast::error::RecvError::Lagged(_)) => true,
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        if look && let Err(error) = renew(&shared).await {
-            tracing::warn!(%error, "a request to stop could not be read; the heartbeat will");
+        if look {
+            match tokio::time::timeout(shared.options.heartbeat, renew(&shared)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "a request to stop could not be read; the heartbeat will");
+                }
+                Err(_) => {
+                    tracing::warn!("a request to stop was not read in time; the heartbeat will");
+                }
+            }
         }
     }
 }
@@ -237,6 +293,52 @@ mod tests {
         brake.pull(Reason::Cancel);
         assert_eq!(brake.reason(), Some(Reason::HardLimit));
         assert_eq!(brake.pulled(Stop::Now).await, Reason::HardLimit);
+    }
+
+    const LEASE: Duration = Duration::from_secs(10);
+
+    fn lease(job: &Job, epoch: i64) -> Lease {
+        let worker_id = slipway_domain::id::WorkerId::new(&slipway_domain::id::RandomMint);
+        Lease { job_id: job.id, worker_id, epoch }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_run_is_judged_by_its_own_lease() {
+        let held = Held::default();
+        let (early, late) = (crate::verdict::tests::job(), crate::verdict::tests::job());
+        let first = held.hold(&early, lease(&early, 1), Instant::now());
+        tokio::time::advance(Duration::from_secs(7)).await;
+        let second = held.hold(&late, lease(&late, 1), Instant::now());
+        assert!(held.lose_overdue(Instant::now(), span(LEASE)).is_some());
+        assert_eq!((first.brake.reason(), second.brake.reason()), (None, None));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let next = held.lose_overdue(Instant::now(), span(LEASE)).unwrap();
+        assert_eq!(first.brake.reason(), Some(Reason::LeaseLost), "two seconds before its end");
+        assert_eq!(second.brake.reason(), None, "it has seven seconds left");
+        assert_eq!(next, Instant::now() + Duration::from_secs(7));
+        drop(second);
+        assert!(held.lose_overdue(Instant::now(), span(LEASE)).is_none(), "one is lost once");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_former_run_leaves_the_present_one() {
+        let held = Held::default();
+        let job = crate::verdict::tests::job();
+        let former = held.hold(&job, lease(&job, 1), Instant::now());
+        let present = held.hold(&job, lease(&job, 2), Instant::now());
+        drop(former);
+        assert_eq!(held.len(), 1);
+        held.stop_all();
+        assert_eq!(present.brake.reason(), Some(Reason::Shutdown));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_noted_after_the_order_to_stop_hears_it() {
+        let held = Held::default();
+        held.stop_all();
+        let job = crate::verdict::tests::job();
+        let late = held.hold(&job, lease(&job, 1), Instant::now());
+        assert_eq!(late.brake.reason(), Some(Reason::Shutdown));
     }
 
     #[tokio::test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::job::{Job, JobKind, Lease};
-use slipway_domain::port::driver::{ApplyInput, Driver, DriverError, PlanInput, Stop};
+use slipway_domain::port::driver::{
+    ApplyInput, Driver, DriverError, Health, PlanInput, Run as _, Stop,
+};
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::{self, Begun, Ending};
 use slipway_telemetry::carrier;
@@ -18,7 +20,7 @@ use crate::run::JobRun;
 use crate::verdict;
 
 /// Runs a claimed job and records how it ended.
-pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease) {
+pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instant) {
     let span = tracing::info_span!("job", job_id = %job.id, deployment_id = %job.deployment_id,
         kind = %job.kind, queue = %job.queue, attempt = job.attempt, epoch = lease.epoch);
     carrier::set_parent(&span, job.traceparent.as_deref());
@@ -26,15 +28,17 @@ pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease) {
     let queue = job.queue;
     shared.metrics.job_started(queue.as_str(), waited.to_std().unwrap_or_default());
     let began = Instant::now();
-    let outcome = run_in_span(shared, job, lease).instrument(span).await;
+    let ended = job.clone();
+    let outcome = run_in_span(shared, job, lease, claimed).instrument(span).await;
+    execution::ring_waiting(&shared.cx, &ended).await;
     shared.metrics.job_ended(queue.as_str(), outcome, began.elapsed());
 }
 
 /// How a run is counted.
 type Outcome = &'static str;
 
-async fn run_in_span(shared: &Shared, job: Job, lease: Lease) -> Outcome {
-    let holding = shared.held.hold(&job, lease);
+async fn run_in_span(shared: &Shared, job: Job, lease: Lease, claimed: Instant) -> Outcome {
+    let holding = shared.held.hold(&job, lease, claimed);
     let brake = holding.brake.clone();
     tracing::info!("job started");
     let begun = persist(&brake, || execution::begin(&shared.cx, &job, &lease)).await;
@@ -95,6 +99,11 @@ async fn drive(
     redactor: Redactor,
     brake: &Brake,
 ) -> Outcome {
+    if let Some(reason) = brake.reason() {
+        // Asked to stop before the driver was: nothing was touched, and an apply too may go back.
+        tracing::info!(?reason, "stopped before it began");
+        return end(shared, job, lease, brake, verdict::untouched(job, reason)).await;
+    }
     let workspace = match shared.workspaces.make(lease) {
         Ok(workspace) => workspace,
         Err(error) => {
@@ -145,7 +154,7 @@ async fn plan(
     let planned = guarded(run, async move { driver.plan(&*its_run, input).await }).await;
     let planned = match planned {
         Ok(planned) => planned,
-        Err(error) => return failed(shared, job, lease, brake, error).await,
+        Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
     let kept =
         persist(brake, || execution::plan_finished(&shared.cx, job, lease, planned.clone())).await;
@@ -172,7 +181,7 @@ async fn apply(
     let applied = guarded(run, async move { driver.apply(&*its_run, input).await }).await;
     let applied = match applied {
         Ok(applied) => applied,
-        Err(error) => return failed(shared, job, lease, brake, error).await,
+        Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
     let kept = persist(brake, || execution::apply_finished(&shared.cx, job, lease, &applied)).await;
     if let Err(fault) = kept {
@@ -182,8 +191,9 @@ async fn apply(
     let its_run = run.clone();
     let health = guarded(run, async move { driver.verify(&*its_run, &applied).await }).await;
     let health = match health {
-        Ok(health) => health,
-        Err(error) => return failed(shared, job, lease, brake, error).await,
+        Ok(Health::Unhealthy(why)) => Health::Unhealthy(run.redactor().text(&why)),
+        Ok(healthy) => healthy,
+        Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
     let kept = persist(brake, || execution::verified(&shared.cx, job, lease, health.clone())).await;
     match kept {
@@ -213,9 +223,12 @@ async fn failed(
     shared: &Shared,
     job: &Job,
     lease: &Lease,
+    run: &JobRun,
     brake: &Brake,
     error: DriverError,
 ) -> Outcome {
+    // What a tool says may quote what it was given.
+    let error = verdict::redacted(run.redactor(), error);
     tracing::info!(%error, asked = ?brake.reason(), "the driver did not finish");
     end(shared, job, lease, brake, verdict::ending(job, error, brake.reason())).await
 }

@@ -104,6 +104,7 @@ pub async fn work(
     let beating = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(held::beat(shared.clone(), beating.clone()));
+    tasks.spawn(held::watch_leases(shared.clone(), beating.clone()));
     tasks.spawn(held::hear_cancels(shared.clone(), beating.clone()));
     let mut consumers = tokio::task::JoinSet::new();
     for (queue, slots) in shared.options.queues.clone() {

@@ -14,21 +14,102 @@ use slipway_services::{Ctx, execution};
 use tokio::sync::Notify;
 
 use crate::held::{Brake, Reason};
+use crate::verdict;
 use crate::workspace::Workspace;
 
 /// Lines and events wait at most this long before they are written.
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
 /// Lines kept for one run; more are counted and dropped.
 const MAX_LINES: usize = 200_000;
+/// Bytes of lines kept for one run; more are counted and dropped.
+const MAX_BYTES: usize = 256 << 20;
 /// Lines that may wait to be written; more are counted and dropped.
 const MAX_BUFFERED: usize = 20_000;
+/// Bytes of lines that may wait to be written; more are counted and dropped.
+const MAX_BUFFERED_BYTES: usize = 16 << 20;
+/// Events kept for one run; more are counted and dropped.
+const MAX_EVENTS: usize = 100_000;
+/// Events that may wait to be written; more are counted and dropped.
+const MAX_BUFFERED_EVENTS: usize = 20_000;
 
+/// What the driver said and nobody has written yet. Bounded in every direction: the driver does not
+/// wait for the database, and the database may be away.
 #[derive(Default)]
 struct Buffer {
     lines: Vec<NewLogLine>,
     events: Vec<EventBody>,
-    kept: usize,
-    dropped: usize,
+    /// Bytes in `lines`.
+    bytes: usize,
+    kept_lines: usize,
+    kept_bytes: usize,
+    kept_events: usize,
+    dropped_lines: usize,
+    dropped_events: usize,
+}
+
+/// What was taken out of a [`Buffer`] to be written.
+struct Batch {
+    lines: Vec<NewLogLine>,
+    events: Vec<EventBody>,
+}
+
+impl Buffer {
+    fn line(&mut self, line: NewLogLine) {
+        let bytes = line.text.len();
+        if self.kept_lines >= MAX_LINES
+            || self.kept_bytes.saturating_add(bytes) > MAX_BYTES
+            || self.lines.len() >= MAX_BUFFERED
+            || self.bytes.saturating_add(bytes) > MAX_BUFFERED_BYTES
+        {
+            self.dropped_lines += 1;
+            return;
+        }
+        self.kept_lines += 1;
+        self.kept_bytes += bytes;
+        self.bytes += bytes;
+        self.lines.push(line);
+    }
+
+    fn event(&mut self, event: EventBody) {
+        if self.kept_events >= MAX_EVENTS || self.events.len() >= MAX_BUFFERED_EVENTS {
+            self.dropped_events += 1;
+            return;
+        }
+        self.kept_events += 1;
+        self.events.push(event);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+            && self.events.is_empty()
+            && self.dropped_lines == 0
+            && self.dropped_events == 0
+    }
+
+    /// Takes everything out; what was dropped is told in a line of its own.
+    fn take(&mut self, at: chrono::DateTime<chrono::Utc>) -> Batch {
+        self.bytes = 0;
+        let mut lines = std::mem::take(&mut self.lines);
+        let events = std::mem::take(&mut self.events);
+        let dropped = [
+            (std::mem::take(&mut self.dropped_lines), "lines"),
+            (std::mem::take(&mut self.dropped_events), "events"),
+        ];
+        for (count, what) in dropped.into_iter().filter(|(count, _)| *count > 0) {
+            let text = format!("{count} {what} were dropped: there are more than may be kept");
+            lines.push(NewLogLine { at, stream: LogStream::System, step: "log".to_owned(), text });
+        }
+        Batch { lines, events }
+    }
+
+    /// Puts back, in front of what came meanwhile, what could not be written.
+    fn put_back(&mut self, mut batch: Batch) {
+        self.bytes += batch.lines.iter().map(|line| line.text.len()).sum::<usize>();
+        batch.lines.append(&mut self.lines);
+        self.lines = batch.lines;
+        batch.events.append(&mut self.events);
+        self.events = batch.events;
+    }
 }
 
 /// One job's side of the house.
@@ -75,10 +156,7 @@ impl JobRun {
         let done = beside(work, &self.more, || self.flush()).await;
         loop {
             self.flush().await;
-            let waits = {
-                let buffer = self.buffer();
-                !buffer.lines.is_empty() || !buffer.events.is_empty()
-            };
+            let waits = !self.buffer().is_empty();
             // Without the lease nothing may be written any more.
             if !waits || self.brake.reason() == Some(Reason::LeaseLost) {
                 return done;
@@ -90,34 +168,18 @@ impl JobRun {
     /// Writes what waits. What cannot be written because the database is down waits on. Must not
     /// be dropped half-way: what it took is in nobody's hands but its own.
     async fn flush(&self) {
-        let (mut lines, events, dropped) = {
-            let mut buffer = self.buffer();
-            let dropped = std::mem::take(&mut buffer.dropped);
-            (std::mem::take(&mut buffer.lines), std::mem::take(&mut buffer.events), dropped)
-        };
-        if dropped > 0 {
-            lines.push(NewLogLine {
-                at: self.cx.now(),
-                stream: LogStream::System,
-                step: "log".to_owned(),
-                text: format!("{dropped} lines were dropped: the log is longer than it may be"),
-            });
-        }
-        if lines.is_empty() && events.is_empty() {
+        let batch = self.buffer().take(self.cx.now());
+        if batch.lines.is_empty() && batch.events.is_empty() {
             return;
         }
+        let of = self.job.deployment_id;
         let written =
-            execution::append(&self.cx, &self.lease, self.job.deployment_id, &lines, &events).await;
+            execution::append(&self.cx, &self.lease, of, &batch.lines, &batch.events).await;
         match written {
             Ok(()) => {}
             Err(fault) if fault.code == Code::LeaseLost => self.brake.pull(Reason::LeaseLost),
             Err(fault) if fault.kind() == Kind::Unavailable => {
-                let mut buffer = self.buffer();
-                lines.append(&mut buffer.lines);
-                buffer.lines = lines;
-                let mut all = events;
-                all.append(&mut buffer.events);
-                buffer.events = all;
+                self.buffer().put_back(batch);
                 self.more.notify_one();
             }
             Err(fault) => {
@@ -140,21 +202,13 @@ impl Run for JobRun {
 
     fn log(&self, line: NewLogLine) {
         let line = NewLogLine { text: bounded(self.redactor.text(&line.text)), ..line };
-        {
-            let mut buffer = self.buffer();
-            if buffer.kept >= MAX_LINES || buffer.lines.len() >= MAX_BUFFERED {
-                buffer.dropped += 1;
-            } else {
-                buffer.kept += 1;
-                buffer.lines.push(line);
-            }
-        }
+        self.buffer().line(line);
         self.more.notify_one();
     }
 
     fn event(&self, event: EventBody) {
-        let event = if self.redactor.is_empty() { event } else { redacted(&self.redactor, event) };
-        self.buffer().events.push(event);
+        let event = redacted(&self.redactor, event);
+        self.buffer().event(event);
         self.more.notify_one();
     }
 
@@ -224,30 +278,23 @@ async fn beside<T, F: Future<Output = ()>>(
     }
 }
 
-/// The event without known secrets, whatever its shape.
+/// The event without known secrets, whatever its shape; its texts bounded.
 fn redacted(redactor: &Redactor, event: EventBody) -> EventBody {
-    use slipway_domain::plan::Diagnostic;
+    let tidy = |text: String| bounded(redactor.text(&text));
     match event {
-        EventBody::Step { step, detail } => {
-            EventBody::Step { step, detail: detail.map(|d| redactor.text(&d)) }
-        }
+        EventBody::Step { step, detail } => EventBody::Step { step, detail: detail.map(tidy) },
         EventBody::Resource { address, action, status, elapsed_s, resource_id } => {
             EventBody::Resource {
-                address: redactor.text(&address),
+                address: tidy(address),
                 action,
                 status,
                 elapsed_s,
-                resource_id: resource_id.map(|id| redactor.text(&id)),
+                resource_id: resource_id.map(tidy),
             }
         }
-        EventBody::Diagnostic { diagnostic } => EventBody::Diagnostic {
-            diagnostic: Diagnostic {
-                summary: redactor.text(&diagnostic.summary),
-                detail: redactor.text(&diagnostic.detail),
-                address: diagnostic.address.map(|a| redactor.text(&a)),
-                ..diagnostic
-            },
-        },
+        EventBody::Diagnostic { diagnostic } => {
+            EventBody::Diagnostic { diagnostic: verdict::diagnostic(redactor, diagnostic) }
+        }
         // The rest is made by the house out of what is masked already.
         other => other,
     }
@@ -274,6 +321,37 @@ mod tests {
             .await;
             assert_eq!(begun.get(), ended.get(), "{end_in_write:?}");
         }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_what_is_dropped_is_told() {
+        let line = |bytes: usize| NewLogLine {
+            at: chrono::DateTime::UNIX_EPOCH,
+            stream: LogStream::Stdout,
+            step: "s".to_owned(),
+            text: "x".repeat(bytes),
+        };
+        let event = || EventBody::Step { step: "s".to_owned(), detail: None };
+        let mut buffer = Buffer::default();
+        for _ in 0..3000 {
+            buffer.line(line(16 << 10));
+        }
+        for _ in 0..=MAX_BUFFERED_EVENTS {
+            buffer.event(event());
+        }
+        let held: usize = buffer.lines.iter().map(|l| l.text.len()).sum();
+        assert!(held <= MAX_BUFFERED_BYTES && held > MAX_BUFFERED_BYTES / 2, "{held}");
+        let batch = buffer.take(chrono::DateTime::UNIX_EPOCH);
+        let told: Vec<_> = batch.lines.iter().rev().take(2).map(|l| l.text.clone()).collect();
+        assert!(told[0].starts_with("1 events"), "{told:?}");
+        assert!(told[1].ends_with("more than may be kept"), "{told:?}");
+        assert!(buffer.is_empty());
+        // What could not be written comes first again, and counts.
+        buffer.line(line(1));
+        buffer.put_back(batch);
+        assert_eq!(buffer.lines.last().unwrap().text, "x");
+        buffer.line(line(16 << 10));
+        assert_eq!(buffer.dropped_lines, 1, "there is no room until it is written");
     }
 
     #[tokio::test(start_paused = true)]

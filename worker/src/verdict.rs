@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use slipway_domain::job::{Job, JobKind};
+use slipway_domain::log::bounded;
+use slipway_domain::plan::Diagnostic;
 use slipway_domain::port::driver::DriverError;
+use slipway_domain::redact::Redactor;
 use slipway_services::execution::Ending;
 
 use crate::backoff::jittered;
 use crate::held::Reason;
+
+/// Diagnostics of one failure that are kept.
+const MAX_DIAGNOSTICS: usize = 200;
 
 /// What follows from a driver's error, given why (if at all) it was asked to stop. `None`: the
 /// lease is gone, and nothing may be written.
@@ -37,9 +43,48 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
     })
 }
 
+/// What follows for a run that was asked to stop before its driver was started.
+pub(crate) fn untouched(job: &Job, reason: Reason) -> Option<Ending> {
+    match reason {
+        Reason::Shutdown => Some(Ending::HandBack),
+        reason => ending(job, DriverError::Stopped, Some(reason)),
+    }
+}
+
+/// The error without known secrets, and no longer than it need be: it is kept, shown and logged.
+pub(crate) fn redacted(redactor: &Redactor, error: DriverError) -> DriverError {
+    let tidy = |text: String| bounded(redactor.text(&text));
+    match error {
+        DriverError::Transient { summary, retry_after_s } => {
+            DriverError::Transient { summary: tidy(summary), retry_after_s }
+        }
+        DriverError::Permanent { summary, mut diagnostics } => {
+            diagnostics.truncate(MAX_DIAGNOSTICS);
+            let diagnostics = diagnostics.into_iter().map(|d| diagnostic(redactor, d)).collect();
+            DriverError::Permanent { summary: tidy(summary), diagnostics }
+        }
+        DriverError::Lost { summary } => DriverError::Lost { summary: tidy(summary) },
+        DriverError::Stale { summary } => DriverError::Stale { summary: tidy(summary) },
+        DriverError::Stopped | DriverError::Fenced => error,
+    }
+}
+
+/// The diagnostic without known secrets, its texts bounded.
+pub(crate) fn diagnostic(redactor: &Redactor, diagnostic: Diagnostic) -> Diagnostic {
+    let tidy = |text: String| bounded(redactor.text(&text));
+    Diagnostic {
+        summary: tidy(diagnostic.summary),
+        detail: tidy(diagnostic.detail),
+        address: diagnostic.address.map(tidy),
+        file: diagnostic.file.map(tidy),
+        ..diagnostic
+    }
+}
+
 fn delay_ms(job: &Job, retry_after_s: Option<u64>) -> i64 {
     let wait = match retry_after_s {
-        Some(seconds) => Duration::from_secs(seconds),
+        // Whoever asks for more than a day is asked again after a day.
+        Some(seconds) => Duration::from_secs(seconds.min(24 * 3600)),
         None => jittered(u32::try_from(job.attempt).unwrap_or(1)),
     };
     i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
@@ -80,12 +125,17 @@ fn lost_because(job: &Job, summary: &str, asked: Option<Reason>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use slipway_domain::id::{DeploymentId, JobId, RandomMint, StackId};
     use slipway_domain::job::{JobState, Queue};
 
-    fn job(kind: JobKind) -> Job {
+    /// Some plan job.
+    pub(crate) fn job() -> Job {
+        a(JobKind::Plan)
+    }
+
+    fn a(kind: JobKind) -> Job {
         Job {
             id: JobId::new(&RandomMint),
             kind,
@@ -116,35 +166,66 @@ mod tests {
     fn whoever_lost_the_lease_writes_nothing() {
         for kind in [JobKind::Plan, JobKind::Apply] {
             for error in [lost(), DriverError::Stopped, DriverError::permanent("x")] {
-                assert_eq!(ending(&job(kind), error, Some(Reason::LeaseLost)), None);
+                assert_eq!(ending(&a(kind), error, Some(Reason::LeaseLost)), None);
             }
-            assert_eq!(ending(&job(kind), DriverError::Fenced, None), None);
+            assert_eq!(ending(&a(kind), DriverError::Fenced, None), None);
         }
     }
 
     #[test]
     fn a_lost_apply_is_never_repeated_and_a_lost_plan_may_be() {
-        let apply = ending(&job(JobKind::Apply), lost(), Some(Reason::HardLimit)).unwrap();
+        let apply = ending(&a(JobKind::Apply), lost(), Some(Reason::HardLimit)).unwrap();
         assert!(
             matches!(&apply, Ending::Lost { summary } if summary.contains("20 s")),
             "{apply:?}"
         );
-        let plan = ending(&job(JobKind::Plan), lost(), Some(Reason::Shutdown)).unwrap();
+        let plan = ending(&a(JobKind::Plan), lost(), Some(Reason::Shutdown)).unwrap();
         assert_eq!(plan, Ending::HandBack);
     }
 
     #[test]
     fn a_retry_honours_what_the_other_side_asked_for() {
         let error = DriverError::Transient { summary: "429".into(), retry_after_s: Some(7) };
-        let ending = ending(&job(JobKind::Plan), error, None).unwrap();
+        let ending = ending(&a(JobKind::Plan), error, None).unwrap();
         assert_eq!(ending, Ending::Retry { error: "429".into(), delay_ms: 7000 });
     }
 
     #[test]
     fn a_person_who_cancels_sees_cancelled_whatever_the_tool_says() {
         for error in [DriverError::Stopped, DriverError::permanent("interrupted")] {
-            let end = ending(&job(JobKind::Apply), error, Some(Reason::Cancel)).unwrap();
+            let end = ending(&a(JobKind::Apply), error, Some(Reason::Cancel)).unwrap();
             assert_eq!(end, Ending::Cancelled);
         }
+    }
+
+    #[test]
+    fn an_apply_that_was_never_started_goes_back_to_its_queue() {
+        for kind in [JobKind::Plan, JobKind::Apply] {
+            let job = a(kind);
+            assert_eq!(untouched(&job, Reason::Shutdown), Some(Ending::HandBack));
+            assert_eq!(untouched(&job, Reason::Cancel), Some(Ending::Cancelled));
+            assert_eq!(untouched(&job, Reason::LeaseLost), None);
+        }
+    }
+
+    #[test]
+    fn a_retry_that_is_asked_for_in_a_thousand_years_comes_tomorrow() {
+        let error = DriverError::Transient { summary: "429".into(), retry_after_s: Some(u64::MAX) };
+        let ending = ending(&a(JobKind::Plan), error, None).unwrap();
+        assert_eq!(ending, Ending::Retry { error: "429".into(), delay_ms: 24 * 3_600_000 });
+    }
+
+    #[test]
+    fn an_error_quotes_no_secret_and_has_an_end() {
+        let redactor = Redactor::new(["hunter2"]);
+        let detail = format!("hunter2 {}", "x".repeat(1 << 20));
+        let error = DriverError::Permanent {
+            summary: "it said hunter2".into(),
+            diagnostics: vec![Diagnostic::error("hunter2", detail); 1000],
+        };
+        let text = format!("{:?}", redacted(&redactor, error));
+        assert!(!text.contains("hunter2") && text.len() < 8 << 20, "{}", text.len());
+        let error = DriverError::Lost { summary: "hunter2".into() };
+        assert!(!redacted(&redactor, error).to_string().contains("hunter2"));
     }
 }

@@ -23,6 +23,10 @@ impl Workspaces {
     /// Makes the process's directory and wipes what dead processes left.
     pub(crate) fn open(dir: &Path, worker: WorkerId) -> io::Result<Self> {
         private(dir)?;
+        // One process at a time: between the making of a directory and its locking, it would look
+        // like one that a dead process left.
+        let gate = File::create(dir.join(LOCK))?;
+        gate.lock()?;
         wipe_dead(dir)?;
         let root = dir.join(worker.to_string());
         private(&root)?;
@@ -74,14 +78,19 @@ fn private(path: &Path) -> io::Result<()> {
 fn wipe_dead(dir: &Path) -> io::Result<()> {
     for item in std::fs::read_dir(dir)? {
         let path = item?.path();
-        let Ok(lock) = File::open(path.join(LOCK)) else { continue };
-        match lock.try_lock() {
-            Ok(()) => {
-                tracing::info!(path = %path.display(), "wiping what a dead worker left");
-                std::fs::remove_dir_all(&path)?;
-            }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
+        let ours = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("wrk_"));
+        if !ours || !path.is_dir() {
+            continue;
+        }
+        match File::open(path.join(LOCK)).map(|lock| lock.try_lock()) {
+            Ok(Err(TryLockError::WouldBlock)) => continue,
+            Ok(Err(TryLockError::Error(error))) => return Err(error),
+            // Nobody holds it; or it was never locked, by a process that died before it could.
+            Ok(Ok(())) | Err(_) => {}
+        }
+        tracing::info!(path = %path.display(), "wiping what a dead worker left");
+        if let Err(error) = std::fs::remove_dir_all(&path) {
+            tracing::warn!(path = %path.display(), %error, "it could not be wiped whole");
         }
     }
     Ok(())
@@ -107,8 +116,13 @@ mod tests {
         std::fs::create_dir(&dead).unwrap();
         std::fs::write(dead.join(LOCK), "").unwrap();
         std::fs::write(dead.join("secret"), "x").unwrap();
+        // Or not even the lock: it died while it started. And what is not ours is left alone.
+        let unborn = dir.join("wrk_unborn");
+        std::fs::create_dir(&unborn).unwrap();
+        std::fs::create_dir(dir.join("somebody")).unwrap();
         let other = Workspaces::open(&dir, b).unwrap();
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !unborn.exists());
+        assert!(dir.join("somebody").exists());
         assert!(workspace.path().exists());
         let path = workspace.path().to_owned();
         drop(workspace);

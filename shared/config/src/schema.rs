@@ -178,7 +178,7 @@ mod tests {
             database.connect_timeout_s database.max_connections database.url \
             jobs.apply.hard_limit_s jobs.apply.max_attempts jobs.apply.soft_limit_s \
             jobs.plan.hard_limit_s jobs.plan.max_attempts jobs.plan.soft_limit_s \
-            keys.file keys.ring queue.relay_interval_ms queue.transport queue.url \
+            keys.file keys.ring queue.prefix queue.relay_interval_ms queue.transport queue.url \
             retention.events_days retention.idempotency_hours retention.logs_days \
             source.directory_root source.git_allow_file source.git_allow_http source.git_timeout_s \
             source.max_entries source.max_unpacked_bytes telemetry.log_format telemetry.log_level \

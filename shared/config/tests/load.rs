@@ -406,7 +406,7 @@ fn every_problem_is_told_at_once() {
             "",
             "api.listen",
             "database.url",
-            "queue.transport",
+            "queue.url",
             "worker.heartbeat_s",
             "jobs.plan.soft_limit_s",
         ]
@@ -414,7 +414,7 @@ fn every_problem_is_told_at_once() {
     let text = error.to_string();
     assert!(text.starts_with("the configuration is not valid, for 7 reasons:\n  - "), "{text}");
     assert!(text.contains("slipway.toml:2"), "a rule that is broken names the place: {text}");
-    assert!(text.contains("env SLIPWAY_QUEUE_TRANSPORT") && text.contains("only `embedded`"));
+    assert!(text.contains("queue.url") && text.contains("redis://… or rediss://"), "{text}");
     assert!(text.contains("3 × 10 s is more than lease_s = 20 s"));
     assert!(!text.contains("hunter2") && !format!("{error:?}").contains("hunter2"));
 }
@@ -469,7 +469,10 @@ fn rules_of_the_sections() {
         ("SLIPWAY_WORKER_QUEUES", "plan=0", Some("1 to 256 slots")),
         ("SLIPWAY_WORKER_HEARTBEAT_S", "11", Some("three heartbeats")),
         ("SLIPWAY_JOBS_APPLY_HARD_LIMIT_S", "3600", Some("less than jobs.apply.hard_limit_s")),
-        ("SLIPWAY_QUEUE_TRANSPORT", "rabbitmq", Some("only `embedded`")),
+        ("SLIPWAY_QUEUE_TRANSPORT", "rabbitmq", Some("write amqp://… or amqps://…")),
+        ("SLIPWAY_QUEUE_TRANSPORT", "redis", Some("queue.url")),
+        ("SLIPWAY_QUEUE_PREFIX", "a:b", Some("1 to 64 letters")),
+        ("SLIPWAY_QUEUE_PREFIX", "team-a.slipway_2", None),
         ("SLIPWAY_API_ALLOWED_HOSTS", "http://a/", Some("not a host name")),
         ("SLIPWAY_API_MAX_ARCHIVE_BYTES", "100000000", Some("source.max_unpacked_bytes")),
         ("SLIPWAY_TERRAFORM_ENV_ALLOW", "AWS_PROFILE,TF_VAR_x", None),
@@ -486,6 +489,31 @@ fn rules_of_the_sections() {
         };
         let found = message(result);
         assert!(found.contains(expected), "{name}={value}: {found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}
+
+#[test]
+fn a_broker_has_an_url_of_its_kind() {
+    for (transport, url, expected) in [
+        ("redis", "redis://:hunter2@h:6379/0", None),
+        ("redis", "rediss://u:hunter2@h", None),
+        ("redis", "redis+unix:///run/redis.sock", None),
+        ("redis", "amqp://u:hunter2@h", Some("must begin with redis:// or rediss://")),
+        ("redis", "hunter2", Some("must begin with")),
+        ("redis", "rediss://", Some("names no broker")),
+        ("rabbitmq", "amqp://u:hunter2@h/v", None),
+        ("rabbitmq", "amqps://h", None),
+        ("rabbitmq", "redis://:hunter2@h", Some("must begin with amqp:// or amqps://")),
+    ] {
+        let env = [("SLIPWAY_QUEUE_TRANSPORT", transport), ("SLIPWAY_QUEUE_URL", url)];
+        let result = loader(&env).load();
+        let Some(expected) = expected else {
+            result.unwrap();
+            continue;
+        };
+        let found = message(result);
+        assert!(found.contains("queue.url") && found.contains(expected), "{found}");
         assert!(!found.contains("hunter2"), "{found}");
     }
 }

@@ -209,7 +209,7 @@ pub enum Waiting {
 }
 
 /// An output value of a stack.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
 pub struct Output {
     /// Its name.
     pub name: String,
@@ -222,4 +222,15 @@ pub struct Output {
     #[serde(rename = "type", default)]
     #[schema(value_type = Value)]
     pub kind: serde_json::Value,
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hidden = serde_json::Value::from(crate::secret::MASK);
+        f.debug_struct("Output")
+            .field("name", &self.name)
+            .field("value", if self.sensitive { &hidden } else { &self.value })
+            .field("sensitive", &self.sensitive)
+            .finish_non_exhaustive()
+    }
 }

@@ -162,6 +162,10 @@ impl Tree {
                 ));
             }
         }
+        // What was cut off exactly between two entries looks like a shorter archive.
+        if tar.into_inner().limit() == 0 {
+            return Err(Unsafe::TooMuch(format!("{} bytes", limits.total_bytes)));
+        }
         tree.check_prefixes()?;
         Ok(tree)
     }
@@ -476,6 +480,21 @@ mod tests {
         let names: Vec<String> = (0..11).map(|i| format!("f{i}")).collect();
         let many: Vec<_> = names.iter().map(|n| (n.as_str(), FILE, "", b"".as_slice())).collect();
         assert!(matches!(Tree::from_tar_gz(&raw(&many), limits), Err(Unsafe::TooMuch(_))));
+    }
+
+    #[test]
+    fn an_archive_that_is_cut_off_by_the_limit_is_not_a_shorter_one() {
+        // Directories carry no files, but their entries may be long; here they end on the very byte
+        // at which reading stops, and the file after them would be lost.
+        let limits = Limits { total_bytes: 1 << 20, entries: 100 };
+        let stops_at = limits.total_bytes + limits.entries as u64 * 4096 + (1 << 20);
+        let padding = vec![0u8; usize::try_from(stops_at).unwrap() - 512 - 512 - 512];
+        let archive = raw(&[
+            ("a", FILE, "", b"x"),
+            ("dir/", tar::EntryType::Directory, "", &padding),
+            ("b", FILE, "", b"y"),
+        ]);
+        assert!(Tree::from_tar_gz(&archive, limits).is_err());
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! message is an instruction, and nothing here is needed for correctness, only for speed.
 
 mod embedded;
+mod rabbitmq;
+mod redis;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,15 +19,21 @@ use slipway_domain::job::{Doorbell, Queue};
 use tokio::sync::broadcast;
 
 pub use embedded::Embedded;
+pub use rabbitmq::{RabbitMq, RabbitMqOptions};
+pub use redis::{Redis, RedisOptions};
 
 /// What every process is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", content = "deployment_id", rename_all = "snake_case")]
 pub enum Signal {
     /// There are new events or log lines of this deployment.
     Changed(DeploymentId),
     /// The running job of this deployment should stop; look at its row.
     Cancel(DeploymentId),
+    /// Somebody was without the broker for a while, so any of the above may have been missed: look
+    /// at the rows. A transport says it to its own process when it is connected again, and to all
+    /// of them when it could not send what it should have.
+    Missed,
 }
 
 /// A failure of a transport. Work goes on without it, slower.
@@ -56,7 +64,8 @@ pub trait Transport: Send + Sync + fmt::Debug {
     async fn publish(&self, signal: Signal) -> Result<(), TransportError>;
 
     /// What every process is told, from now on. A receiver that lags learns that it does and must
-    /// read the rows.
+    /// read the rows. After a time without its broker, a transport gives [`Signal::Missed`] to its
+    /// receivers: the same news.
     fn signals(&self) -> broadcast::Receiver<Signal>;
 
     /// Whether the transport works right now.

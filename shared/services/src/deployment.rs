@@ -16,7 +16,7 @@ use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::source::Source;
 use slipway_domain::stack::StackKey;
 use slipway_domain::state::{DeploymentState, Move};
-use slipway_domain::variable::{Hidden, masked};
+use slipway_domain::variable::masked;
 use slipway_queue::Signal;
 use slipway_store::Tx;
 pub use slipway_store::deployment::Filter;
@@ -29,7 +29,7 @@ use crate::idempotency::Guard;
 use crate::source::{self, Resolved};
 
 /// A request to bring a stack to a desired state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
     /// Which stack; it is made with its first deployment.
@@ -48,6 +48,20 @@ pub struct Submit {
     /// How to go about it.
     #[serde(default)]
     pub options: Options,
+}
+
+impl std::fmt::Debug for Submit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Nobody knows yet which variables are secrets.
+        let names: Vec<_> = self.variables.keys().collect();
+        f.debug_struct("Submit")
+            .field("stack", &self.stack)
+            .field("source", &self.source)
+            .field("variables", &names)
+            .field("operation", &self.operation)
+            .field("options", &self.options)
+            .finish()
+    }
 }
 
 /// What a submitter gets.
@@ -167,24 +181,16 @@ async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
     let record = tx.deployment(current).await?.ok_or_else(nothing)?;
     let artifact = record.source_artifact.ok_or_else(nothing)?;
     let mut variables = tx.variables(current).await?;
+    // One connection at a time: the archive is opened with one of its own.
+    drop(tx);
     variables.append(&mut request.variables);
     request.variables = variables;
-    // What was hidden then is hidden now.
-    let hidden = record
-        .deployment
-        .variables
-        .iter()
-        .filter(|(_, shown)| shown.as_str() == Some(slipway_domain::secret::MASK))
-        .map(|(name, _)| name.clone())
-        .collect();
+    let (root, before) = (record.source_root, record.deployment.variables);
+    let hidden =
+        source::hidden_of_kept(cx, artifact, root.clone(), &request.variables, &before).await?;
     Ok(Prepared {
         source: record.deployment.source,
-        resolved: Resolved {
-            archive: None,
-            artifact: Some(artifact),
-            root: record.source_root,
-            hidden: Hidden::Names(hidden),
-        },
+        resolved: Resolved { archive: None, artifact: Some(artifact), root, hidden },
         request,
     })
 }
@@ -209,8 +215,17 @@ async fn record(
         .ensure_stack(StackId::new(&*cx.mint), &request.stack, cx.inspector.kind(), now)
         .await?
         .stack;
+    if request.options.supersede {
+        // Two at once must see each other, or both would remain.
+        tx.lock_stack(stack.id).await?;
+    }
     if let Some(sealed) = &sealed {
         tx.insert_artifact(sealed).await?;
+    } else if let Some(kept) = resolved.artifact
+        && !tx.keep_artifact(kept).await?
+    {
+        // It was old, and was swept since it was looked at.
+        return Err(source::no_upload(kept));
     }
     let id = DeploymentId::new(&*cx.mint);
     let record = Record {
@@ -376,6 +391,7 @@ pub async fn approve(
     let mut tx = cx.store.begin().await?;
     let mut record = lock(&mut tx, id).await?;
     decidable(&record, Move::Approve, plan_digest)?;
+    in_time(cx, &record)?;
     if let Some(bell) = replan_if_stale(cx, &mut tx, who, &mut record).await? {
         tx.commit().await?;
         cx.ring(&bell).await;
@@ -405,7 +421,7 @@ pub async fn approve(
         cx.ring(&bell).await;
     }
     cx.tell(id).await;
-    get_after(cx, record).await
+    Ok(get_after(cx, record).await)
 }
 
 /// Says no to one plan, named by its digest; the deployment ends as `cancelled`.
@@ -430,7 +446,7 @@ pub async fn reject(
     Change::by(cx, who, &mut record).go(&mut tx, Move::Cancel, Some(reason), detail).await?;
     tx.commit().await?;
     cx.tell(id).await;
-    get_after(cx, record).await
+    Ok(get_after(cx, record).await)
 }
 
 /// A decision needs a state that allows it and must name the current plan.
@@ -449,6 +465,17 @@ fn decidable(record: &Record, by: Move, plan_digest: &str) -> Result<(), Fault> 
             ),
         )),
         None => Err(Fault::new(Code::NotReady, "The deployment has no plan yet.")),
+    }
+}
+
+/// A plan that waited too long is not gone on with, also before the loop that ends it comes by.
+fn in_time(cx: &Ctx, record: &Record) -> Result<(), Fault> {
+    match record.deployment.expires_at {
+        Some(at) if at <= cx.now() => Err(Fault::new(
+            Code::IllegalTransition,
+            "The plan waited longer than `expires_in_s` and has expired. Submit a new deployment.",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -476,12 +503,12 @@ pub(crate) async fn replan_if_stale(
         .stack(record.deployment.stack_id)
         .await?
         .ok_or_else(|| Fault::not_found("stack", record.deployment.stack_id))?;
-    let plan = tx
-        .latest_plan(record.deployment.id)
+    let (_, binding) = tx
+        .latest_binding(record.deployment.id)
         .await?
         .ok_or_else(|| Fault::new(Code::NotReady, "The deployment has no plan yet."))?;
     let now = stack.state_mark();
-    let then = &plan.binding.state;
+    let then = &binding.state;
     if now == *then {
         return Ok(None);
     }
@@ -501,6 +528,7 @@ pub async fn apply(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deploy
     let mut tx = cx.store.begin().await?;
     let record = lock(&mut tx, id).await?;
     record.deployment.state.next(Move::StartApply)?;
+    in_time(cx, &record)?;
     let started =
         tx.jobs_of(id).await?.iter().any(|job| job.kind == JobKind::Apply && job.state.is_active());
     if started {
@@ -516,7 +544,7 @@ pub async fn apply(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deploy
     tx.commit().await?;
     cx.ring(&bell).await;
     cx.tell(id).await;
-    get_after(cx, record).await
+    Ok(get_after(cx, record).await)
 }
 
 /// Stops a deployment: one that waits ends as `cancelled` at once, a running one is asked to stop
@@ -558,11 +586,20 @@ pub async fn cancel(
     tx.commit().await?;
     cx.signal(Signal::Cancel(id)).await;
     cx.tell(id).await;
-    get_after(cx, record).await
+    Ok(get_after(cx, record).await)
 }
 
-async fn get_after(cx: &Ctx, record: Record) -> Result<Deployment, Fault> {
-    let mut tx = cx.store.read().await?;
-    let waiting = waiting(&mut tx, &record).await?;
-    Ok(Deployment { waiting, ..record.deployment })
+/// The deployment after a change that is committed: whatever goes wrong now, the change was made,
+/// and must not be answered like one that was not.
+async fn get_after(cx: &Ctx, record: Record) -> Deployment {
+    let looked = async {
+        let mut tx = cx.store.read().await?;
+        waiting(&mut tx, &record).await
+    };
+    let waiting = looked.await.unwrap_or_else(|fault| {
+        tracing::warn!(deployment_id = %record.deployment.id, %fault,
+            "what the deployment waits for could not be read");
+        None
+    });
+    Deployment { waiting, ..record.deployment }
 }

@@ -50,6 +50,7 @@ impl News {
             loop {
                 match self.signals.recv().await {
                     Ok(Signal::Changed(of)) if of == self.of => return,
+                    Ok(Signal::Missed) => return,
                     Ok(_) => {}
                     // Too many to keep up with: look at the rows.
                     Err(broadcast::error::RecvError::Lagged(_)) => return,
@@ -183,7 +184,10 @@ pub async fn wait(
             return Ok((deployment, true));
         }
         if tokio::time::timeout_at(end, news.wait()).await.is_err() {
-            return Ok((deployment, false));
+            // A signal may have been lost: what is told is how it is now.
+            let deployment = crate::deployment::get(cx, who, of).await?;
+            let reached = done(&deployment);
+            return Ok((deployment, reached));
         }
     }
 }

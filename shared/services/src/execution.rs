@@ -1,17 +1,21 @@
 //! What a worker does to a deployment while it runs a job of it. Every function here is fenced: a
 //! worker whose lease is gone changes nothing.
+//!
+//! Rows are locked in one order everywhere: stack, deployment, job. And a worker repeats what it
+//! does when the database goes away in the middle of a commit, so everything here may be called
+//! again by the same lease after it has been done.
 
 use bytes::Bytes;
 use slipway_domain::access::Principal;
 use slipway_domain::artifact::ArtifactKind;
-use slipway_domain::deployment::{Deployment, Failure, Variables};
+use slipway_domain::deployment::{Deployment, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::gate::{GateKind, GateResult, GateVerdict, conclude};
 use slipway_domain::id::{ArtifactId, PlanId};
-use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease};
+use slipway_domain::job::{Job, JobKind, JobState, Lease};
 use slipway_domain::log::NewLogLine;
-use slipway_domain::plan::{Action, Binding, Counts, Diagnostic, Plan};
+use slipway_domain::plan::{Action, Binding, Counts, Plan};
 use slipway_domain::port::driver::{
     Applied, ApplyInput, Health, PlanInput, Planned, SourceInput, StateBlob,
 };
@@ -25,6 +29,8 @@ use slipway_store::deployment::Record;
 use slipway_store::state::NewStateVersion;
 
 use crate::change::{Change, lock};
+pub use crate::ending::{Ending, ended, ring_waiting};
+use crate::ending::{fail, settle};
 use crate::{Ctx, deployment, source};
 
 /// Slipway itself as the one who acts.
@@ -53,12 +59,27 @@ pub enum Begun {
     Nothing,
 }
 
-/// The current state of a stack, opened.
-async fn state_of(cx: &Ctx, tx: &mut Tx, record: &Record) -> Result<Option<StateBlob>, Fault> {
+/// Locks the deployment of a job and then the job, if the lease is still the worker's.
+pub(crate) async fn locked(tx: &mut Tx, job: &Job, lease: &Lease) -> Result<Record, Fault> {
+    let record = lock(tx, job.deployment_id).await?;
+    tx.fence(lease).await?;
+    Ok(record)
+}
+
+/// Locks the stack of a job, for those who change it.
+async fn lock_stack(tx: &mut Tx, job: &Job) -> Result<slipway_store::stack::Record, Fault> {
+    tx.lock_stack(job.stack_id).await?.ok_or_else(|| Fault::not_found("stack", job.stack_id))
+}
+
+/// The current state of a stack, opened. It takes one connection at a time: as many jobs as there
+/// are connections would wait for each other's second one.
+async fn state_of(cx: &Ctx, record: &Record) -> Result<Option<StateBlob>, Fault> {
+    let mut tx = cx.store.read().await?;
     let stack = tx
         .stack(record.deployment.stack_id)
         .await?
         .ok_or_else(|| Fault::not_found("stack", record.deployment.stack_id))?;
+    drop(tx);
     let (Some(artifact), Some(info)) = (stack.state_artifact, &stack.stack.state) else {
         return Ok(None);
     };
@@ -77,23 +98,32 @@ async fn open(cx: &Ctx, id: ArtifactId) -> Result<(ArtifactKind, Bytes), Fault> 
 
 /// Moves the deployment into its running state and gathers what the driver needs. When the
 /// deployment has ended or changed its mind in the meantime, the job is ended instead.
+///
+/// It is repeated when the database goes away, also between its commit and the reading that
+/// follows: a deployment that is in its running state already, under a lease that still holds, was
+/// moved there by this very run, whose driver has not been started yet.
 pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
     let who = system();
     let mut tx = cx.store.begin().await?;
-    tx.fence(lease).await?;
-    let mut record = lock(&mut tx, job.deployment_id).await?;
-    let by = match job.kind {
-        JobKind::Plan => Move::StartPlanning,
-        JobKind::Apply => Move::StartApply,
+    let mut record = locked(&mut tx, job, lease).await?;
+    let (by, running) = match job.kind {
+        JobKind::Plan => (Move::StartPlanning, DeploymentState::Planning),
+        JobKind::Apply => (Move::StartApply, DeploymentState::Applying),
     };
-    if record.deployment.state.next(by).is_err() {
+    let again = record.deployment.state == running;
+    if !again && record.deployment.state.next(by).is_err() {
         tx.end_job(job.id, JobState::Cancelled, Some("the deployment has moved on"), cx.now())
             .await?;
         tx.commit().await?;
         return Ok(Begun::Nothing);
     }
     if job.kind == JobKind::Apply {
-        if let Some(bell) = deployment::replan_if_stale(cx, &mut tx, &who, &mut record).await? {
+        let replanned = if again {
+            None
+        } else {
+            deployment::replan_if_stale(cx, &mut tx, &who, &mut record).await?
+        };
+        if let Some(bell) = replanned {
             tx.end_job(job.id, JobState::Succeeded, Some("the plan was stale"), cx.now()).await?;
             tx.commit().await?;
             cx.ring(&bell).await;
@@ -102,9 +132,11 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         }
         approved(&record)?;
     }
-    let detail =
-        serde_json::json!({"job_id": job.id, "attempt": job.attempt, "epoch": lease.epoch});
-    Change::by(cx, &who, &mut record).go(&mut tx, by, None, detail).await?;
+    if !again {
+        let detail =
+            serde_json::json!({"job_id": job.id, "attempt": job.attempt, "epoch": lease.epoch});
+        Change::by(cx, &who, &mut record).go(&mut tx, by, None, detail).await?;
+    }
     let variables = tx.variables(job.deployment_id).await?;
     tx.commit().await?;
     cx.tell(job.deployment_id).await;
@@ -158,8 +190,7 @@ async fn plan_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<P
             }
         },
     };
-    let mut tx = cx.store.read().await?;
-    let state = state_of(cx, &mut tx, record).await?;
+    let state = state_of(cx, record).await?;
     Ok(PlanInput {
         deployment_id: d.id,
         stack_id: d.stack_id,
@@ -177,8 +208,13 @@ async fn apply_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<
     let gone = |what: &str| Fault::internal(format!("the {what} of {} is gone", d.id));
     let mut tx = cx.store.read().await?;
     let plan = tx.latest_plan(d.id).await?.ok_or_else(|| gone("plan"))?;
-    let state = state_of(cx, &mut tx, record).await?;
     drop(tx);
+    // The approval names a digest; what it covers must be what is about to be applied.
+    let digest = plan.binding.digest();
+    if d.approval.as_ref().is_none_or(|approval| approval.plan_digest != digest) {
+        return Err(Fault::internal(format!("the plan of {} has another digest", d.id)));
+    }
+    let state = state_of(cx, record).await?;
     let artifact = record.source_artifact.ok_or_else(|| gone("source"))?;
     let (_, archive) = open(cx, artifact).await?;
     let (_, plan_file) = open(cx, plan.plan_file).await?;
@@ -201,7 +237,8 @@ async fn apply_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<
     })
 }
 
-/// Keeps log lines and events of a running job, in order.
+/// Keeps log lines and events of a running job, in order. A deployment that has ended (superseded
+/// while its plan was made) is told nothing more: its last event is its end.
 pub async fn append(
     cx: &Ctx,
     lease: &Lease,
@@ -210,7 +247,11 @@ pub async fn append(
     events: &[EventBody],
 ) -> Result<(), Fault> {
     let mut tx = cx.store.begin().await?;
+    let state = tx.lock_deployment_state(of).await?;
     tx.fence(lease).await?;
+    if state.is_none_or(DeploymentState::is_terminal) {
+        return Ok(());
+    }
     tx.append_log(of, lines).await?;
     tx.append_events(of, events, cx.now()).await?;
     tx.commit().await?;
@@ -218,14 +259,22 @@ pub async fn append(
     Ok(())
 }
 
-/// Keeps a new version of the stack's state.
+/// Keeps a new version of the stack's state. The version that is current already is kept once.
 pub async fn save_state(cx: &Ctx, job: &Job, lease: &Lease, blob: StateBlob) -> Result<(), Fault> {
     let id = ArtifactId::new(&*cx.mint);
     let now = cx.now();
     let sealed = cx.store.seal_artifact(id, ArtifactKind::State, &blob.content, now).await?;
     let mut tx = cx.store.begin().await?;
+    let stack = lock_stack(&mut tx, job).await?;
     tx.fence(lease).await?;
-    tx.lock_stack(job.stack_id).await?.ok_or_else(|| Fault::not_found("stack", job.stack_id))?;
+    if stack.state_mark() == blob.mark
+        && let Some(current) = stack.state_artifact
+        && let Some(current) = tx.artifact(current).await?
+        && current.digest == sealed.artifact.digest
+    {
+        // Its commit went through and the answer was lost.
+        return Ok(());
+    }
     tx.insert_artifact(&sealed).await?;
     let version = NewStateVersion {
         stack_id: job.stack_id,
@@ -264,8 +313,25 @@ pub async fn plan_finished(
     };
 
     let mut tx = cx.store.begin().await?;
-    tx.fence(lease).await?;
-    let mut record = lock(&mut tx, job.deployment_id).await?;
+    let stack = lock_stack(&mut tx, job).await?;
+    let mut record = locked(&mut tx, job, lease).await?;
+    if record.deployment.state.is_terminal() {
+        // Superseded while the plan was made.
+        tx.end_job(job.id, JobState::Cancelled, Some("the deployment has ended"), now).await?;
+        tx.commit().await?;
+        return Ok(record.deployment);
+    }
+    // "Nothing to do" is said of a state; when that has moved on meanwhile, it says nothing.
+    let made_from = &planned.state;
+    if planned.no_changes && !made_from.lineage.is_empty() && *made_from != stack.state_mark() {
+        let (record, bell) = settle(cx, &mut tx, job, Ending::HandBack).await?;
+        tx.commit().await?;
+        if let Some(bell) = bell {
+            cx.ring(&bell).await;
+        }
+        cx.tell(job.deployment_id).await;
+        return Ok(record.deployment);
+    }
     let variables = tx.variables(job.deployment_id).await?;
     if let Some((archive, commit)) = &fetched {
         // From here on the deployment is what was fetched, whatever the branch does next.
@@ -295,7 +361,7 @@ pub async fn plan_finished(
         state: planned.state.clone(),
         operation: record.deployment.operation.as_str().to_owned(),
     };
-    let number = tx.latest_plan(job.deployment_id).await?.map_or(1, |old| old.plan.number + 1);
+    let number = tx.latest_binding(job.deployment_id).await?.map_or(1, |(last, _)| last + 1);
     let mut plan = Plan {
         id: PlanId::new(&*cx.mint),
         deployment_id: job.deployment_id,
@@ -398,8 +464,11 @@ pub async fn apply_finished(
     applied: &Applied,
 ) -> Result<(), Fault> {
     let mut tx = cx.store.begin().await?;
-    tx.fence(lease).await?;
-    let mut record = lock(&mut tx, job.deployment_id).await?;
+    let mut record = locked(&mut tx, job, lease).await?;
+    if record.deployment.state == DeploymentState::Verifying {
+        // Its commit went through and the answer was lost.
+        return Ok(());
+    }
     tx.set_outputs(job.deployment_id, &applied.outputs).await?;
     let who = system();
     let mut change = Change::by(cx, &who, &mut record);
@@ -421,8 +490,8 @@ pub async fn verified(
 ) -> Result<Deployment, Fault> {
     let now = cx.now();
     let mut tx = cx.store.begin().await?;
-    tx.fence(lease).await?;
-    let mut record = lock(&mut tx, job.deployment_id).await?;
+    lock_stack(&mut tx, job).await?;
+    let mut record = locked(&mut tx, job, lease).await?;
     let who = system();
     let mut change = Change::by(cx, &who, &mut record);
     match health {
@@ -438,185 +507,4 @@ pub async fn verified(
     tx.commit().await?;
     cx.tell(job.deployment_id).await;
     Ok(record.deployment)
-}
-
-async fn fail(
-    change: &mut Change<'_>,
-    tx: &mut Tx,
-    summary: String,
-    diagnostics: Vec<Diagnostic>,
-) -> Result<(), Fault> {
-    let during = change.record.deployment.state;
-    change.record.deployment.failure =
-        Some(Failure { during, summary: summary.clone(), diagnostics });
-    change.go(tx, Move::Fail, Some(summary), serde_json::json!({})).await
-}
-
-/// How a run of a job ended, other than well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// It will not work: the deployment fails.
-    Failed {
-        /// One sentence.
-        summary: String,
-        /// What the tool said.
-        diagnostics: Vec<Diagnostic>,
-    },
-    /// A passing fault. A job that may repeat and has attempts left goes back to its queue after
-    /// `delay_ms`; otherwise the deployment fails and the job is dead.
-    Retry {
-        /// One sentence.
-        error: String,
-        /// How long to wait.
-        delay_ms: i64,
-    },
-    /// Given back untouched, because the worker is shutting down.
-    HandBack,
-    /// Stopped because a person asked for it.
-    Cancelled,
-    /// Stopped by the house (limit reached, shutdown) after it had begun to change the world; what
-    /// was done is recorded.
-    Stopped {
-        /// One sentence.
-        summary: String,
-    },
-    /// It may have had effects that nobody recorded.
-    Lost {
-        /// One sentence.
-        summary: String,
-    },
-    /// The plan no longer fits the state.
-    Stale {
-        /// One sentence.
-        summary: String,
-    },
-}
-
-/// Ends a run of a job that did not end well.
-pub async fn ended(
-    cx: &Ctx,
-    job: &Job,
-    lease: &Lease,
-    ending: Ending,
-) -> Result<Deployment, Fault> {
-    let mut tx = cx.store.begin().await?;
-    tx.fence(lease).await?;
-    let (record, bell) = settle(cx, &mut tx, job, ending).await?;
-    tx.commit().await?;
-    if let Some(bell) = bell {
-        cx.ring(&bell).await;
-    }
-    cx.tell(job.deployment_id).await;
-    Ok(record.deployment)
-}
-
-/// Settles job and deployment in one unit of work. The caller has made sure that it may: by a
-/// fence, or because the lease has run out.
-pub(crate) async fn settle(
-    cx: &Ctx,
-    tx: &mut Tx,
-    job: &Job,
-    ending: Ending,
-) -> Result<(Record, Option<Doorbell>), Fault> {
-    let who = system();
-    let now = cx.now();
-    let mut record = lock(tx, job.deployment_id).await?;
-    let cancelled = record.deployment.cancel_requested_at.is_some();
-    let mut change = Change::by(cx, &who, &mut record);
-    let none = serde_json::json!({});
-    if change.record.deployment.state.is_terminal() {
-        // Superseded or cancelled while it ran: the deployment has its end already.
-        tx.end_job(job.id, JobState::Cancelled, Some("the deployment has ended"), now).await?;
-        return Ok((record, None));
-    }
-    match ending {
-        Ending::Failed { summary, diagnostics } => {
-            fail(&mut change, tx, summary.clone(), diagnostics).await?;
-            tx.end_job(job.id, JobState::Failed, Some(&summary), now).await?;
-        }
-        Ending::Retry { error, delay_ms } => {
-            if cancelled {
-                let reason = Some("stopped on request".to_owned());
-                change.go(tx, Move::Cancel, reason, none).await?;
-                tx.end_job(job.id, JobState::Cancelled, Some(&error), now).await?;
-            } else if may_repeat(job, change.record.deployment.state)
-                && job.attempt < job.max_attempts
-            {
-                let run_at = now + chrono::Duration::milliseconds(delay_ms);
-                change.event(EventBody::JobRetried {
-                    attempt: job.attempt,
-                    error: error.clone(),
-                    run_at,
-                });
-                hand_back(&mut change, tx, job, Some(error.clone())).await?;
-                tx.requeue_job(job.id, delay_ms, true, Some(&error)).await?;
-            } else {
-                let summary = format!("{error} (attempt {} of {})", job.attempt, job.max_attempts);
-                fail(&mut change, tx, summary.clone(), Vec::new()).await?;
-                tx.end_job(job.id, JobState::Dead, Some(&summary), now).await?;
-            }
-        }
-        Ending::HandBack => {
-            hand_back(&mut change, tx, job, Some("handed back by its worker".to_owned())).await?;
-            tx.requeue_job(job.id, 0, false, None).await?;
-            let bell =
-                Doorbell { job_id: job.id, queue: job.queue, traceparent: job.traceparent.clone() };
-            return Ok((record, Some(bell)));
-        }
-        Ending::Cancelled => {
-            let reason = change.record.deployment.reason.clone();
-            let reason = reason
-                .as_deref()
-                .and_then(|r| r.strip_prefix("stopping: "))
-                .map_or_else(|| "stopped on request".to_owned(), str::to_owned);
-            change.go(tx, Move::Cancel, Some(reason), none).await?;
-            tx.end_job(job.id, JobState::Cancelled, None, now).await?;
-        }
-        Ending::Stopped { summary } => {
-            fail(&mut change, tx, summary.clone(), Vec::new()).await?;
-            tx.end_job(job.id, JobState::Failed, Some(&summary), now).await?;
-        }
-        Ending::Lost { summary } => {
-            change.go(tx, Move::Interrupt, Some(summary.clone()), none.clone()).await?;
-            let detail = format!(
-                "{summary}. Resources may exist that the recorded state does not know. Compare \
-                 them with the log, then cancel this deployment and submit a new one."
-            );
-            change.go(tx, Move::AskAttention, Some(detail), none).await?;
-            tx.end_job(job.id, JobState::Lost, Some(&summary), now).await?;
-        }
-        Ending::Stale { summary } => {
-            // Nothing was applied: back to before it began, then a new plan.
-            change.go(tx, Move::HandBack, None, none.clone()).await?;
-            change.go(tx, Move::Replan, Some(summary.clone()), none).await?;
-            let bell = change.enqueue(tx, JobKind::Plan).await?;
-            tx.end_job(job.id, JobState::Succeeded, Some(&summary), now).await?;
-            return Ok((record, Some(bell)));
-        }
-    }
-    Ok((record, None))
-}
-
-/// Whether a job may run again by itself: one that only looks, or one that had not begun to touch
-/// anything.
-fn may_repeat(job: &Job, state: DeploymentState) -> bool {
-    job.kind.may_repeat() || (job.kind == JobKind::Apply && state == DeploymentState::Approved)
-}
-
-/// Back to where the deployment was before the job began, if it had begun.
-async fn hand_back(
-    change: &mut Change<'_>,
-    tx: &mut Tx,
-    job: &Job,
-    reason: Option<String>,
-) -> Result<(), Fault> {
-    let running = match job.kind {
-        JobKind::Plan => DeploymentState::Planning,
-        JobKind::Apply => DeploymentState::Applying,
-    };
-    if change.record.deployment.state == running {
-        change.go(tx, Move::HandBack, reason, serde_json::json!({})).await
-    } else {
-        change.save(tx).await
-    }
 }

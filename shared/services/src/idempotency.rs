@@ -7,7 +7,6 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use slipway_domain::access::Principal;
-use slipway_domain::artifact::digest;
 use slipway_domain::fault::{Code, Fault};
 use slipway_store::Tx;
 use slipway_store::idempotency::{Key, Stored};
@@ -17,8 +16,12 @@ use crate::Ctx;
 /// A request that carries a key, ready to be looked up and answered.
 pub(crate) struct Guard {
     key: Key,
-    request_hash: String,
+    /// The request, canonical. It may hold secrets: only its keyed digest is kept.
+    request: String,
 }
+
+/// What the digests of requests are keyed for.
+const LABEL: &str = "idempotency";
 
 /// Longest key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
@@ -48,7 +51,7 @@ impl Guard {
                 operation: operation.to_owned(),
                 key: key.to_owned(),
             },
-            request_hash: digest(canonical.as_bytes()),
+            request: canonical,
         }))
     }
 
@@ -61,7 +64,8 @@ impl Guard {
         let Some(stored) = tx.idempotent_answer(&self.key, cx.now()).await? else {
             return Ok(None);
         };
-        if stored.request_hash != self.request_hash {
+        let keys = cx.store.keys();
+        if !keys.is_mac_of(&stored.request_hash, LABEL, self.request.as_bytes()) {
             return Err(Fault::new(
                 Code::IdempotencyKeyReused,
                 "This idempotency key was used before with another request. Use a new key for a \
@@ -81,7 +85,7 @@ impl Guard {
     ) -> Result<bool, Fault> {
         let now = cx.now();
         let stored = Stored {
-            request_hash: self.request_hash.clone(),
+            request_hash: cx.store.keys().mac(LABEL, self.request.as_bytes()),
             answer: serde_json::to_string(answer).map_err(Fault::internal)?,
         };
         Ok(tx.keep_answer(&self.key, &stored, now, now + cx.settings.idempotency_ttl).await?)

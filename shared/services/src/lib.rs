@@ -9,6 +9,7 @@ pub mod artifact;
 mod change;
 mod ctx;
 pub mod deployment;
+mod ending;
 pub mod event;
 pub mod execution;
 pub mod health;

@@ -57,7 +57,9 @@ pub async fn page(
     };
     let items = tx.log_lines(of, after, i64::from(limit)).await?;
     let next_after = items.last().map_or(after, |line| line.seq);
-    let complete =
-        record.deployment.state.is_terminal() && next_after >= tx.last_log_seq(of).await?;
+    // A page that is not full is the last one, also when the lines were let go after a while.
+    let full = items.len() >= limit as usize;
+    let complete = record.deployment.state.is_terminal()
+        && (!full || next_after >= tx.last_log_seq(of).await?);
     Ok(LogPage { items, next_after, complete })
 }

@@ -1,6 +1,7 @@
 //! Turns what a submitter names into what a worker gets: an archive that is known to be safe and
 //! whose variables are known to fit, or a git repository to fetch.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use slipway_domain::deployment::Variables;
 use slipway_domain::fault::{Code, Fault, FieldError};
 use slipway_domain::id::ArtifactId;
 use slipway_domain::port::driver::Inspection;
+use slipway_domain::secret::MASK;
 use slipway_domain::source::Source;
 use slipway_domain::tree::Tree;
 use slipway_domain::variable::Hidden;
@@ -54,15 +56,7 @@ pub(crate) async fn resolve(
             let found = cx.store.open_artifact(*artifact_id).await?;
             let (_, content) = found
                 .filter(|(artifact, _)| artifact.kind == ArtifactKind::Source)
-                .ok_or_else(|| {
-                    Fault::field(
-                        "/source/artifact_id",
-                        format!(
-                            "there is no uploaded archive {artifact_id}; upload one with POST \
-                             /api/v1/artifacts"
-                        ),
-                    )
-                })?;
+                .ok_or_else(|| no_upload(*artifact_id))?;
             let tree = unpack(cx, content).await?;
             let inspection = inspect(cx, tree, path.clone()).await?;
             let hidden = fits(cx, &inspection, variables)?;
@@ -93,6 +87,14 @@ pub(crate) async fn resolve(
     }
 }
 
+/// There is no such uploaded archive, or not any more.
+pub(crate) fn no_upload(id: ArtifactId) -> Fault {
+    Fault::field(
+        "/source/artifact_id",
+        format!("there is no uploaded archive {id}; upload one with POST /api/v1/artifacts"),
+    )
+}
+
 /// Resolves an archive that came with the request, to be kept as `id`.
 pub(crate) async fn resolve_sent(
     cx: &Ctx,
@@ -112,6 +114,38 @@ pub(crate) async fn resolve_sent(
     let archive = blocking(move || pack(&tree)).await??;
     let resolved = Resolved { archive: Some(archive), artifact: Some(id), root: path, hidden };
     Ok((source, resolved))
+}
+
+/// Checks `variables` against a source that was accepted before, and says which of them are
+/// hidden: what its configuration hides, and what was hidden before. Where the configuration cannot
+/// be read here (one from a repository that only Terraform understands), what is new is hidden too.
+pub(crate) async fn hidden_of_kept(
+    cx: &Ctx,
+    artifact: ArtifactId,
+    root: Option<String>,
+    variables: &Variables,
+    before: &Variables,
+) -> Result<Hidden, Fault> {
+    let (_, content) = cx
+        .store
+        .open_artifact(artifact)
+        .await?
+        .ok_or_else(|| Fault::internal(format!("artifact {artifact} is gone")))?;
+    let tree = unpack(cx, content).await?;
+    let was_hidden = |name: &&String| match before.get(*name) {
+        Some(shown) => shown.as_str() == Some(MASK),
+        None => false,
+    };
+    let mut names: BTreeSet<String> = variables.keys().filter(was_hidden).cloned().collect();
+    match inspect(cx, tree, root).await {
+        Ok(inspection) => {
+            if let Hidden::Names(sensitive) = fits(cx, &inspection, variables)? {
+                names.extend(sensitive);
+            }
+        }
+        Err(_) => names.extend(variables.keys().filter(|n| !before.contains_key(*n)).cloned()),
+    }
+    Ok(Hidden::Names(names))
 }
 
 /// Unpacks an uploaded archive and refuses one without files.

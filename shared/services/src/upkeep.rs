@@ -3,33 +3,61 @@
 //! loop lease makes sure that one of them does.
 
 use slipway_domain::access::Principal;
-use slipway_domain::fault::Fault;
+use slipway_domain::fault::{Fault, Kind};
 use slipway_domain::id::{DeploymentId, JobId};
 use slipway_domain::state::Move;
 pub use slipway_store::retention::Swept;
 
 use crate::Ctx;
 use crate::change::{Change, lock};
-use crate::execution::{Ending, settle};
+use crate::ending::{Ending, ring_waiting, settle};
 
 /// A doorbell that was not answered for this long is rung again.
 const RING_AGAIN_MS: i64 = 5_000;
+/// Jobs without a living lease that are looked at in one go.
+const EXPIRED: i64 = 100;
+/// A worker that has not been heard of for this long is forgotten.
+const SILENT_MS: i64 = 3_600_000;
 /// Doorbells in one go.
 const BELLS: i64 = 500;
 
 /// Closes one job whose lease has run out; `None` when there is none. A plan goes back to its
 /// queue; an apply may have had effects and is never repeated.
+///
+/// A job that cannot be closed does not keep the others from it: it is passed over, and its fault
+/// is returned when no other is left.
 pub async fn reap(cx: &Ctx) -> Result<Option<JobId>, Fault> {
+    let mut tx = cx.store.read().await?;
+    let expired = tx.expired_jobs(EXPIRED).await?;
+    drop(tx);
+    let mut trouble = None;
+    for (id, of) in expired {
+        match close(cx, id, of).await {
+            Ok(true) => return Ok(Some(id)),
+            Ok(false) => {}
+            Err(fault) if fault.kind() == Kind::Unavailable => return Err(fault),
+            Err(fault) => {
+                tracing::error!(job_id = %id, deployment_id = %of, %fault, cause = fault.causes(),
+                    "a job whose lease has run out cannot be closed");
+                trouble = Some(fault);
+            }
+        }
+    }
+    trouble.map_or(Ok(None), Err)
+}
+
+/// Closes a job if its lease has run out; `false` when it has not, or when somebody else has the
+/// deployment or the job in hand.
+async fn close(cx: &Ctx, id: JobId, of: DeploymentId) -> Result<bool, Fault> {
+    use slipway_domain::state::DeploymentState as S;
     let mut tx = cx.store.begin().await?;
-    let Some(job) = tx.lock_expired_job().await? else { return Ok(None) };
+    // The deployment before the job, like everybody.
+    let Some(record) = tx.try_lock_deployment(of).await? else { return Ok(false) };
+    let Some(job) = tx.lock_expired_job(id).await? else { return Ok(false) };
     let error = format!("the worker of attempt {} was lost", job.attempt);
-    let begun = tx.deployment(job.deployment_id).await?.is_some_and(|record| {
-        use slipway_domain::state::DeploymentState as S;
-        matches!(record.deployment.state, S::Applying | S::Verifying | S::Recovering)
-    });
     let ending = if job.kind.may_repeat() {
         Ending::Retry { error: error.clone(), delay_ms: 0 }
-    } else if begun {
+    } else if matches!(record.deployment.state, S::Applying | S::Verifying | S::Recovering) {
         Ending::Lost { summary: error.clone() }
     } else {
         // It was claimed but never begun, so nothing was touched.
@@ -43,7 +71,8 @@ pub async fn reap(cx: &Ctx) -> Result<Option<JobId>, Fault> {
         cx.ring(&bell).await;
     }
     cx.tell(job.deployment_id).await;
-    Ok(Some(job.id))
+    ring_waiting(cx, &job).await;
+    Ok(true)
 }
 
 /// Rings for due jobs that nobody has been told of, or not for a while. Returns how many.
@@ -64,28 +93,52 @@ pub async fn expire(cx: &Ctx) -> Result<Vec<DeploymentId>, Fault> {
     let due = tx.expired_deployments(cx.now(), 100).await?;
     drop(tx);
     let mut ended = Vec::new();
+    let mut trouble = None;
     for id in due {
-        let mut tx = cx.store.begin().await?;
-        let mut record = lock(&mut tx, id).await?;
-        let still_due = record.deployment.expires_at.is_some_and(|at| at <= cx.now());
-        if !still_due || record.deployment.state.next(Move::Expire).is_err() {
-            continue;
+        match expire_one(cx, &who, id).await {
+            Ok(true) => ended.push(id),
+            Ok(false) => {}
+            Err(fault) if fault.kind() == Kind::Unavailable => return Err(fault),
+            // One that cannot be ended does not keep the others from their end.
+            Err(fault) => {
+                tracing::error!(deployment_id = %id, %fault, cause = fault.causes(),
+                    "a deployment that waited too long cannot be ended");
+                trouble = Some(fault);
+            }
         }
-        let reason = Some("the plan waited longer than `expires_in_s`".to_owned());
-        tx.cancel_jobs(id, cx.now()).await?;
-        Change::by(cx, &who, &mut record)
-            .go(&mut tx, Move::Expire, reason, serde_json::json!({}))
-            .await?;
-        tx.commit().await?;
-        cx.tell(id).await;
-        ended.push(id);
     }
-    Ok(ended)
+    match trouble {
+        Some(fault) if ended.is_empty() => Err(fault),
+        _ => Ok(ended),
+    }
+}
+
+async fn expire_one(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<bool, Fault> {
+    let mut tx = cx.store.begin().await?;
+    let mut record = lock(&mut tx, id).await?;
+    let still_due = record.deployment.expires_at.is_some_and(|at| at <= cx.now());
+    if !still_due || record.deployment.state.next(Move::Expire).is_err() {
+        return Ok(false);
+    }
+    let reason = Some("the plan waited longer than `expires_in_s`".to_owned());
+    tx.cancel_jobs(id, cx.now()).await?;
+    Change::by(cx, who, &mut record)
+        .go(&mut tx, Move::Expire, reason, serde_json::json!({}))
+        .await?;
+    tx.commit().await?;
+    cx.tell(id).await;
+    Ok(true)
 }
 
 /// Lets go of what is past its time.
 pub async fn sweep(cx: &Ctx) -> Result<Swept, Fault> {
     let now = cx.now();
     let logs_before = now - cx.settings.log_retention;
-    Ok(cx.store.sweep(now, logs_before, now - chrono::Duration::hours(24)).await?)
+    // An answer that is given again names an upload that must still be there.
+    let uploads = chrono::Duration::hours(24).max(cx.settings.idempotency_ttl);
+    // Workers that ended without a word.
+    let mut tx = cx.store.begin().await?;
+    tx.remove_workers(None, SILENT_MS).await?;
+    tx.commit().await?;
+    Ok(cx.store.sweep(now, logs_before, now - uploads).await?)
 }

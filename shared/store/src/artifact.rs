@@ -14,6 +14,7 @@ use slipway_domain::artifact::{Artifact, ArtifactKind, digest};
 use slipway_domain::id::ArtifactId;
 
 use crate::db::{Store, Tx, sql};
+use crate::dialect::fill;
 use crate::error::{Error, Result};
 
 /// The object store and the size from which it is used.
@@ -148,6 +149,12 @@ impl Tx {
             artifact.id, artifact.kind.as_str(), artifact.digest.as_str(), size,
             sealed.body.as_deref(), sealed.location.as_deref(), artifact.created_at)?;
         Ok(())
+    }
+
+    /// Whether an artifact is there; it is kept from being swept until the unit of work ends.
+    pub async fn keep_artifact(&mut self, id: ArtifactId) -> Result<bool> {
+        let text = fill(self, "select kind from artifacts where id = $1 {for_share}");
+        Ok(sql!(scalar_maybe String, self, text, id)?.is_some())
     }
 
     /// The record of an artifact, without its bytes.

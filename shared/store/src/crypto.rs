@@ -126,22 +126,31 @@ impl Keyring {
     pub fn mac(&self, label: &str, value: &[u8]) -> String {
         let empty = [0u8; KEY_LEN];
         let key = self.keys.first().map_or(&empty, |(_, key)| key);
-        let key = hmac::Key::new(
-            hmac::HMAC_SHA256,
-            hmac::sign(
-                &hmac::Key::new(hmac::HMAC_SHA256, key),
-                format!("slipway mac {label}").as_bytes(),
-            )
-            .as_ref(),
-        );
-        let digest = hmac::sign(&key, value);
-        let mut hex = String::with_capacity(64);
-        for byte in digest.as_ref() {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        format!("hmac-sha256:{hex}")
+        mac_with(key, label, value)
     }
+
+    /// Whether `mac` is the keyed digest of `value`, under the current key or an older one.
+    pub fn is_mac_of(&self, mac: &str, label: &str, value: &[u8]) -> bool {
+        self.keys.iter().any(|(_, key)| mac_with(key, label, value) == mac)
+    }
+}
+
+fn mac_with(key: &[u8; KEY_LEN], label: &str, value: &[u8]) -> String {
+    let key = hmac::Key::new(
+        hmac::HMAC_SHA256,
+        hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, key),
+            format!("slipway mac {label}").as_bytes(),
+        )
+        .as_ref(),
+    );
+    let digest = hmac::sign(&key, value);
+    let mut hex = String::with_capacity(64);
+    for byte in digest.as_ref() {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    format!("hmac-sha256:{hex}")
 }
 
 fn fill(bytes: &mut [u8]) -> Result<()> {
@@ -238,5 +247,16 @@ mod tests {
         assert_ne!(ring.seal("x", b"v").unwrap(), ring.seal("x", b"v").unwrap());
         assert_eq!(ring.mac("l", b"v"), ring.mac("l", b"v"));
         assert_ne!(ring.mac("l", b"v"), ring.mac("m", b"v"));
+    }
+
+    #[test]
+    fn a_mac_is_known_again_after_the_key_was_rotated() {
+        let old = Keyring::generate().unwrap();
+        let mac = Keyring::parse(&old).unwrap().mac("l", b"v");
+        let both = format!("{},{}", *Keyring::generate().unwrap(), *old);
+        let both = Keyring::parse(&both).unwrap();
+        assert!(both.is_mac_of(&mac, "l", b"v"));
+        assert!(!both.is_mac_of(&mac, "l", b"w") && !both.is_mac_of(&mac, "m", b"v"));
+        assert!(!ring().is_mac_of(&mac, "l", b"v"));
     }
 }

@@ -236,9 +236,10 @@ async fn connect(options: &Options) -> Result<Pools> {
                     Error::Config(format!("cannot make the directory {}: {e}", parent.display()))
                 })?;
             }
+            // Before SQLite opens it: the files that SQLite makes beside it get its mode.
+            restrict(path)?;
             let connect = sqlite(SqliteConnectOptions::new().filename(path));
             let write = pool(1).connect_with(connect.clone()).await?;
-            restrict(path)?;
             let read = pool(options.max_connections).connect_with(connect.read_only(true)).await?;
             Ok(Pools::Sqlite { write, read })
         }
@@ -256,6 +257,16 @@ async fn connect(options: &Options) -> Result<Pools> {
                 .max_connections(options.max_connections)
                 .min_connections(1)
                 .acquire_timeout(options.connect_timeout)
+                .after_connect(|connection, _| {
+                    Box::pin(async move {
+                        // A process that was stopped in the middle of a unit of work must not keep
+                        // its locks: the reaper and everybody else would wait for it.
+                        sqlx::query("set idle_in_transaction_session_timeout = '30s'")
+                            .execute(connection)
+                            .await
+                            .map(|_| ())
+                    })
+                })
                 .connect_with(connect)
                 .await?;
             Ok(Pools::Postgres(pool))
@@ -267,8 +278,13 @@ async fn connect(options: &Options) -> Result<Pools> {
 fn restrict(path: &std::path::Path) -> Result<()> {
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|e| {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let restricted = || {
+            let mut options = std::fs::OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        };
+        restricted().map_err(|e| {
             Error::Config(format!("cannot restrict the mode of {}: {e}", path.display()))
         })?;
     }

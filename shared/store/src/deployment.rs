@@ -9,7 +9,7 @@ use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState;
 
 use crate::db::{Tx, sql};
-use crate::dialect::fill;
+use crate::dialect::{fill, without_nul};
 use crate::error::{Error, Result};
 
 /// A deployment with what only the house needs to know of it.
@@ -187,6 +187,23 @@ impl Tx {
         sql!(maybe Row, self, text, id)?.map(Record::try_from).transpose()
     }
 
+    /// A deployment, locked until the unit of work ends; `None` when there is none, or when
+    /// somebody else has it locked right now.
+    pub async fn try_lock_deployment(&mut self, id: DeploymentId) -> Result<Option<Record>> {
+        let text = fill(self, select!("where id = $1 {skip_locked}"));
+        sql!(maybe Row, self, text, id)?.map(Record::try_from).transpose()
+    }
+
+    /// The state of a deployment, which is locked until the unit of work ends.
+    pub async fn lock_deployment_state(
+        &mut self,
+        id: DeploymentId,
+    ) -> Result<Option<DeploymentState>> {
+        let text = fill(self, "select state from deployments where id = $1 {for_update}");
+        let state = sql!(scalar_maybe String, self, text, id)?;
+        state.map(|state| word("state", DeploymentState::parse(&state), &state)).transpose()
+    }
+
     /// Writes what may change of a deployment. Refused ([`Error::Changed`]) when it is not any
     /// more what `record` was read from: in state `from`, at `record.version`.
     pub async fn update_deployment(
@@ -202,7 +219,8 @@ impl Tx {
                  failure = $12, cancel_requested_at = $13, phases = $14, updated_at = $15,
                  ended_at = $16, expires_at = $17, version = version + 1
              where id = $1 and state = $2 and version = $3",
-            d.id, from.as_str(), record.version, d.state.as_str(), d.reason.as_deref(),
+            d.id, from.as_str(), record.version, d.state.as_str(),
+            d.reason.as_deref().map(without_nul),
             record.source_artifact, record.source_root.as_deref(), d.commit.as_deref(),
             to_json(&d.variables)?, text(d.plan.as_ref().map(to_json))?,
             text(d.approval.as_ref().map(to_json))?, text(d.failure.as_ref().map(to_json))?,

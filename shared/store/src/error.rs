@@ -44,25 +44,40 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_connection_loss(&error) { Self::Unavailable(error) } else { Self::Sql(error) }
+        if is_passing(&error) { Self::Unavailable(error) } else { Self::Sql(error) }
     }
 }
 
-/// Whether the same statement may well work a little later, on another connection.
-fn is_connection_loss(error: &sqlx::Error) -> bool {
+/// Whether the same unit of work may well succeed a little later, on another connection.
+fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(db) => {
-            // PostgreSQL class 08 (connection), 53 (resources), 57P0x (shutting down, starting up).
-            db.code().is_some_and(|code| {
-                code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
-            })
+            let code = db.code().unwrap_or_default();
+            if db.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+                code.parse().is_ok_and(passes_on_sqlite)
+            } else {
+                passes_on_postgres(&code)
+            }
         }
         _ => false,
     }
+}
+
+fn passes_on_postgres(code: &str) -> bool {
+    // Classes: 08 connection, 40 rolled back (serialization, deadlock), 53 resources (disk, memory,
+    // connections), 57P shutting down or starting up. Then: read only (the old primary after a
+    // fail-over), idle in a transaction (a process that was stopped), a lock that was not to be had.
+    ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class))
+        || ["25006", "25P03", "55P03"].contains(&code)
+}
+
+fn passes_on_sqlite(extended: u32) -> bool {
+    // The low byte is the primary code: BUSY, LOCKED, NOMEM, IOERR, FULL, CANTOPEN.
+    matches!(extended & 0xff, 5 | 6 | 7 | 10 | 13 | 14)
 }
 
 impl Error {
@@ -79,16 +94,60 @@ impl Error {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unavailable(_) => Fault::unavailable(
-                "The database is not available at the moment. Nothing was changed; try again.",
-                error,
-            ),
+            Error::Unavailable(_) => {
+                Fault::unavailable("The database is not available at the moment; try again.", error)
+            }
             Error::Changed => Fault::new(
                 Code::Conflict,
                 "Somebody else changed this at the same time. Read it again and repeat.",
             ),
             Error::LeaseLost => Fault::new(Code::LeaseLost, "The lease is no longer held."),
+            // Gone is gone; everything else (a full disk, a server that does not answer) may pass.
+            Error::Objects(ref why) if !matches!(why, object_store::Error::NotFound { .. }) => {
+                Fault::unavailable(
+                    "The artifact store is not available at the moment; try again.",
+                    error,
+                )
+            }
             other => Fault::internal(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_does_not() {
+        for code in ["08006", "40001", "40P01", "53300", "57P01", "25006", "25P03", "55P03"] {
+            assert!(passes_on_postgres(code), "{code}");
+        }
+        for code in ["23505", "22021", "42601", "25001", ""] {
+            assert!(!passes_on_postgres(code), "{code}");
+        }
+        // BUSY, BUSY_SNAPSHOT, LOCKED, IOERR_FSYNC, FULL.
+        for code in [5, 517, 6, 1034, 13] {
+            assert!(passes_on_sqlite(code), "{code}");
+        }
+        // CONSTRAINT_UNIQUE, CORRUPT, ERROR.
+        for code in [2067, 11, 1] {
+            assert!(!passes_on_sqlite(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_object_store_that_is_away_is_no_mistake_of_ours() {
+        let away = |source: &str| object_store::Error::Generic {
+            store: "test",
+            source: source.to_owned().into(),
+        };
+        let fault = Fault::from(Error::Objects(away("no space left on device")));
+        assert_eq!(fault.code, Code::Unavailable);
+        let gone = object_store::Error::NotFound {
+            path: "x".to_owned(),
+            source: "gone".to_owned().into(),
+        };
+        assert_eq!(Fault::from(Error::Objects(gone)).code, Code::Internal);
     }
 }

@@ -7,8 +7,8 @@ use slipway_domain::id::{DeploymentId, JobId, StackId, WorkerId};
 use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease, NewJob, Queue};
 use sqlx::AssertSqlSafe;
 
-use crate::db::{Tx, sql};
-use crate::dialect::fill;
+use crate::db::{Conn, Tx, sql};
+use crate::dialect::{fill, filled, without_nul};
 use crate::error::{Error, Result};
 
 #[derive(sqlx::FromRow)]
@@ -72,6 +72,7 @@ macro_rules! columns {
 
 type BeatRow = (JobId, i64, bool);
 type BellRow = (JobId, String, Option<String>);
+type ExpiredRow = (JobId, DeploymentId);
 type PlaceRow = (JobId, String, i32, i64, Option<String>);
 
 /// What a heartbeat learned of one job.
@@ -94,7 +95,8 @@ pub struct QueuePlace {
     pub queue: Queue,
     /// Jobs of the queue that come first, plus one.
     pub position: i64,
-    /// The deployment whose running job holds the same concurrency key.
+    /// The deployment whose running job holds the same concurrency key, or whose apply was lost
+    /// and waits for a person.
     pub held_by: Option<DeploymentId>,
     /// Queued jobs with the same concurrency key that come first, plus one.
     pub key_position: i64,
@@ -160,8 +162,10 @@ impl Tx {
     }
 
     /// Gives the first due job of a queue to a worker, for `lease_ms` of database time. Jobs whose
-    /// concurrency key is held, and those that this version does not know, are passed over. `None`
-    /// when nothing is to be had, the queue is paused, or as many run as its cap allows.
+    /// concurrency key is held, and those that this version does not know, are passed over; so are
+    /// applies of a stack of which nobody knows what a lost apply left behind. `None` when nothing
+    /// is to be had, the queue is paused, or as many run as its cap allows; [`Error::Changed`] when
+    /// another worker was faster with the same key: ask again, there may be other jobs.
     pub async fn claim_job(
         &mut self,
         queue: Queue,
@@ -184,6 +188,10 @@ impl Tx {
                    and {known_kinds}
                    and not exists (select 1 from jobs r where r.state = 'running'
                                    and r.concurrency_key = j.concurrency_key)
+                   and (j.kind <> 'apply' or not exists (
+                       select 1 from deployments d where d.stack_id = j.stack_id
+                       and d.state in ('interrupted', 'recovering', 'needs_attention')
+                       and d.id <> j.deployment_id))
                  order by j.priority desc, j.turn, j.id
                  limit 1 {skip_locked})
                and state = 'queued'
@@ -201,21 +209,45 @@ impl Tx {
                 })
                 .transpose(),
             // Two workers reached for two jobs with one key at the same moment: the index decided.
-            Err(error) if error.is_duplicate() => Ok(None),
+            Err(error) if error.is_duplicate() => Err(Error::Changed),
             Err(error) => Err(error),
         }
     }
 
-    /// Extends every lease that `worker` still holds. A job that is missing from the answer, or
-    /// there with another epoch, is lost.
-    pub async fn beat_jobs(&mut self, worker: WorkerId, lease_ms: i64) -> Result<Vec<Beat>> {
-        let text = fill(
+    /// Extends the leases that `worker` still holds on `running`, the jobs that it really runs: a
+    /// job that it claimed and let fall must run out, or nobody would ever close it. A job that is
+    /// missing from the answer, or there with another epoch, is lost.
+    pub async fn beat_jobs(
+        &mut self,
+        worker: WorkerId,
+        lease_ms: i64,
+        running: &[JobId],
+    ) -> Result<Vec<Beat>> {
+        if running.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = filled(self, "update jobs set lease_until_ms = {now_ms} + ");
+        let alive = filled(
             self,
-            "update jobs set lease_until_ms = {now_ms} + $2
-             where worker_id = $1 and state = 'running' and lease_until_ms > {now_ms}
-             returning id, epoch, cancel_requested",
+            "
+             where state = 'running' and lease_until_ms > {now_ms} and worker_id = ",
         );
-        let rows = sql!(all BeatRow, self, text, worker, lease_ms)?;
+        macro_rules! beat {
+            ($conn:expr) => {{
+                let mut query = sqlx::QueryBuilder::new(text);
+                query.push_bind(lease_ms).push(alive).push_bind(worker).push(" and id in (");
+                let mut ids = query.separated(", ");
+                for id in running {
+                    ids.push_bind(*id);
+                }
+                query.push(") returning id, epoch, cancel_requested");
+                query.build_query_as::<BeatRow>().fetch_all($conn).await?
+            }};
+        }
+        let rows = match self.conn() {
+            Conn::Sqlite(conn) => beat!(conn),
+            Conn::Postgres(conn) => beat!(conn),
+        };
         Ok(rows
             .into_iter()
             .map(|(job_id, epoch, cancel_requested)| Beat { job_id, epoch, cancel_requested })
@@ -246,7 +278,7 @@ impl Tx {
     ) -> Result<()> {
         sql!(execute self,
             "update jobs set state = $2, last_error = $3, ended_at = $4, lease_until_ms = null
-             where id = $1", id, state.as_str(), error, now)?;
+             where id = $1", id, state.as_str(), error.map(without_nul), now)?;
         Ok(())
     }
 
@@ -265,6 +297,7 @@ impl Tx {
                  lease_until_ms = null, worker_id = null, attempt = attempt - $3, last_error = $4
              where id = $1",
         );
+        let error = error.map(without_nul);
         sql!(execute self, text, id, delay_ms, i32::from(!count_attempt), error)?;
         Ok(())
     }
@@ -287,19 +320,45 @@ impl Tx {
         Ok(asked.unwrap_or_default())
     }
 
-    /// Takes one job whose lease has run out, locked; the caller decides what becomes of it.
-    pub async fn lock_expired_job(&mut self) -> Result<Option<Job>> {
+    /// Jobs whose lease has run out, and their deployments; longest ago first, at most `limit`.
+    /// Those that this version does not know are left to those who know them.
+    pub async fn expired_jobs(&mut self, limit: i64) -> Result<Vec<(JobId, DeploymentId)>> {
         let text = known_kinds(fill(
+            self,
+            "select j.id, j.deployment_id from jobs j
+             where j.state = 'running' and j.lease_until_ms <= {now_ms} and {known_kinds}
+             order by j.lease_until_ms, j.id limit $1",
+        ));
+        sql!(all ExpiredRow, self, text, limit)
+    }
+
+    /// A job whose lease has run out, locked; the caller decides what becomes of it. `None` when
+    /// its lease is alive, when it has ended, or when somebody else has it locked right now.
+    pub async fn lock_expired_job(&mut self, id: JobId) -> Result<Option<Job>> {
+        let text = fill(
             self,
             concat!(
                 "select ",
                 columns!(),
-                " from jobs j
-             where j.state = 'running' and j.lease_until_ms <= {now_ms} and {known_kinds}
-             order by j.lease_until_ms limit 1 {skip_locked}"
+                " from jobs
+             where id = $1 and state = 'running' and lease_until_ms <= {now_ms} {skip_locked}"
             ),
-        ));
-        sql!(maybe Row, self, text)?.map(Job::try_from).transpose()
+        );
+        sql!(maybe Row, self, text, id)?.map(Job::try_from).transpose()
+    }
+
+    /// The bell of the first queued job with this concurrency key.
+    pub async fn waiting_for_key(&mut self, key: &str) -> Result<Option<Doorbell>> {
+        let row = sql!(
+            maybe BellRow,
+            self,
+            "select id, queue, traceparent from jobs
+             where concurrency_key = $1 and state = 'queued' order by priority desc, turn, id limit 1",
+            key
+        )?;
+        Ok(row.and_then(|(job_id, queue, traceparent)| {
+            Some(Doorbell { job_id, queue: Queue::parse(&queue)?, traceparent })
+        }))
     }
 
     /// Doorbells that are owed: due jobs not rung for `again_after_ms`. Marks them as rung.
@@ -347,9 +406,16 @@ impl Tx {
             "select cast(count(*) as bigint) from jobs where queue = $1 and state = 'queued'
                and (priority > $2 or (priority = $2 and (turn < $3 or (turn = $3 and id <= $4))))",
             queue.as_str(), priority, turn, job_id)?;
-        let held_by = sql!(scalar_maybe DeploymentId, self,
+        let mut held_by = sql!(scalar_maybe DeploymentId, self,
             "select deployment_id from jobs where state = 'running' and concurrency_key = $1",
             key.as_deref())?;
+        if held_by.is_none() && key.is_some() {
+            held_by = sql!(scalar_maybe DeploymentId, self,
+                "select d.id from deployments d join deployments me on me.stack_id = d.stack_id
+                 where me.id = $1 and d.id <> $1
+                   and d.state in ('interrupted', 'recovering', 'needs_attention')
+                 order by d.id limit 1", of)?;
+        }
         let key_position: i64 = sql!(scalar i64, self,
             "select cast(count(*) as bigint) from jobs where state = 'queued'
                and concurrency_key = $1

@@ -40,6 +40,8 @@ impl TryFrom<Row> for Record {
     }
 }
 
+type NumberAndBinding = (i32, String);
+
 impl Tx {
     /// Adds a plan.
     pub async fn insert_plan(&mut self, record: &Record) -> Result<()> {
@@ -59,6 +61,23 @@ impl Tx {
         sql!(maybe Row, self,
             "select document, binding, plan_file, context from plans where id = $1", id)?
         .map(Record::try_from)
+        .transpose()
+    }
+
+    /// What the digest of the newest plan of a deployment covers, and the plan's number; without
+    /// the document, which may be large.
+    pub async fn latest_binding(&mut self, of: DeploymentId) -> Result<Option<(i32, Binding)>> {
+        let row = sql!(
+            maybe NumberAndBinding,
+            self,
+            "select number, binding from plans where deployment_id = $1
+             order by number desc limit 1",
+            of
+        )?;
+        row.map(|(number, binding)| {
+            let binding = serde_json::from_str(&binding).map_err(|e| Error::corrupt("plans", e))?;
+            Ok((number, binding))
+        })
         .transpose()
     }
 

@@ -107,6 +107,12 @@ const QUEUE_OLDEST_WAIT: MetricName = named(
     &["queue"],
     "How long the oldest due job has waited; 0 when none waits.",
 );
+const QUARANTINED: MetricName = named(
+    "slipway_transport_quarantined_total",
+    MetricKind::Counter,
+    &[],
+    "Messages of the broker that this process could not read and put aside.",
+);
 const EVENTS_PUBLISHED: MetricName = named(
     "slipway_events_published_total",
     MetricKind::Counter,
@@ -132,6 +138,7 @@ pub const NAMES: &[MetricName] = &[
     WORKER_SLOTS,
     QUEUE_DEPTH,
     QUEUE_OLDEST_WAIT,
+    QUARANTINED,
     EVENTS_PUBLISHED,
     BUILD_INFO,
     named("process_cpu_seconds_total", MetricKind::Counter, &[], "CPU time of the process."),
@@ -165,6 +172,9 @@ struct Inner {
     worker_slots: IntGaugeVec,
     queue_depth: IntGaugeVec,
     queue_oldest_wait: GaugeVec,
+    quarantined: IntCounter,
+    /// How many of the quarantined are counted already.
+    counted: Mutex<u64>,
     events_published: IntCounter,
     /// Slots and how many are busy, by queue; the gauges follow it.
     slots: Mutex<BTreeMap<String, Slots>>,
@@ -212,6 +222,8 @@ impl Metrics {
                 &registry,
                 GaugeVec::new(opts(&QUEUE_OLDEST_WAIT), QUEUE_OLDEST_WAIT.labels)?,
             )?,
+            quarantined: keep(&registry, IntCounter::with_opts(opts(&QUARANTINED))?)?,
+            counted: Mutex::default(),
             events_published: keep(&registry, IntCounter::with_opts(opts(&EVENTS_PUBLISHED))?)?,
             slots: Mutex::default(),
             registry,
@@ -263,6 +275,14 @@ impl Metrics {
     /// The oldest due job of `queue` has waited so long; zero when none waits.
     pub fn set_queue_oldest_wait(&self, queue: &str, waited: Duration) {
         self.0.queue_oldest_wait.with_label_values(&[queue]).set(waited.as_secs_f64());
+    }
+
+    /// So many messages were put aside since the process began; never fewer than before.
+    pub fn set_quarantined(&self, total: u64) {
+        // Two readers at a time may not both add what is new.
+        let mut counted = self.0.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.quarantined.inc_by(total.saturating_sub(*counted));
+        *counted = total.max(*counted);
     }
 
     /// So many events were handed to streams.
@@ -318,6 +338,8 @@ mod tests {
         metrics.job_ended("plan", "done", Duration::from_secs(2));
         metrics.set_queue_depth("plan", "queued", 3);
         metrics.set_queue_oldest_wait("plan", Duration::from_millis(1500));
+        metrics.set_quarantined(2);
+        metrics.set_quarantined(7);
         metrics.events_published(5);
         metrics
     }
@@ -337,6 +359,7 @@ mod tests {
             r#"slipway_worker_slots{queue="plan",state="idle"} 3"#,
             r#"slipway_queue_depth{queue="plan",state="queued"} 3"#,
             r#"slipway_queue_oldest_wait_seconds{queue="plan"} 1.5"#,
+            "slipway_transport_quarantined_total 7",
             "slipway_events_published_total 5",
             r#"slipway_build_info{version="1.2.3"} 1"#,
         ] {

@@ -1,6 +1,7 @@
 //! The rig of a journey: a server of its own, stacks, archives, and a typed client.
 
 mod archive;
+mod pool;
 mod server;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use slipway_domain::state::DeploymentState;
 use slipway_services::deployment::Submit;
 
 pub(crate) use archive::{Entry, tar_gz};
+pub(crate) use pool::{Installation, Redis};
 pub(crate) use server::{Database, Server, command};
 
 /// No step of a journey takes longer, on a busy machine either.

@@ -5,4 +5,5 @@ mod cli;
 mod failure;
 mod flow;
 mod lifetime;
+mod pools;
 mod secrets;

@@ -93,7 +93,7 @@ pub enum SourceInput {
 }
 
 /// What a plan is made of.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PlanInput {
     /// The deployment.
     pub deployment_id: DeploymentId,
@@ -113,9 +113,21 @@ pub struct PlanInput {
     pub state: Option<StateBlob>,
 }
 
+impl fmt::Debug for PlanInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlanInput")
+            .field("deployment_id", &self.deployment_id)
+            .field("stack", &self.stack)
+            .field("operation", &self.operation)
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A plan as the driver made it. Sensitive values in `changes`, `outputs` and `drift` are already
 /// masked; the artifacts are in clear and are sealed by the house.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Planned {
     /// The program that made it.
     pub tool: Tool,
@@ -147,6 +159,18 @@ pub struct Planned {
     pub current_outputs: Vec<Output>,
 }
 
+impl fmt::Debug for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Planned")
+            .field("tool", &self.tool)
+            .field("no_changes", &self.no_changes)
+            .field("changes", &self.changes.len())
+            .field("state", &self.state)
+            .field("plan_file_bytes", &self.plan_file.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A source that the driver fetched.
 #[derive(Debug, Clone)]
 pub struct Fetched {
@@ -157,7 +181,7 @@ pub struct Fetched {
 }
 
 /// What an apply is made of: just what was planned, and nothing else.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ApplyInput {
     /// The deployment.
     pub deployment_id: DeploymentId,
@@ -181,6 +205,20 @@ pub struct ApplyInput {
     pub context: Bytes,
     /// The stack's current state.
     pub state: Option<StateBlob>,
+}
+
+impl fmt::Debug for ApplyInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApplyInput")
+            .field("deployment_id", &self.deployment_id)
+            .field("stack", &self.stack)
+            .field("operation", &self.operation)
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("tool", &self.tool)
+            .field("plan_file_bytes", &self.plan_file.len())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A finished apply.

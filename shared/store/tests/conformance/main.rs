@@ -92,6 +92,9 @@ on_both_engines! {
     a_stale_epoch_writes_nothing,
     an_expired_lease_is_found_once_and_a_living_one_is_not,
     a_heartbeat_extends_and_brings_the_request_to_stop,
+    a_job_that_its_worker_let_fall_runs_out,
+    an_upload_that_is_being_named_is_not_swept,
+    a_long_log_is_swept_whole,
     a_job_handed_back_keeps_its_attempts,
     cancelling_ends_queued_jobs_and_marks_running_ones,
     doorbells_are_owed_until_rung_and_again_after_a_while,
@@ -190,7 +193,11 @@ async fn job(store: &Store, of: &Record, kind: JobKind, delay_s: u32) -> JobId {
 
 async fn claim(store: &Store, queue: Queue, worker: WorkerId, ms: i64) -> Option<Lease> {
     let mut tx = store.begin().await.unwrap();
-    let claimed = tx.claim_job(queue, worker, ms, now()).await.unwrap();
+    let claimed = match tx.claim_job(queue, worker, ms, now()).await {
+        Ok(claimed) => claimed,
+        Err(Error::Changed) => return None,
+        Err(error) => panic!("{error:?}"),
+    };
     tx.commit().await.unwrap();
     claimed.map(|(_, lease)| lease)
 }
@@ -344,15 +351,18 @@ async fn an_expired_lease_is_found_once_and_a_living_one_is_not(rig: Rig) {
     let record = deployment(&rig.store, "net").await;
     let dead = job(&rig.store, &record, JobKind::Plan, 0).await;
     let lease = claim(&rig.store, Queue::Plan, worker(), 1).await.unwrap();
-    let _alive = job(&rig.store, &record, JobKind::Plan, 0).await;
+    let alive = job(&rig.store, &record, JobKind::Plan, 0).await;
     claim(&rig.store, Queue::Plan, worker(), 60_000).await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     let mut tx = rig.store.begin().await.unwrap();
     assert!(matches!(tx.fence(&lease).await, Err(Error::LeaseLost)), "expired is lost");
-    let found = tx.lock_expired_job().await.unwrap().unwrap();
-    assert_eq!(found.id, dead);
+    let of = record.deployment.id;
+    assert_eq!(tx.expired_jobs(10).await.unwrap(), [(dead, of)]);
+    assert!(tx.lock_expired_job(alive).await.unwrap().is_none());
+    assert_eq!(tx.lock_expired_job(dead).await.unwrap().unwrap().id, dead);
     tx.requeue_job(dead, 0, true, Some("lost")).await.unwrap();
-    assert!(tx.lock_expired_job().await.unwrap().is_none());
+    assert!(tx.lock_expired_job(dead).await.unwrap().is_none());
+    assert!(tx.expired_jobs(10).await.unwrap().is_empty());
     tx.commit().await.unwrap();
 }
 
@@ -364,19 +374,62 @@ async fn a_heartbeat_extends_and_brings_the_request_to_stop(rig: Rig) {
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_millis(150)).await;
         let mut tx = rig.store.begin().await.unwrap();
-        let beats = tx.beat_jobs(me, 400).await.unwrap();
+        let beats = tx.beat_jobs(me, 400, &[id, JobId::new(&RandomMint)]).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!((beats.len(), beats[0].job_id, beats[0].epoch), (1, id, lease.epoch));
         assert!(!beats[0].cancel_requested);
     }
     let mut tx = rig.store.begin().await.unwrap();
-    assert!(tx.beat_jobs(worker(), 400).await.unwrap().is_empty(), "not somebody else's");
+    assert!(tx.beat_jobs(worker(), 400, &[id]).await.unwrap().is_empty(), "not somebody else's");
     assert_eq!(tx.cancel_jobs(record.deployment.id, now()).await.unwrap(), 1);
-    assert!(tx.beat_jobs(me, 400).await.unwrap()[0].cancel_requested);
+    assert!(tx.beat_jobs(me, 400, &[id]).await.unwrap()[0].cancel_requested);
     tx.commit().await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let mut tx = rig.store.begin().await.unwrap();
-    assert!(tx.beat_jobs(me, 400).await.unwrap().is_empty(), "what has run out stays lost");
+    assert!(tx.beat_jobs(me, 400, &[id]).await.unwrap().is_empty(), "what has run out stays lost");
+}
+
+async fn a_job_that_its_worker_let_fall_runs_out(rig: Rig) {
+    let record = deployment(&rig.store, "net").await;
+    let fallen = job(&rig.store, &record, JobKind::Plan, 0).await;
+    let me = worker();
+    claim(&rig.store, Queue::Plan, me, 300).await.unwrap();
+    let runs = job(&rig.store, &record, JobKind::Plan, 0).await;
+    claim(&rig.store, Queue::Plan, me, 300).await.unwrap();
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut tx = rig.store.begin().await.unwrap();
+        let beats = tx.beat_jobs(me, 300, &[runs]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(beats.iter().map(|b| b.job_id).collect::<Vec<_>>(), [runs]);
+    }
+    let mut tx = rig.store.begin().await.unwrap();
+    assert!(tx.beat_jobs(me, 300, &[]).await.unwrap().is_empty());
+    let expired = tx.expired_jobs(10).await.unwrap();
+    assert_eq!(expired, [(fallen, record.deployment.id)], "somebody must be able to close it");
+}
+
+async fn an_upload_that_is_being_named_is_not_swept(rig: Rig) {
+    let old = now() - chrono::Duration::days(2);
+    let limit = now() - chrono::Duration::days(1);
+    let upload = ArtifactId::new(&RandomMint);
+    let sealed = rig.store.seal_artifact(upload, ArtifactKind::Source, b"x", old).await.unwrap();
+    let mut tx = rig.store.begin().await.unwrap();
+    tx.insert_artifact(&sealed).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut record = deployment(&rig.store, "net").await;
+    let mut tx = rig.store.begin().await.unwrap();
+    assert!(tx.keep_artifact(upload).await.unwrap());
+    assert!(!tx.keep_artifact(ArtifactId::new(&RandomMint)).await.unwrap());
+    let store = rig.store.clone();
+    let sweeping = tokio::spawn(async move { store.sweep(now(), limit, limit).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    record.source_artifact = Some(upload);
+    tx.update_deployment(&mut record, DeploymentState::Submitted).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(sweeping.await.unwrap().unwrap().artifacts, 0);
+    let mut tx = rig.store.read().await.unwrap();
+    assert!(tx.artifact(upload).await.unwrap().is_some(), "a deployment needs it");
 }
 
 async fn a_job_handed_back_keeps_its_attempts(rig: Rig) {
@@ -614,6 +667,21 @@ async fn a_sweep_removes_what_is_past_its_time_only(rig: Rig) {
     assert!(tx.artifact(upload).await.unwrap().is_none());
 }
 
+async fn a_long_log_is_swept_whole(rig: Rig) {
+    let mut ended = deployment(&rig.store, "net").await;
+    let line =
+        NewLogLine { at: now(), stream: LogStream::Stdout, step: "s".into(), text: "x".into() };
+    let old = now() - chrono::Duration::days(100);
+    let mut tx = rig.store.begin().await.unwrap();
+    tx.append_log(ended.deployment.id, &vec![line; 4500]).await.unwrap();
+    ended.deployment.state = DeploymentState::Failed;
+    ended.deployment.ended_at = Some(old);
+    tx.update_deployment(&mut ended, DeploymentState::Submitted).await.unwrap();
+    tx.commit().await.unwrap();
+    let limit = now() - chrono::Duration::days(90);
+    assert_eq!(rig.store.sweep(now(), limit, limit).await.unwrap().log_lines, 4500);
+}
+
 async fn two_processes_may_open_the_same_database_at_once(rig: Rig) {
     // The migrations are done; a second opening finds nothing to do and both can work.
     let record = deployment(&rig.store, "net").await;
@@ -631,15 +699,43 @@ async fn hostile_text_is_kept_as_it_is(rig: Rig) {
     let line =
         NewLogLine { at: now(), stream: LogStream::Stderr, step: "s".into(), text: text.into() };
     let event = EventBody::Step { step: text.into(), detail: Some(text.into()) };
+    let record = rig.store.read().await.unwrap().deployment(id).await.unwrap().unwrap();
+    let job = job(&rig.store, &record, JobKind::Plan, 0).await;
     let mut tx = rig.store.begin().await.unwrap();
     tx.append_log(id, &[line]).await.unwrap();
     tx.append_events(id, std::slice::from_ref(&event), now()).await.unwrap();
+    let mut record = tx.deployment(id).await.unwrap().unwrap();
+    record.deployment.reason = Some(text.into());
+    tx.update_deployment(&mut record, DeploymentState::Submitted).await.unwrap();
+    tx.requeue_job(job, 0, true, Some(text)).await.unwrap();
+    tx.end_job(job, JobState::Failed, Some(text), now()).await.unwrap();
     tx.commit().await.unwrap();
     let mut tx = rig.store.read().await.unwrap();
+    let reason = tx.deployment(id).await.unwrap().unwrap().deployment.reason.unwrap();
+    assert_eq!(reason, text.replace('\0', "\u{fffd}"));
     assert_eq!(tx.events(id, 0, 1).await.unwrap()[0].body, event);
     let kept = &tx.log_lines(id, 0, 1).await.unwrap()[0].text;
     assert_eq!(*kept, text.replace('\0', "\u{fffd}"), "only NUL cannot be kept");
     assert!(tx.job(JobId::new(&RandomMint)).await.unwrap().is_none());
+}
+
+/// SQLite makes two files beside the database, with the database's mode.
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_read_a_sqlite_database() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let rig = sqlite().await;
+    deployment(&rig.store, "net").await;
+    let mut seen = 0;
+    for item in std::fs::read_dir(rig.dir.path()).unwrap() {
+        let item = item.unwrap();
+        if item.file_name().to_string_lossy().starts_with("test.db") {
+            seen += 1;
+            let mode = item.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{:?}", item.file_name());
+        }
+    }
+    assert_eq!(seen, 3, "the database, its log and its index");
 }
 
 /// Both folders of migrations make the same tables, columns and nullability.

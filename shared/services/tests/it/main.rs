@@ -1,0 +1,10 @@
+//! The verbs on both engines: what must hold when two of them meet, when one is repeated, and when
+//! a worker ends in a way that nobody planned for.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod endings;
+mod races;
+mod repeats;
+mod rig;
+mod secrets;
+mod upkeep;

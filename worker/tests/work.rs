@@ -1,0 +1,355 @@
+//! A whole worker over a real database, with a driver that does what the test says.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::json;
+use slipway_domain::access::{Door, Principal};
+use slipway_domain::clock::SystemClock;
+use slipway_domain::deployment::{Deployment, Operation, Options as How, Variables};
+use slipway_domain::event::EventBody;
+use slipway_domain::fault::FieldError;
+use slipway_domain::id::{DeploymentId, Mint as _, RandomMint};
+use slipway_domain::job::{JobLimits, JobState, Queue};
+use slipway_domain::plan::{Diagnostic, StateMark, Tool};
+use slipway_domain::port::driver::{
+    Applied, ApplyInput, Driver, DriverError, Health, Inspect, Inspection, PlanInput, Planned, Run,
+    Stop,
+};
+use slipway_domain::source::Source;
+use slipway_domain::stack::{DriverKind, StackKey};
+use slipway_domain::state::DeploymentState as S;
+use slipway_domain::template::InputSpec;
+use slipway_domain::tree::{Limits, Tree};
+use slipway_queue::Embedded;
+use slipway_services::deployment::Submit;
+use slipway_services::{Ctx, Library, Settings, artifact, deployment, event, log};
+use slipway_store::crypto::Keyring;
+use slipway_store::{DatabaseUrl, Options, Store};
+use slipway_telemetry::metrics::Metrics;
+use slipway_worker::{Loops, Options as WorkerOptions, Shutdown};
+use sqlx::{Connection as _, Executor as _};
+use tokio_util::sync::CancellationToken;
+
+struct Inputs;
+
+impl Inspect for Inputs {
+    fn kind(&self) -> DriverKind {
+        DriverKind::Terraform
+    }
+
+    fn inspect(&self, _: &Tree, _: Option<&str>) -> Result<Inspection, Vec<FieldError>> {
+        let input = |name: &str, sensitive| InputSpec {
+            name: name.to_owned(),
+            kind: "string".to_owned(),
+            description: None,
+            required: false,
+            default: None,
+            sensitive,
+            nullable: true,
+        };
+        Ok(Inspection { inputs: vec![input("how", false), input("password", true)] })
+    }
+
+    fn check(&self, _: &Inspection, _: &Variables) -> Vec<FieldError> {
+        Vec::new()
+    }
+}
+
+/// Does what the variable `how` says.
+#[derive(Default)]
+struct Acting {
+    applies: AtomicUsize,
+}
+
+#[async_trait]
+impl Driver for Acting {
+    fn kind(&self) -> DriverKind {
+        DriverKind::Terraform
+    }
+
+    async fn plan(&self, run: &dyn Run, input: PlanInput) -> Result<Planned, DriverError> {
+        std::fs::write(run.workspace().join("secret"), "x").unwrap();
+        match input.variables.get("how").and_then(|how| how.as_str()) {
+            Some("fail") => {
+                let said = "cannot log in with hunter2-and-more";
+                return Err(DriverError::Permanent {
+                    summary: said.to_owned(),
+                    diagnostics: vec![Diagnostic::error(said, said)],
+                });
+            }
+            Some("panic") => panic!("the driver has a bug"),
+            _ => {}
+        }
+        Ok(Planned {
+            tool: Tool { name: "terraform".to_owned(), version: "1.11.4".to_owned() },
+            no_changes: false,
+            changes: Vec::new(),
+            outputs: Vec::new(),
+            drift: Vec::new(),
+            warnings: Vec::new(),
+            plan_file: Bytes::from_static(b"plan"),
+            lock_file_digest: None,
+            context: Bytes::from_static(b"context"),
+            source_digest: "sha256:0".to_owned(),
+            fetched: None,
+            state: StateMark::default(),
+            sensitive_variables: BTreeSet::new(),
+            current_outputs: Vec::new(),
+        })
+    }
+
+    async fn apply(&self, run: &dyn Run, input: ApplyInput) -> Result<Applied, DriverError> {
+        self.applies.fetch_add(1, Ordering::SeqCst);
+        match input.variables.get("how").and_then(|how| how.as_str()) {
+            Some("hang") => {
+                return Err(match run.stopped(Stop::Gently).await {
+                    Stop::Gently => DriverError::Stopped,
+                    Stop::Now => DriverError::Lost { summary: "killed".to_owned() },
+                });
+            }
+            Some("short") => tokio::time::sleep(Duration::from_millis(300)).await,
+            _ => {}
+        }
+        Ok(Applied { outputs: Vec::new(), state: StateMark::default() })
+    }
+
+    async fn verify(&self, _: &dyn Run, _: &Applied) -> Result<Health, DriverError> {
+        Ok(Health::Healthy)
+    }
+}
+
+struct Rig {
+    cx: Ctx,
+    who: Principal,
+    driver: Arc<Acting>,
+    shutdown: Shutdown,
+    end_loops: CancellationToken,
+    dir: tempfile::TempDir,
+}
+
+async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
+    let store = Store::open(
+        &Options {
+            database,
+            max_connections: 8,
+            connect_timeout: Duration::from_secs(20),
+            artifacts_dir: dir.path().join("artifacts"),
+            inline_max_bytes: 4096,
+        },
+        Keyring::parse(&Keyring::generate().unwrap()).unwrap(),
+    )
+    .await
+    .unwrap();
+    let limits = Limits { total_bytes: 1 << 20, entries: 100 };
+    let job = JobLimits { max_attempts: 3, soft_limit_s: 60, hard_limit_s: 120 };
+    let cx = Ctx {
+        store,
+        transport: Arc::new(Embedded::default()),
+        clock: Arc::new(SystemClock),
+        mint: Arc::new(RandomMint),
+        inspector: Arc::new(Inputs),
+        templates: Arc::new(Library::load(&Inputs, None, limits).unwrap()),
+        settings: Arc::new(Settings {
+            source_limits: limits,
+            directory_root: None,
+            git_allow_file: false,
+            git_allow_http: false,
+            plan_limits: job,
+            apply_limits: job,
+            idempotency_ttl: chrono::Duration::hours(24),
+            log_retention: chrono::Duration::days(30),
+        }),
+    };
+    Rig {
+        cx,
+        who: Principal::local(Door::Rest),
+        driver: Arc::default(),
+        shutdown: Shutdown::default(),
+        end_loops: CancellationToken::new(),
+        dir,
+    }
+}
+
+async fn sqlite() -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    open(DatabaseUrl::Sqlite(dir.path().join("test.db")), dir).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests read their rig from the environment")]
+async fn postgres() -> Rig {
+    let url = std::env::var("SLIPWAY_TEST_POSTGRES_URL")
+        .expect("SLIPWAY_TEST_POSTGRES_URL is not set; `./test unit` starts a PostgreSQL for it");
+    let name = format!("w_{}", RandomMint.uuid().simple());
+    let mut admin = sqlx::PgConnection::connect(&url).await.unwrap();
+    admin.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await.unwrap();
+    admin.close().await.unwrap();
+    let (base, _) = url.rsplit_once('/').unwrap();
+    open(DatabaseUrl::Postgres(format!("{base}/{name}")), tempfile::tempdir().unwrap()).await
+}
+
+impl Rig {
+    /// Starts a worker with a short lease, and the loops if the test needs them.
+    fn start(&self, loops: bool) -> tokio::task::JoinHandle<()> {
+        let options = WorkerOptions {
+            queues: BTreeMap::from([(Queue::Plan, 2), (Queue::Apply, 2)]),
+            lease: Duration::from_millis(1500),
+            heartbeat: Duration::from_millis(400),
+            drain_grace: Duration::from_mins(1),
+            // Only bells wake it.
+            poll: Duration::from_mins(5),
+            work_dir: self.dir.path().join("work"),
+            host: "test".to_owned(),
+            version: "0".to_owned(),
+        };
+        if loops {
+            tokio::spawn(Loops::default().run(self.cx.clone(), self.end_loops.clone()));
+        }
+        let (cx, driver, shutdown) = (self.cx.clone(), self.driver.clone(), self.shutdown.clone());
+        tokio::spawn(async move {
+            let metrics = Metrics::new("test").unwrap();
+            slipway_worker::work(cx, driver, options, metrics, shutdown).await.unwrap();
+        })
+    }
+
+    async fn submit(&self, stack: &str, how: &str) -> DeploymentId {
+        let mut tree = Tree::new();
+        tree.add_file("main.tf", b"#".to_vec(), false).unwrap();
+        let packed = tree.to_tar_gz().unwrap();
+        let kept = artifact::upload(&self.cx, &self.who, packed, None).await.unwrap();
+        let request = Submit {
+            stack: StackKey {
+                project: "shop".into(),
+                name: stack.into(),
+                environment: "dev".into(),
+            },
+            source: Some(Source::Archive { artifact_id: kept.artifact.id, path: None }),
+            variables: [
+                ("how".to_owned(), json!(how)),
+                ("password".to_owned(), json!("hunter2-and-more")),
+            ]
+            .into(),
+            operation: Operation::Deploy,
+            options: How::default(),
+        };
+        deployment::submit(&self.cx, &self.who, request, None).await.unwrap().deployment.id
+    }
+
+    async fn until(&self, id: DeploymentId, state: S) -> Deployment {
+        let done = |d: &Deployment| d.state == state || d.state.is_terminal();
+        let wait = Duration::from_secs(15);
+        let (found, _) = event::wait(&self.cx, &self.who, id, wait, done).await.unwrap();
+        assert_eq!(found.state, state, "{:?} {:?}", found.reason, found.phases);
+        found
+    }
+
+    async fn approve(&self, id: DeploymentId) {
+        let plan = self.until(id, S::AwaitingApproval).await.plan.unwrap();
+        deployment::approve(&self.cx, &self.who, id, &plan.digest, None).await.unwrap();
+    }
+
+    async fn running(&self, id: DeploymentId) -> usize {
+        let jobs = self.cx.store.read().await.unwrap().jobs_of(id).await.unwrap();
+        jobs.iter().filter(|job| job.state == JobState::Running).count()
+    }
+}
+
+/// The database stands still for longer than a lease: what ran is stopped and closed by its kind's
+/// rule, and the worker goes on with new work as if nothing had been.
+async fn a_worker_survives_a_database_that_stood_still(rig: Rig) {
+    let worker = rig.start(true);
+    let hangs = rig.submit("net", "hang").await;
+    rig.approve(hangs).await;
+    rig.until(hangs, S::Applying).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let jobs = rig.cx.store.read().await.unwrap().jobs_of(hangs).await.unwrap();
+    let mut tx = rig.cx.store.begin().await.unwrap();
+    // Whoever wants to renew this job's lease waits.
+    tx.end_job(jobs[1].id, JobState::Running, None, rig.cx.now()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    tx.rollback().await.unwrap();
+    let lost = rig.until(hangs, S::NeedsAttention).await;
+    assert!(lost.reason.unwrap().contains("lost"));
+    assert_eq!(rig.running(hangs).await, 0);
+    for round in 0..3 {
+        let next = rig.submit(&format!("db{round}"), "short").await;
+        rig.approve(next).await;
+        rig.until(next, S::Succeeded).await;
+    }
+    assert_eq!(rig.driver.applies.load(Ordering::SeqCst), 4, "none was repeated");
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+    rig.end_loops.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_survives_a_sqlite_that_stood_still() {
+    a_worker_survives_a_database_that_stood_still(sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_survives_a_postgres_that_stood_still() {
+    a_worker_survives_a_database_that_stood_still(postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_apply_that_waits_for_its_stack_begins_when_the_stack_is_free() {
+    let rig = sqlite().await;
+    let worker = rig.start(false);
+    let first = rig.submit("net", "short").await;
+    let second = rig.submit("net", "short").await;
+    rig.approve(first).await;
+    rig.until(first, S::Applying).await;
+    rig.approve(second).await;
+    rig.until(first, S::Succeeded).await;
+    let began = std::time::Instant::now();
+    rig.until(second, S::Succeeded).await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_tool_quotes_is_masked_wherever_it_ends() {
+    let rig = sqlite().await;
+    let worker = rig.start(false);
+    let id = rig.submit("net", "fail").await;
+    let failed = rig.until(id, S::Failed).await;
+    let events = event::page(&rig.cx, &rig.who, id, 0, 100).await.unwrap();
+    let lines = log::page(&rig.cx, &rig.who, id, log::Part::After(0), 100).await.unwrap();
+    let shown = serde_json::to_string(&(&failed, &events, &lines)).unwrap();
+    assert!(failed.failure.unwrap().summary.contains("***"));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_leaves_nothing_running_and_nothing_on_disk() {
+    let rig = sqlite().await;
+    let worker = rig.start(false);
+    let hangs = rig.submit("net", "hang").await;
+    rig.approve(hangs).await;
+    rig.until(hangs, S::Applying).await;
+    let bug = rig.submit("db", "panic").await;
+    rig.until(bug, S::Failed).await;
+    rig.shutdown.drain.cancel();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!worker.is_finished(), "the first signal lets it finish");
+    rig.shutdown.stop.cancel();
+    worker.await.unwrap();
+    let stopped = rig.until(hangs, S::Failed).await;
+    assert!(stopped.reason.unwrap().contains("shut down"));
+    assert_eq!(rig.running(hangs).await + rig.running(bug).await, 0);
+    let events = event::page(&rig.cx, &rig.who, hangs, 0, 100).await.unwrap();
+    let last = &events.last().unwrap().body;
+    assert!(matches!(last, EventBody::StateChanged { to: S::Failed, .. }), "{last:?}");
+    let left = std::fs::read_dir(rig.dir.path().join("work")).unwrap();
+    let left: Vec<_> = left.map(|item| item.unwrap().file_name()).collect();
+    assert_eq!(left, [".lock"], "workspaces are wiped");
+}
