@@ -327,14 +327,20 @@ fn commands_in_the_docs_exist() {
             }
             let line = line.trim_start_matches("$ ").trim();
             let Some(rest) = line.strip_prefix("slipway ").filter(|_| fenced) else { continue };
-            let words: Vec<_> = rest.split_whitespace().take_while(|w| *w != "#").collect();
-            let Some(verb) = words.first() else { continue };
-            let known = command().args([verb, "--help"]).output().unwrap();
-            assert!(known.status.success(), "{}: `slipway {verb}` is unknown", page.display());
+            let words = rest.split_whitespace();
+            let words: Vec<_> =
+                words.take_while(|w| !["#", "|", "||", "&&", ">"].contains(w)).collect();
+            if words.is_empty() {
+                continue;
+            }
+            // Everything before the first flag, because a command may have commands of its own.
+            let verbs: Vec<_> = words.iter().take_while(|w| !w.starts_with('-')).collect();
+            let known = command().args(&verbs).arg("--help").output().unwrap();
+            assert!(known.status.success(), "{}: `{line}` is unknown", page.display());
             let help = String::from_utf8_lossy(&known.stdout).into_owned();
             for flag in words.iter().filter(|w| w.starts_with("--")) {
                 let flag = flag.split('=').next().unwrap();
-                assert!(help.contains(flag), "{}: `slipway {verb}` has no {flag}", page.display());
+                assert!(help.contains(flag), "{}: `{line}` has no {flag}", page.display());
             }
             checked += 1;
         }
