@@ -13,7 +13,9 @@ macro_rules! text_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
-        pub enum $name { $($(#[$doc])* #[serde(rename = $text)] $variant,)* }
+        // Not `rename = $text`: the schema's derive does not read a name that comes from a macro.
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$doc])* $variant,)* }
 
         impl $name {
             /// Every one.
@@ -329,4 +331,28 @@ pub enum Verdict {
     Cancelled,
     /// The lease is gone; nothing may be written.
     Lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use utoipa::PartialSchema;
+
+    fn check<T>(all: &[T], text: fn(T) -> &'static str)
+    where
+        T: Copy + Serialize + PartialSchema,
+    {
+        let schema = serde_json::to_value(T::schema()).unwrap();
+        let texts: Vec<_> = all.iter().map(|one| text(*one)).collect();
+        assert_eq!(schema["enum"], serde_json::json!(texts), "what is documented");
+        assert_eq!(serde_json::to_value(all).unwrap(), serde_json::json!(texts), "what is sent");
+    }
+
+    #[test]
+    fn words_are_the_same_in_code_on_the_wire_and_in_the_docs() {
+        check(Queue::ALL, Queue::as_str);
+        check(JobKind::ALL, JobKind::as_str);
+        check(JobState::ALL, JobState::as_str);
+        check(Priority::ALL, Priority::as_str);
+    }
 }

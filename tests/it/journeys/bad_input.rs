@@ -43,7 +43,7 @@ async fn assert_untouched(server: &Server) {
             } else {
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
                 let own =
-                    name.starts_with("slipway.db") || name == ".lock" || name.starts_with("keys");
+                    name.starts_with("slipway.db") || name == ".lock" || name == "keyring";
                 if !own {
                     left.push(path);
                 }
