@@ -14,7 +14,7 @@ use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
 use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{GitOptions, Inspector, Options as DriverOptions, Terraform};
-use slipway_queue::{Embedded, Redis, RedisOptions, SharedTransport};
+use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
 use slipway_services::{Ctx, Library, Settings};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Store};
@@ -107,7 +107,11 @@ fn transport(config: &Config) -> anyhow::Result<SharedTransport> {
             };
             Arc::new(Redis::connect(options)?)
         }
-        other => anyhow::bail!("the transport {other:?} is not available in this build"),
+        TransportKind::RabbitMq => Arc::new(RabbitMq::connect(&RabbitMqOptions {
+            prefix: queue.prefix.clone(),
+            connection_name: instance(),
+            ..RabbitMqOptions::new(queue.url.clone())
+        })?),
     })
 }
 

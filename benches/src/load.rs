@@ -95,6 +95,11 @@ pub(crate) trait Shape: Send + Sync + 'static {
 
     /// Path and JSON body of request number `number`.
     fn request(&self, number: u64) -> anyhow::Result<(String, Bytes)>;
+
+    /// `Idempotency-Key` of request number `number`, if it has one.
+    fn idempotency_key(&self, _number: u64) -> Option<String> {
+        None
+    }
 }
 
 /// What a measurement gave.
@@ -172,7 +177,7 @@ async fn one<S: Shape>(
 }
 
 /// Sends one request and checks its answer; gives its `Location` and how long that took.
-async fn exchange<S: Shape>(
+pub(crate) async fn exchange<S: Shape>(
     connection: &mut Connection<Full<Bytes>>,
     shape: &S,
     number: u64,
@@ -181,6 +186,9 @@ async fn exchange<S: Shape>(
     let mut request = connection.request(S::METHOD, &path);
     if !body.is_empty() {
         request = request.header(CONTENT_TYPE, "application/json");
+    }
+    if let Some(key) = shape.idempotency_key(number) {
+        request = request.header("idempotency-key", key);
     }
     let request = request.body(Full::new(body))?;
     let sent = Instant::now();

@@ -1,7 +1,9 @@
-//! Processes: the only place that starts them. And what else runs on the machine.
+//! Processes: the only place that starts them. And what runs on the machine.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
 
 /// A command in `dir` whose behaviour our own environment does not change.
 pub(crate) fn command(program: &Path, dir: &Path) -> Command {
@@ -22,4 +24,24 @@ pub(crate) fn command(program: &Path, dir: &Path) -> Command {
 pub(crate) fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// Resident memory of a process, in MiB.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// Now.
+    pub(crate) now: f64,
+    /// At its highest so far.
+    pub(crate) peak: f64,
+}
+
+/// The resident memory of a process.
+pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let mib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+        kib.map(|kib| kib / 1024.0).with_context(|| format!("no {name} in its status"))
+    };
+    Ok(Memory { now: mib("VmRSS:")?, peak: mib("VmHWM:")? })
 }

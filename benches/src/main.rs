@@ -9,17 +9,21 @@ mod figure;
 mod load;
 mod machine;
 mod plan_overhead;
+mod queue;
 mod sample;
 mod server;
 mod settings;
 mod submit;
+#[path = "../../app/src/wire.rs"]
+#[expect(dead_code, reason = "the product's own wiring, of which a worker needs a part")]
+mod wire;
 
 use std::process::ExitCode;
 
 use settings::Settings;
 
 /// Every benchmark, by the name that `./bench` takes.
-const NAMES: [&str; 2] = [plan_overhead::NAME, submit::NAME];
+const NAMES: [&str; 3] = [plan_overhead::NAME, queue::NAME, submit::NAME];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,13 +34,19 @@ fn main() -> ExitCode {
             }
             return ExitCode::SUCCESS;
         }
+        // Not for people: a worker that the benchmark of the queue starts.
+        ["--worker", starts] => return done("worker", queue::worker::run(starts.as_ref())),
         [name] if NAMES.contains(&name) => name,
         _ => {
             eprintln!("usage: slipway-bench --list | NAME\nbenchmarks: {}", NAMES.join(", "));
             return ExitCode::from(2);
         }
     };
-    match run(name) {
+    done(name, run(name))
+}
+
+fn done(name: &str, result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("slipway-bench {name}: {error:#}");
@@ -53,6 +63,7 @@ fn run(name: &str) -> anyhow::Result<()> {
     runtime.block_on(async {
         match name {
             plan_overhead::NAME => plan_overhead::run(&settings).await,
+            queue::NAME => queue::run(&settings).await,
             _ => submit::run(&settings).await,
         }
     })

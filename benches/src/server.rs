@@ -54,6 +54,11 @@ impl Database {
         Ok(())
     }
 
+    /// Its URL; `None` for SQLite.
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
     /// The word for its engine, in the names of figures.
     pub(crate) const fn engine(&self) -> &'static str {
         if self.url.is_some() { "postgres" } else { "sqlite" }
@@ -135,25 +140,10 @@ pub(crate) struct Server {
     said: PathBuf,
 }
 
-/// Resident memory of a process, in MiB.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Memory {
-    /// Now.
-    pub(crate) now: f64,
-    /// At its highest so far.
-    pub(crate) peak: f64,
-}
-
 impl Server {
     /// Its resident memory.
-    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let mib = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
-            kib.map(|kib| kib / 1024.0).with_context(|| format!("no {name} in its status"))
-        };
-        Ok(Memory { now: mib("VmRSS:")?, peak: mib("VmHWM:")? })
+    pub(crate) fn memory(&self) -> anyhow::Result<machine::Memory> {
+        machine::memory(self.child.id())
     }
 
     /// The end of what it said.

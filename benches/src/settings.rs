@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) repeat: usize,
     /// Length of each measurement under load, in seconds.
     pub(crate) seconds: u64,
+    /// Parts of a benchmark that has several; all of them when `None`.
+    parts: Option<String>,
 }
 
 impl Settings {
@@ -37,6 +39,7 @@ impl Settings {
             postgres: text("SLIPWAY_TEST_POSTGRES_URL")?,
             repeat: number("SLIPWAY_BENCH_REPEAT", 7)?,
             seconds: number("SLIPWAY_BENCH_SECONDS", 10)?,
+            parts: text("SLIPWAY_BENCH_PARTS")?,
         })
     }
 
@@ -52,6 +55,16 @@ impl Settings {
         self.postgres
             .as_deref()
             .context("SLIPWAY_TEST_POSTGRES_URL is not set; `./bench submit` starts a PostgreSQL")
+    }
+
+    /// What `./bench` says in the variable `name`.
+    pub(crate) fn needed(name: &str) -> anyhow::Result<String> {
+        text(name)?.with_context(|| format!("{name} is not set; `./bench NAME` sets it"))
+    }
+
+    /// Whether a part of a benchmark is wanted.
+    pub(crate) fn runs_part(&self, part: &str) -> bool {
+        self.parts.as_ref().is_none_or(|parts| parts.split(',').any(|wanted| wanted == part))
     }
 
     /// Terraform or, without it, OpenTofu: found as the product finds it.

@@ -128,8 +128,8 @@ impl Shape for Posts {
 }
 
 /// `GET /api/v1/deployments/{id}`, one after the other.
-struct Gets {
-    paths: Vec<String>,
+pub(crate) struct Gets {
+    pub(crate) paths: Vec<String>,
 }
 
 impl Shape for Gets {

@@ -20,6 +20,8 @@ mod rabbitmq;
 mod redis;
 #[path = "conformance/rig.rs"]
 mod rig;
+#[path = "conformance/wire.rs"]
+mod wire;
 
 /// A test a case, for one kind of transport.
 macro_rules! suite {

@@ -276,6 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn frames_with_passwords_are_not_logged_whatever_the_filter_says() {
+        for filter in ["trace", "lapin=trace", "lapin::io_loop=trace"] {
+            let lines = lines_of(filter, || {
+                tracing::trace!(target: "lapin::io_loop", "StartOk response: hunter2");
+                tracing::debug!(target: "lapin::channels", "create channel");
+                tracing::error!(target: "lapin::io_loop", "error doing IO");
+            });
+            assert!(!format!("{lines:?}").contains("hunter2"), "{lines:?}");
+            assert!(format!("{lines:?}").contains("error doing IO"), "{lines:?}");
+        }
+    }
+
+    #[test]
     fn lines_in_a_span_have_its_fields_and_its_ids_without_an_exporter() {
         let mut traceparent = None;
         let lines = lines_of("info", || {

@@ -164,7 +164,8 @@ where
 
     // Spans pass the log's filter too, because log lines carry the fields of their spans.
     let lines = log_filter(&options.log_filter)?
-        .or(filter_fn(is_span).with_max_level_hint(LevelFilter::INFO));
+        .or(filter_fn(is_span).with_max_level_hint(LevelFilter::INFO))
+        .and(filter_fn(is_no_wire_dump).with_max_level_hint(LevelFilter::TRACE));
     let log = match options.log_format {
         LogFormat::Json => JsonLines::new(writer).with_filter(lines).boxed(),
         LogFormat::Text => tracing_subscriber::fmt::layer()
@@ -187,10 +188,16 @@ fn is_span(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= Level::INFO
 }
 
+/// At trace level lapin writes down every frame, the one with the password too.
+fn is_no_wire_dump(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() < Level::TRACE || !metadata.target().starts_with("lapin")
+}
+
 /// Spans, and what went wrong in them. The exporter's own doings are left out, or each export
 /// would cause another.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
-    const OWN: [&str; 5] = ["opentelemetry", "reqwest", "hyper", "h2", "rustls"];
+    // lapin's spans last as long as their connection, and say nothing.
+    const OWN: [&str; 6] = ["opentelemetry", "reqwest", "hyper", "h2", "rustls", "lapin"];
     let least = if metadata.is_span() { Level::INFO } else { Level::WARN };
     *metadata.level() <= least && !OWN.iter().any(|own| metadata.target().starts_with(own))
 }

@@ -2,6 +2,10 @@
 
 mod archive;
 mod pool;
+mod port;
+mod postgres;
+mod proxy;
+mod rabbit;
 mod server;
 
 use std::path::PathBuf;
@@ -17,11 +21,24 @@ use slipway_domain::state::DeploymentState;
 use slipway_services::deployment::Submit;
 
 pub(crate) use archive::{Entry, tar_gz};
-pub(crate) use pool::{Installation, Redis};
+pub(crate) use pool::{Broker, Installation, Redis};
+pub(crate) use port::quiet_port;
+pub(crate) use postgres::{Postgres, Stop};
+pub(crate) use proxy::{Mode, Proxy};
+pub(crate) use rabbit::Rabbit;
 pub(crate) use server::{Database, Server, command};
 
 /// No step of a journey takes longer, on a busy machine either.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Waits until a check succeeds.
+pub(crate) async fn soon(what: &str, limit: Duration, check: impl AsyncFn() -> bool) {
+    let end = tokio::time::Instant::now() + limit;
+    while !check().await {
+        assert!(tokio::time::Instant::now() < end, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// A stack of `tests/rig/stacks`.
 pub(crate) fn stack_dir(name: &str) -> PathBuf {

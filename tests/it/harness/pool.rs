@@ -11,6 +11,28 @@ use slipway_app::client::http::Client;
 
 use super::server::{Database, command};
 
+/// A broker that an installation uses.
+pub(crate) trait Broker {
+    /// What the configuration calls it.
+    const KIND: &'static str;
+    /// What a process says that has reached it.
+    const CONNECTED: &'static str;
+    /// What a process says that has not.
+    const AWAY: &'static str;
+
+    /// Starts it, and waits until it takes connections.
+    async fn start(&mut self);
+
+    /// Kills it.
+    fn stop(&mut self);
+
+    /// Takes everything out of it.
+    async fn empty(&self);
+
+    /// What tells a process to use it.
+    fn env(&self) -> Vec<(String, String)>;
+}
+
 /// A Redis of a test's own, which it may stop, start and empty.
 pub(crate) struct Redis {
     port: u16,
@@ -21,13 +43,26 @@ pub(crate) struct Redis {
 impl Redis {
     /// One that does not run yet.
     pub(crate) fn stopped() -> Self {
-        let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = socket.local_addr().unwrap().port();
-        Self { port, child: None, dir: tempfile::tempdir().unwrap() }
+        Self { port: super::port::quiet_port(), child: None, dir: tempfile::tempdir().unwrap() }
     }
 
-    /// Starts it, and waits until it takes connections.
-    pub(crate) async fn start(&mut self) {
+    fn ask(&self, what: &str) -> std::io::Result<()> {
+        use std::io::{Read as _, Write as _};
+        let mut connection = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        connection.write_all(format!("{what}\r\n").as_bytes())?;
+        let mut answer = [0];
+        connection.read_exact(&mut answer)?;
+        if answer == *b"+" { Ok(()) } else { Err(std::io::Error::other("it refuses")) }
+    }
+}
+
+impl Broker for Redis {
+    const KIND: &'static str = "redis";
+    const CONNECTED: &'static str = "connected to Redis";
+    const AWAY: &'static str = "Redis cannot be reached";
+
+    async fn start(&mut self) {
         let program = std::env::var_os("SLIPWAY_TEST_REDIS_BIN")
             .expect("SLIPWAY_TEST_REDIS_BIN is not set; run `./test journeys`");
         let child = Command::new(program)
@@ -46,33 +81,20 @@ impl Redis {
         }
     }
 
-    /// Kills it.
-    pub(crate) fn stop(&mut self) {
+    fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
     }
 
-    /// Takes everything out of it.
-    pub(crate) fn empty(&self) {
+    async fn empty(&self) {
         self.ask("FLUSHALL").unwrap();
     }
 
-    fn ask(&self, what: &str) -> std::io::Result<()> {
-        use std::io::{Read as _, Write as _};
-        let mut connection = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
-        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
-        connection.write_all(format!("{what}\r\n").as_bytes())?;
-        let mut answer = [0];
-        connection.read_exact(&mut answer)?;
-        if answer == *b"+" { Ok(()) } else { Err(std::io::Error::other("it refuses")) }
-    }
-
-    /// What tells a process to use it.
-    pub(crate) fn env(&self) -> Vec<(String, String)> {
+    fn env(&self) -> Vec<(String, String)> {
         let url = format!("redis://127.0.0.1:{}", self.port);
-        [("SLIPWAY_QUEUE_TRANSPORT", "redis".to_owned()), ("SLIPWAY_QUEUE_URL", url)]
+        [("SLIPWAY_QUEUE_TRANSPORT", Self::KIND.to_owned()), ("SLIPWAY_QUEUE_URL", url)]
             .map(|(name, value)| (name.to_owned(), value))
             .into()
     }

@@ -9,8 +9,8 @@ use slipway_domain::state::DeploymentState as S;
 use slipway_services::health::Status;
 
 use crate::harness::{
-    Installation, PATIENCE, Redis, deployed, digest, hello, planned, request, template, until,
-    upload,
+    Broker, Installation, PATIENCE, Rabbit, Redis, deployed, digest, hello, planned, request,
+    template, until, upload,
 };
 
 /// Polls and heartbeats that come too late for any test.
@@ -38,9 +38,17 @@ async fn healthy(client: &slipway_app::client::http::Client, wanted: Status) {
 
 #[tokio::test]
 async fn separate_processes_deploy_over_redis() {
-    let mut redis = Redis::stopped();
-    redis.start().await;
-    let mut env = redis.env();
+    separate_processes_deploy(Redis::stopped()).await;
+}
+
+#[tokio::test]
+async fn separate_processes_deploy_over_rabbitmq() {
+    separate_processes_deploy(Rabbit::shared()).await;
+}
+
+async fn separate_processes_deploy<B: Broker>(mut broker: B) {
+    broker.start().await;
+    let mut env = broker.env();
     env.extend(seldom());
     // Nothing is rung a second time.
     env.push(("SLIPWAY_QUEUE_RELAY_INTERVAL_MS".into(), "60000".into()));
@@ -49,8 +57,8 @@ async fn separate_processes_deploy_over_redis() {
     let (second, two) = installation.api().await;
     let planner = installation.worker("plan=2");
     let applier = installation.worker("apply=1");
-    planner.says("connected to Redis").await;
-    applier.says("connected to Redis").await;
+    planner.says(B::CONNECTED).await;
+    applier.says(B::CONNECTED).await;
     healthy(&one, Status::Ok).await;
 
     deployed(&one, &request("hello", template("hello"), hello("pools"))).await;
@@ -80,9 +88,17 @@ async fn separate_processes_deploy_over_redis() {
 
 #[tokio::test]
 async fn a_request_to_cancel_reaches_the_worker_over_redis() {
-    let mut redis = Redis::stopped();
-    redis.start().await;
-    let mut env = redis.env();
+    a_request_to_cancel_reaches_the_worker(Redis::stopped()).await;
+}
+
+#[tokio::test]
+async fn a_request_to_cancel_reaches_the_worker_over_rabbitmq() {
+    a_request_to_cancel_reaches_the_worker(Rabbit::shared()).await;
+}
+
+async fn a_request_to_cancel_reaches_the_worker<B: Broker>(mut broker: B) {
+    broker.start().await;
+    let mut env = broker.env();
     env.extend(seldom());
     let installation = Installation::new(env).await;
     let (_api, client) = installation.api().await;
@@ -112,9 +128,17 @@ async fn a_request_to_cancel_reaches_the_worker_over_redis() {
 }
 
 #[tokio::test]
-async fn a_broker_that_comes_late_goes_and_is_emptied_costs_nothing_but_time() {
-    let mut redis = Redis::stopped();
-    let mut env = redis.env();
+async fn a_redis_that_comes_late_goes_and_is_emptied_costs_nothing_but_time() {
+    comes_late_goes_and_is_emptied(Redis::stopped()).await;
+}
+
+#[tokio::test]
+async fn a_rabbitmq_that_comes_late_goes_and_is_emptied_costs_nothing_but_time() {
+    comes_late_goes_and_is_emptied(Rabbit::stopped().await).await;
+}
+
+async fn comes_late_goes_and_is_emptied<B: Broker>(mut broker: B) {
+    let mut env = broker.env();
     env.extend(seldom());
     let installation = Installation::new(env).await;
     let (_api, client) = installation.api().await;
@@ -124,20 +148,20 @@ async fn a_broker_that_comes_late_goes_and_is_emptied_costs_nothing_but_time() {
     let health = client.health().await.unwrap();
     assert_eq!(health.status, Status::Degraded, "{health:?}");
     let said = health.dependencies.iter().find(|d| d.name == "transport").unwrap();
-    assert!(said.kind == "redis" && said.detail.is_some(), "{said:?}");
+    assert!(said.kind == B::KIND && said.detail.is_some(), "{said:?}");
     let early =
         client.submit(&request("early", template("hello"), hello("early")), None).await.unwrap();
-    worker.says("Redis cannot be reached").await;
-    redis.start().await;
+    worker.says(B::AWAY).await;
+    broker.start().await;
     let early = until(&client, early.id, &[S::AwaitingApproval]).await;
     healthy(&client, Status::Ok).await;
 
-    redis.stop();
+    broker.stop();
     client.approve(early.id, digest(&early), None).await.unwrap();
     healthy(&client, Status::Degraded).await;
-    redis.start().await;
+    broker.start().await;
     until(&client, early.id, &[S::Succeeded]).await;
 
-    redis.empty();
+    broker.empty().await;
     deployed(&client, &request("late", template("hello"), hello("late"))).await;
 }

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -25,6 +26,10 @@ use super::keeper::{Line, over, up};
 use super::link::{Link, Lost, not_found};
 use super::{House, closed};
 use crate::{Bells, TransportError};
+
+/// A consumer that brought nothing for so long is replaced: RabbitMQ does not always tell one that
+/// its queue was deleted (and made again by somebody else).
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Doorbells of one queue.
 pub(super) struct RabbitBells {
@@ -56,6 +61,8 @@ struct Taking {
     consumer: Consumer,
     /// The doorbell that was told of and is not answered yet.
     told: Option<Acker>,
+    /// When it began, or brought something last.
+    heard: Instant,
 }
 
 impl RabbitBells {
@@ -72,8 +79,9 @@ impl RabbitBells {
         }
     }
 
-    /// Waits for a doorbell over one connection.
-    async fn next(&mut self, link: &Arc<Link>) -> Result<(), Lost> {
+    /// Waits for a doorbell over one connection. Returns false if there was none for so long that
+    /// the consumer was given up.
+    async fn next(&mut self, link: &Arc<Link>) -> Result<bool, Lost> {
         // Every step is kept, because a caller may drop this at any time.
         if let Stage::Resting = self.stage {
             let beginning = Taking::begin(link.clone(), self.house.clone(), self.queue);
@@ -86,21 +94,26 @@ impl RabbitBells {
             self.stage = Stage::Taking(Box::new(begun));
             self.house.ward.well(&self.part);
         }
-        let Stage::Taking(taking) = &mut self.stage else { return Ok(()) };
+        let Stage::Taking(taking) = &mut self.stage else { return Ok(false) };
         if !Arc::ptr_eq(&taking.link, link) {
             return Err(Lost("the connection is another".into()));
         }
         if std::mem::take(&mut self.missed) {
             // Look, in case a bell was lost with the consumer before.
-            return Ok(());
+            return Ok(true);
         }
         if let Some(told) = taking.told.take() {
             link.answer("ack", told.ack(BasicAckOptions::default())).await?;
         }
         loop {
+            let quiet = taking.heard + QUIET;
             let delivery = tokio::select! {
                 biased;
                 delivery = taking.consumer.next() => delivery,
+                () = tokio::time::sleep_until(quiet) => {
+                    tokio::spawn(self.end());
+                    return Ok(false);
+                }
                 () = over(&mut self.line, link) => {
                     return Err(Lost("the connection was lost".into()));
                 }
@@ -108,9 +121,10 @@ impl RabbitBells {
             let delivery =
                 delivery.ok_or_else(|| Lost("the broker ended the consumer".into()))??;
             self.backoff.reset();
+            taking.heard = Instant::now();
             if self.house.reads(self.queue, &delivery) {
                 taking.told = Some(delivery.acker);
-                return Ok(());
+                return Ok(true);
             }
             self.house.quarantined.fetch_add(1, Ordering::Relaxed);
             // To the quarantine, by the queue's dead letter exchange.
@@ -163,7 +177,7 @@ impl Taking {
             }
             other => other?,
         };
-        Ok(Self { link, channel, consumer, told: None })
+        Ok(Self { link, channel, consumer, told: None, heard: Instant::now() })
     }
 
     /// Answers what was told of, and gives back whatever else is on its way.
@@ -201,7 +215,11 @@ impl Bells for RabbitBells {
                 self.again = None;
             }
             let link = up(&mut self.line).await.ok_or_else(closed)?;
-            let Err(lost) = self.next(&link).await else { return Ok(()) };
+            let lost = match self.next(&link).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => continue,
+                Err(lost) => lost,
+            };
             self.missed = true;
             link.failed(&self.part, &lost, &self.house);
             // The next connection is waited for anyway.

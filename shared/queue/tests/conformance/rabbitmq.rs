@@ -17,6 +17,10 @@ use slipway_domain::job::Queue;
 use slipway_queue::{Bells, RabbitMq, RabbitMqOptions, SharedTransport, Signal, Transport};
 
 use crate::rig::{Broker, PATIENCE, Running, bell, env, is_silent, rings, unique, until};
+use crate::wire::Wire;
+
+/// A broker starts a whole Erlang machine.
+const START: Duration = Duration::from_secs(90);
 
 /// A broker of the test's own.
 struct Server {
@@ -150,10 +154,12 @@ impl Broker for RabbitBroker {
         let file = dir.join("url");
         until("it has a URL", || async { file.exists() }).await;
         std::fs::read_to_string(&file).unwrap().trim().clone_into(&mut self.url);
-        until("RabbitMQ takes connections", || async {
-            Connection::connect(&self.url, ConnectionProperties::default()).await.is_ok()
-        })
-        .await;
+        let url = &self.url;
+        let up = async || Connection::connect(url, ConnectionProperties::default()).await.is_ok();
+        while !up().await {
+            assert!(began.elapsed() < START, "RabbitMQ does not start: {}", dir.display());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         println!("a broker started in {:?}", began.elapsed());
     }
 
@@ -477,80 +483,4 @@ async fn a_broker_that_falls_silent_is_noticed_and_ringing_does_not_wait_for_it(
     until("the old threads are gone", || async { lapin_threads() <= 2 }).await;
     transport.close().await;
     broker.url.clone_from(&wire.to);
-}
-
-/// The way to a broker, to be cut or frozen.
-struct Wire {
-    url: String,
-    to: String,
-    cut: tokio::sync::watch::Sender<u64>,
-    frozen: tokio::sync::watch::Sender<bool>,
-    connections: Arc<std::sync::atomic::AtomicUsize>,
-}
-
-impl Wire {
-    async fn to(url: &str) -> Self {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let own = listener.local_addr().unwrap().to_string();
-        let (before, rest) = url.split_once('@').unwrap();
-        let (place, after) = rest.split_once('/').unwrap();
-        let wire = Self {
-            url: format!("{before}@{own}/{after}"),
-            to: url.to_owned(),
-            cut: tokio::sync::watch::Sender::new(0),
-            frozen: tokio::sync::watch::Sender::new(false),
-            connections: Arc::default(),
-        };
-        let (cut, frozen) = (wire.cut.clone(), wire.frozen.clone());
-        let (connections, place) = (wire.connections.clone(), place.to_owned());
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let broker = tokio::net::TcpStream::connect(&place).await.unwrap();
-                // So that a cut is a reset, not an orderly end.
-                client.set_zero_linger().unwrap();
-                let (mut cut, frozen) = (cut.subscribe(), frozen.clone());
-                tokio::spawn(async move {
-                    let (from_client, to_client) = client.into_split();
-                    let (from_broker, to_broker) = broker.into_split();
-                    tokio::select! {
-                        () = pass(from_client, to_broker, frozen.subscribe()) => {}
-                        () = pass(from_broker, to_client, frozen.subscribe()) => {}
-                        _ = cut.changed() => {}
-                    }
-                });
-            }
-        });
-        wire
-    }
-
-    fn cut(&self) {
-        self.cut.send_modify(|cuts| *cuts += 1);
-    }
-
-    fn freeze(&self, frozen: bool) {
-        self.frozen.send_replace(frozen);
-    }
-
-    fn connections(&self) -> usize {
-        self.connections.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-async fn pass(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    mut frozen: tokio::sync::watch::Receiver<bool>,
-) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut buffer = vec![0; 65_536];
-    loop {
-        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
-        if frozen.wait_for(|frozen| !frozen).await.is_err() {
-            return;
-        }
-        if to.write_all(&buffer[..read]).await.is_err() {
-            return;
-        }
-    }
 }

@@ -1,0 +1,165 @@
+//! What must hold between the ledger, which is outside of the product, and what the product says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use slipway_domain::event::EventBody;
+use slipway_domain::state::DeploymentState as S;
+
+use super::{Found, Promise, View, repeated};
+
+/// A process whose worker has lost its lease and is well is killed at once; this is for a machine
+/// that has more to do than it can.
+const ZOMBIE: Duration = Duration::from_secs(4);
+
+pub(super) fn once(view: &View<'_>, found: &mut Found) {
+    for line in &view.all.broken {
+        found.add(Promise::Once, format!("the ledger has a line that is none: {line:?}"));
+    }
+    for (name, lines) in &view.ledger {
+        let Some(asked) = view.all.history.asked.get(*name) else {
+            found.add(Promise::Once, format!("{name} was applied and is asked for by nobody"));
+            continue;
+        };
+        let indexes = |start: bool| lines.iter().filter(move |l| l.start == start).map(|l| l.index);
+        for index in repeated(indexes(true)) {
+            found.add(Promise::Once, format!("resource {index} of {name} was begun twice"));
+        }
+        for index in repeated(indexes(false)) {
+            found.add(Promise::Once, format!("resource {index} of {name} was made twice"));
+        }
+        let runs: BTreeSet<_> = lines.iter().map(|l| &l.run).collect();
+        found.unless(runs.len() == 1, Promise::Once, || {
+            format!("{name} was applied by {} processes: {runs:?}", runs.len())
+        });
+        for line in lines {
+            found.unless(line.index < asked.resources, Promise::Once, || {
+                format!("{name} has no resource {}, which was made", line.index)
+            });
+            let begun = lines.iter().any(|l| l.start && l.index == line.index && l.pid == line.pid);
+            found.unless(begun, Promise::Once, || {
+                format!("resource {} of {name} ended and never began", line.index)
+            });
+        }
+    }
+    for deployment in view.deployments().filter(|d| d.state == S::Succeeded) {
+        let Some(asked) = view.all.history.asked.get(&deployment.name) else { continue };
+        let made: BTreeSet<_> =
+            view.lines(deployment).iter().filter(|l| !l.start).map(|l| l.index).collect();
+        found.unless(made.iter().copied().eq(0..asked.resources), Promise::Once, || {
+            let (id, name) = (deployment.id, &deployment.name);
+            format!("{id} ({name}) succeeded with {} resources, and {made:?} were made", asked.resources)
+        });
+    }
+}
+
+/// What was applied is the latest plan before the apply, and a yes to it was said after it was made.
+pub(super) fn approved(view: &View<'_>, found: &mut Found) {
+    for deployment in view.deployments() {
+        let (id, name) = (deployment.id, &deployment.name);
+        let applies: Vec<_> =
+            view.turns(id).into_iter().filter(|turn| turn.to == S::Applying).collect();
+        for apply in &applies {
+            let plan = view.events(id).iter().rev().filter(|e| e.seq < apply.seq).find_map(|e| {
+                match &e.body {
+                    EventBody::PlanReady { plan } => Some((e.at_us, plan.digest.as_str())),
+                    _ => None,
+                }
+            });
+            let yes = plan.is_some_and(|(made_us, digest)| {
+                view.audit(id).iter().any(|row| {
+                    row.action == "deployment.approve"
+                        && row.detail["plan_digest"] == digest
+                        && (made_us..=apply.at_us).contains(&row.at_us)
+                })
+            });
+            found.unless(yes, Promise::Approved, || {
+                format!("{id} ({name}) was applied, and nobody approved {plan:?}")
+            });
+        }
+        let begun_us = applies.first().map(|apply| apply.at_us);
+        let early = |at_us| begun_us.is_none_or(|begun_us| at_us < begun_us);
+        for line in view.lines(deployment).iter().filter(|l| early(l.at_us)) {
+            found.add(
+                Promise::Approved,
+                format!("resource {} of {id} ({name}) was touched before its apply", line.index),
+            );
+        }
+    }
+}
+
+/// From the first to the last line of one apply, no other apply of the stack has any.
+pub(super) fn one_apply(view: &View<'_>, found: &mut Found) {
+    let mut stacks: BTreeMap<&str, Vec<(i64, i64, &str)>> = BTreeMap::new();
+    for (name, lines) in &view.ledger {
+        let Some(asked) = view.all.history.asked.get(*name) else { continue };
+        if asked.answers.first().is_some_and(|id| view.careless(*id)) {
+            continue;
+        }
+        let times = || lines.iter().map(|l| l.at_us);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else { continue };
+        stacks.entry(&asked.stack).or_default().push((first, last, name));
+    }
+    for (stack, mut spans) in stacks {
+        spans.sort_unstable();
+        for pair in spans.windows(2) {
+            let ((_, last, one), (first, _, other)) = (pair[0], pair[1]);
+            found.unless(last < first, Promise::OneApply, || {
+                format!("{one} and {other} of {stack} were applied at once, for {} us", last - first)
+            });
+        }
+    }
+}
+
+/// Nobody writes for an apply that is over, and nobody goes on with it.
+pub(super) fn fenced(view: &View<'_>, found: &mut Found) {
+    for pair in view.all.rows.states.windows(2).filter(|pair| pair[0].stack == pair[1].stack) {
+        let (one, next) = (&pair[0], &pair[1]);
+        let follows = next.version == one.version + 1
+            && (next.lineage != one.lineage || next.serial > one.serial);
+        found.unless(follows, Promise::Fenced, || {
+            format!(
+                "state {} (serial {}) of {} is followed by {} (serial {})",
+                one.version, one.serial, one.stack, next.version, next.serial
+            )
+        });
+    }
+    for state in &view.all.rows.states {
+        let turns = view.turns(state.deployment);
+        let begun = turns.iter().find(|turn| turn.to == S::Applying).map(|turn| turn.at_us);
+        let ended = turns
+            .iter()
+            .rev()
+            .find(|turn| matches!(turn.from, S::Applying | S::Verifying))
+            .filter(|turn| !matches!(turn.to, S::Applying | S::Verifying))
+            .map(|turn| turn.at_us);
+        let inside = begun.is_some_and(|begun| begun <= state.at_us)
+            && ended.is_none_or(|ended| state.at_us <= ended);
+        found.unless(inside, Promise::Fenced, || {
+            format!(
+                "state {} of {} was written by {} outside of its apply",
+                state.version, state.stack, state.deployment
+            )
+        });
+    }
+    // A person frees a stack when nothing of the lost apply runs any more: what the ledger has
+    // after that is of a process that was started without a lease.
+    for deployment in view.deployments() {
+        if view.careless(deployment.id) {
+            continue;
+        }
+        let turns = view.turns(deployment.id);
+        let Some(end) = turns.iter().find(|turn| turn.to.is_terminal()) else { continue };
+        for line in view.lines(deployment).iter().filter(|l| l.at_us > end.at_us) {
+            let (id, name) = (deployment.id, &deployment.name);
+            found.add(
+                Promise::Fenced,
+                format!("resource {} of {id} ({name}) was touched after its end", line.index),
+            );
+        }
+    }
+    let seen = &view.all.seen;
+    found.unless(seen.zombie <= ZOMBIE, Promise::Fenced, || {
+        format!("{:?} went on for {:?} without its lease", seen.zombie_run, seen.zombie)
+    });
+}
