@@ -59,7 +59,7 @@ pub(crate) fn need(
     let lock_file = Workspace::read(&workspace.lock_file())?.unwrap_or_default();
     let foreign: Vec<String> = state_providers
         .iter()
-        .filter(|p| !p.starts_with("terraform.io/builtin/"))
+        .filter(|p| !p.starts_with("terraform.io/builtin/") && !configuration.requires(p))
         .cloned()
         .collect();
     let always = configuration.backend != Backend::Unset;
