@@ -232,7 +232,7 @@ async fn execute(
         args.push("-json");
     }
     args.extend(flags);
-    let command = host.command(workspace, args);
+    let command = host.command(run, workspace, args);
     let ended =
         process::run(command, &Stops::of(run), Stdout::Lines, &mut |s, line| ears.hear(s, line))
             .await
