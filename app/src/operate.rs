@@ -1,5 +1,7 @@
 //! Small commands for operators.
 
+use std::path::Path;
+
 use slipway_config::Config;
 use slipway_store::crypto::Keyring;
 
@@ -43,20 +45,18 @@ pub(crate) async fn doctor(config: &Config) -> anyhow::Result<()> {
     };
     let driver = wire::driver(config).await;
     say("tool", driver.map(|d| d.tool().to_string()).map_err(|e| format!("{e:#}")));
-    let store = wire::store(config).await;
-    let opened = match store {
-        Ok(store) => {
-            let ping = store.ping().await.map_err(|e| e.to_string());
-            store.close().await;
-            ping.map(|()| format!("{} answers", store.engine()))
-        }
-        Err(error) => Err(format!("{error:#}")),
-    };
-    say("database", opened);
-    let writable = std::fs::create_dir_all(&config.data_dir)
-        .map(|()| format!("{} can be written", config.data_dir.display()))
-        .map_err(|e| format!("{}: {e}", config.data_dir.display()));
-    say("data_dir", writable);
+    say("database", wire::look(config).await.map_err(|error| format!("{error:#}")));
+    say("data_dir", writable(&config.data_dir));
     anyhow::ensure!(missing == 0, "{missing} of the things above need attention");
     Ok(())
+}
+
+/// Whether files can be made in a directory, or where it would be made. Leaves nothing behind.
+fn writable(dir: &Path) -> Result<String, String> {
+    let there = dir.ancestors().find(|part| part.exists()).unwrap_or(Path::new("."));
+    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    let tried = tempfile::tempfile_in(there);
+    tried
+        .map(|_| format!("{} can be written", dir.display()))
+        .map_err(|error| format!("{}: {error}", there.display()))
 }

@@ -145,8 +145,43 @@ fn settings(config: &Config, source_limits: Limits) -> Settings {
 pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
     let location = config.database_location();
     let keys = keys(config, &location)?;
-    let options = slipway_store::Options {
-        database: match &location {
+    let options = store_options(config, &location);
+    let place = format!("{:?}", options.database);
+    let store = Store::open(&options, keys)
+        .await
+        .with_context(|| format!("the database {place} cannot be used"))?;
+    store.check_keys().await.with_context(|| {
+        format!(
+            "the key ring of this process does not open what is sealed in the database {place}; \
+             every process of an installation needs the same one"
+        )
+    })?;
+    Ok(store)
+}
+
+/// Looks at the database and the key ring as they are; says what it found and changes nothing.
+pub(crate) async fn look(config: &Config) -> anyhow::Result<String> {
+    let location = config.database_location();
+    if let DatabaseLocation::Sqlite(path) = &location
+        && !path.exists()
+    {
+        return Ok(format!("sqlite, to be made at the first start as {}", path.display()));
+    }
+    let has_ring = !config.keys.ring.reveal().is_empty() || config.keys.file.exists();
+    anyhow::ensure!(has_ring, "there is a database, and no key ring to open it with");
+    let keys = keys(config, &location)?;
+    let missing = Store::look(&store_options(config, &location), keys).await?;
+    let engine =
+        if matches!(location, DatabaseLocation::Sqlite(_)) { "sqlite" } else { "postgres" };
+    Ok(match missing {
+        0 => format!("{engine} answers, its schema is current, the key ring fits"),
+        n => format!("{engine} answers; {n} migrations are missing (`slipway migrate`)"),
+    })
+}
+
+fn store_options(config: &Config, location: &DatabaseLocation) -> slipway_store::Options {
+    slipway_store::Options {
+        database: match location {
             DatabaseLocation::Sqlite(path) => DatabaseUrl::Sqlite(path.clone()),
             DatabaseLocation::Postgres(url) => DatabaseUrl::Postgres(url.reveal().clone()),
         },
@@ -154,11 +189,7 @@ pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
         connect_timeout: Duration::from_secs(config.database.connect_timeout_s),
         artifacts_dir: config.artifacts.dir.clone(),
         inline_max_bytes: config.artifacts.inline_max_bytes,
-    };
-    let place = format!("{:?}", options.database);
-    Store::open(&options, keys)
-        .await
-        .with_context(|| format!("the database {place} cannot be used"))
+    }
 }
 
 /// Reads the key ring: from `keys.ring`, or from `keys.file`, which is made for a new

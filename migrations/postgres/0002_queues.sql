@@ -22,3 +22,5 @@ create index jobs_due on jobs (queue, priority desc, turn, id) where state = 'qu
 create index jobs_turn on jobs (queue, project, turn) where state = 'queued';
 create index jobs_running on jobs (queue) where state = 'running';
 create index jobs_by_state on jobs (state, id);
+-- Who waits for the same stack.
+create index jobs_waiting_for_key on jobs (concurrency_key, turn, id) where state = 'queued';

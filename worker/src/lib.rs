@@ -108,12 +108,16 @@ pub async fn work(
     tasks.spawn(held::hear_cancels(shared.clone(), beating.clone()));
     let mut consumers = tokio::task::JoinSet::new();
     for (queue, slots) in shared.options.queues.clone() {
+        shared.metrics.serving(queue.as_str(), slots);
         consumers.spawn(consume::serve(shared.clone(), queue, slots));
     }
     tracing::info!(worker_id = %id, queues = ?shared.options.queues, "worker started");
     shared.shutdown.drain.cancelled().await;
     while consumers.join_next().await.is_some() {}
     drain(&shared).await;
+    for queue in shared.options.queues.keys() {
+        shared.metrics.serving(queue.as_str(), 0);
+    }
     beating.cancel();
     while tasks.join_next().await.is_some() {}
     if let Ok(mut tx) = shared.cx.store.begin().await {

@@ -11,6 +11,7 @@ use slipway_domain::log::{LogStream, NewLogLine, bounded};
 use slipway_domain::port::driver::{DriverError, Run, StateBlob, Stop};
 use slipway_domain::redact::Redactor;
 use slipway_services::{Ctx, execution};
+use slipway_telemetry::carrier;
 use tokio::sync::Notify;
 
 use crate::held::{Brake, Reason};
@@ -121,6 +122,8 @@ pub(crate) struct JobRun {
     redactor: Redactor,
     brake: Brake,
     buffer: Mutex<Buffer>,
+    /// Of the span it was made in.
+    traceparent: Option<String>,
     more: Notify,
 }
 
@@ -141,6 +144,7 @@ impl JobRun {
             redactor,
             brake,
             buffer: Mutex::default(),
+            traceparent: carrier::current_traceparent(),
             more: Notify::new(),
         }
     }
@@ -198,6 +202,10 @@ impl Run for JobRun {
 
     fn redactor(&self) -> &Redactor {
         &self.redactor
+    }
+
+    fn traceparent(&self) -> Option<String> {
+        self.traceparent.clone()
     }
 
     fn log(&self, line: NewLogLine) {

@@ -84,7 +84,10 @@ impl Stream {
                 () = self.state.shutdown.cancelled() => None,
                 () = tokio::time::sleep_until(self.until) => None,
                 next = self.followed.next() => match next {
-                    Ok(Some(message)) => Some(message),
+                    Ok(Some(message)) => {
+                        self.state.metrics.events_published(1);
+                        Some(message)
+                    }
                     Ok(None) => {
                         self.at = At::Over;
                         self.end().await

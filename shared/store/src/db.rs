@@ -109,6 +109,28 @@ impl Store {
         Ok(Self { db: db.into_db(), keys: Arc::new(keys), blobs })
     }
 
+    /// Looks at a database as it is, and changes nothing in it: how many migrations are missing,
+    /// and, when none is, whether `keys` open what is sealed in it. A SQLite file must exist.
+    pub async fn look(options: &Options, keys: Keyring) -> Result<usize> {
+        let pools = connect(options).await?;
+        let missing = crate::migrate::missing(&pools).await?;
+        let blobs = Blobs::open(&options.artifacts_dir, options.inline_max_bytes)?;
+        let store = Self { db: pools.into_db(), keys: Arc::new(keys), blobs };
+        let opened = if missing == 0 { store.check_keys().await } else { Ok(()) };
+        store.close().await;
+        opened.map(|()| missing)
+    }
+
+    /// Whether the keys open what is sealed here: the newest deployment's variables are tried.
+    pub async fn check_keys(&self) -> Result<()> {
+        let mut tx = self.read().await?;
+        let newest = tx.newest_deployment().await?;
+        match newest {
+            Some(id) => tx.variables(id).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
     /// `sqlite` or `postgres`.
     pub fn engine(&self) -> &'static str {
         match &self.db {

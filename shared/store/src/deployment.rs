@@ -258,6 +258,11 @@ impl Tx {
         serde_json::from_slice(&clear).map_err(|e| Error::corrupt("deployments", e))
     }
 
+    /// The deployment that was submitted last.
+    pub async fn newest_deployment(&mut self) -> Result<Option<DeploymentId>> {
+        sql!(scalar_maybe DeploymentId, self, "select id from deployments order by id desc limit 1")
+    }
+
     /// Keeps the outputs of a deployment, sealed.
     pub async fn set_outputs(&mut self, id: DeploymentId, outputs: &[Output]) -> Result<()> {
         let sealed = self.keys.seal(&outputs_place(id), to_json(&outputs)?.as_bytes())?;

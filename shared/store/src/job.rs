@@ -86,6 +86,10 @@ pub struct Beat {
     pub cancel_requested: bool,
 }
 
+/// Places are not counted further than this: whoever is behind so many knows enough, and asking
+/// must not cost more the longer the queue is.
+pub const MAX_PLACE: i64 = 1000;
+
 /// Why a job that is queued does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuePlace {
@@ -93,12 +97,12 @@ pub struct QueuePlace {
     pub job_id: JobId,
     /// Its queue.
     pub queue: Queue,
-    /// Jobs of the queue that come first, plus one.
+    /// Jobs of the queue that come first, plus one; [`MAX_PLACE`] at most.
     pub position: i64,
     /// The deployment whose running job holds the same concurrency key, or whose apply was lost
     /// and waits for a person.
     pub held_by: Option<DeploymentId>,
-    /// Queued jobs with the same concurrency key that come first, plus one.
+    /// Queued jobs with the same concurrency key that come first, plus one; [`MAX_PLACE`] at most.
     pub key_position: i64,
 }
 
@@ -403,9 +407,11 @@ impl Tx {
         )?;
         let Some((job_id, queue, priority, turn, key)) = job else { return Ok(None) };
         let position: i64 = sql!(scalar i64, self,
-            "select cast(count(*) as bigint) from jobs where queue = $1 and state = 'queued'
-               and (priority > $2 or (priority = $2 and (turn < $3 or (turn = $3 and id <= $4))))",
-            queue.as_str(), priority, turn, job_id)?;
+            "select cast(count(*) as bigint) from (
+                 select 1 from jobs where queue = $1 and state = 'queued'
+                   and (priority > $2 or (priority = $2 and (turn < $3 or (turn = $3 and id <= $4))))
+                 limit $5) first",
+            queue.as_str(), priority, turn, job_id, MAX_PLACE)?;
         let mut held_by = sql!(scalar_maybe DeploymentId, self,
             "select deployment_id from jobs where state = 'running' and concurrency_key = $1",
             key.as_deref())?;
@@ -416,11 +422,16 @@ impl Tx {
                    and d.state in ('interrupted', 'recovering', 'needs_attention')
                  order by d.id limit 1", of)?;
         }
-        let key_position: i64 = sql!(scalar i64, self,
-            "select cast(count(*) as bigint) from jobs where state = 'queued'
-               and concurrency_key = $1
-               and (priority > $2 or (priority = $2 and (turn < $3 or (turn = $3 and id <= $4))))",
-            key.as_deref(), priority, turn, job_id)?;
+        let key_position: i64 = match key.as_deref() {
+            None => 1,
+            Some(key) => sql!(scalar i64, self,
+                "select cast(count(*) as bigint) from (
+                     select 1 from jobs where state = 'queued' and concurrency_key = $1
+                       and (priority > $2
+                            or (priority = $2 and (turn < $3 or (turn = $3 and id <= $4))))
+                     limit $5) first",
+                key, priority, turn, job_id, MAX_PLACE)?,
+        };
         let queue = Queue::parse(&queue)
             .ok_or_else(|| Error::corrupt("jobs", format!("queue {queue:?}")))?;
         Ok(Some(QueuePlace { job_id, queue, position, held_by, key_position }))

@@ -117,7 +117,7 @@ const EVENTS_PUBLISHED: MetricName = named(
     "slipway_events_published_total",
     MetricKind::Counter,
     &[],
-    "Events that were handed to streams.",
+    "Events and log lines that were handed to streams.",
 );
 const BUILD_INFO: MetricName = named(
     "slipway_build_info",

@@ -42,8 +42,7 @@ async fn assert_untouched(server: &Server) {
                 todo.push(path);
             } else {
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                let own =
-                    name.starts_with("slipway.db") || name == ".lock" || name == "keyring";
+                let own = name.starts_with("slipway.db") || name == ".lock" || name == "keyring";
                 if !own {
                     left.push(path);
                 }

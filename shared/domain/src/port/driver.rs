@@ -41,6 +41,11 @@ pub trait Run: Send + Sync {
     /// [`Run::event`] are redacted by the house again.
     fn redactor(&self) -> &Redactor;
 
+    /// The trace that this run belongs to (W3C `traceparent`), for the tools it starts.
+    fn traceparent(&self) -> Option<String> {
+        None
+    }
+
     /// Keeps a log line. Never blocks on the database: lines are buffered, bounded and flushed by
     /// the house; the driver must not wait for them.
     fn log(&self, line: NewLogLine);

@@ -66,7 +66,7 @@ pub(crate) async fn apply(
     let stops = Stops { run, halt: CancellationToken::new() };
     let mut ears = Ears::new(run, host.clock.as_ref(), &laid.workspace, STEP).live(&changed);
     let working = async {
-        let command = command(host, &laid);
+        let command = command(host, run, &laid);
         let mut listener = |s, line: &str| ears.hear(s, line);
         let ended = process::run(command, &stops, Stdout::Lines, &mut listener).await;
         done.cancel();
@@ -101,7 +101,7 @@ fn lay(top: &std::path::Path, cli_config: &str, input: ApplyInput) -> Result<Lai
     Ok(Laid { workspace, context, lock_file, has_variables })
 }
 
-fn command(host: &Host, laid: &Laid) -> process::Command {
+fn command(host: &Host, run: &dyn Run, laid: &Laid) -> process::Command {
     let ws = &laid.workspace;
     let mut args: Vec<std::ffi::OsString> =
         ["apply", "-json", "-input=false"].map(Into::into).into();
@@ -117,7 +117,7 @@ fn command(host: &Host, laid: &Laid) -> process::Command {
         args.push(option);
     }
     args.push(ws.plan_file().into());
-    host.command(ws, args)
+    host.command(run, ws, args)
 }
 
 /// Reads the state that the tool writes, and has it kept.
@@ -284,7 +284,7 @@ fn failed(ended: &Ended, ears: &Ears<'_>) -> DriverError {
 
 /// The outputs, where Slipway does not keep the state that holds them.
 async fn outputs(host: &Host, run: &dyn Run, ws: &Workspace, ears: &Ears<'_>) -> Vec<Output> {
-    let command = host.command(ws, ["output", "-json", "-no-color"]);
+    let command = host.command(run, ws, ["output", "-json", "-no-color"]);
     let mut quiet = Ears::new(run, host.clock.as_ref(), ws, "output");
     let mut listener = |s, line: &str| quiet.hear(s, line);
     let ended =

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use slipway_domain::clock::Clock;
 use slipway_domain::plan::Tool;
+use slipway_domain::port::driver::Run;
 
 use crate::cache::Cache;
 use crate::environment::{Environment, is_executable};
@@ -108,15 +109,22 @@ impl Host {
     /// A command of the tool, in the root module's directory.
     pub(crate) fn command<S: Into<OsString>>(
         &self,
+        run: &dyn Run,
         workspace: &Workspace,
         args: impl IntoIterator<Item = S>,
     ) -> Command {
+        let env = quiet(self.env.clone());
+        // What the tool and its providers trace belongs to the trace of the one who asked.
+        let env = match run.traceparent() {
+            Some(traceparent) => env.with("TRACEPARENT", traceparent),
+            None => env,
+        };
         let config = self.own_cli_config.clone().unwrap_or_else(|| workspace.cli_config());
         Command {
             program: self.program.clone(),
             args: args.into_iter().map(Into::into).collect(),
             dir: workspace.module().to_path_buf(),
-            env: quiet(self.env.clone()).with("TF_CLI_CONFIG_FILE", config),
+            env: env.with("TF_CLI_CONFIG_FILE", config),
         }
     }
 

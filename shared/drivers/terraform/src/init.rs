@@ -59,7 +59,7 @@ pub(crate) fn need(
     let lock_file = Workspace::read(&workspace.lock_file())?.unwrap_or_default();
     let foreign: Vec<String> = state_providers
         .iter()
-        .filter(|p| !p.starts_with("terraform.io/builtin/"))
+        .filter(|p| !p.starts_with("terraform.io/builtin/") && !configuration.requires(p))
         .cloned()
         .collect();
     let always = configuration.backend != Backend::Unset;
@@ -232,7 +232,7 @@ async fn execute(
         args.push("-json");
     }
     args.extend(flags);
-    let command = host.command(workspace, args);
+    let command = host.command(run, workspace, args);
     let ended =
         process::run(command, &Stops::of(run), Stdout::Lines, &mut |s, line| ears.hear(s, line))
             .await

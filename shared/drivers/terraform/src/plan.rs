@@ -214,7 +214,7 @@ async fn execute(
     if let Some(parallelism) = host.parallelism {
         args.push(format!("-parallelism={parallelism}").into());
     }
-    let command = host.command(&laid.workspace, args);
+    let command = host.command(run, &laid.workspace, args);
     process::run(command, &Stops::of(run), Stdout::Lines, &mut |s, line| ears.hear(s, line))
         .await
         .map_err(|failed| failure::of_process("plan", &failed))
@@ -224,8 +224,11 @@ async fn show(host: &Host, run: &dyn Run, ws: &Workspace) -> Result<Shown, Drive
     failure::asked_before(run)?;
     stream::step(run, "show", None);
     let plan_file = ws.plan_file();
-    let command =
-        host.command(ws, [std::ffi::OsStr::new("show"), "-json".as_ref(), plan_file.as_os_str()]);
+    let command = host.command(
+        run,
+        ws,
+        [std::ffi::OsStr::new("show"), "-json".as_ref(), plan_file.as_os_str()],
+    );
     let mut ears = Ears::new(run, host.clock.as_ref(), ws, "show");
     let ended =
         process::run(command, &Stops::of(run), Stdout::Keep(MAX_SHOW_BYTES), &mut |s, l| {

@@ -72,7 +72,8 @@ async fn sqlite() -> Rig {
     open(DatabaseUrl::Sqlite(dir.path().join("test.db")), dir).await
 }
 
-async fn postgres() -> Rig {
+/// A new database without a schema.
+async fn postgres_url() -> DatabaseUrl {
     let url = std::env::var("SLIPWAY_TEST_POSTGRES_URL")
         .expect("SLIPWAY_TEST_POSTGRES_URL is not set; `./test store` starts a PostgreSQL for it");
     let name = format!("t_{}", RandomMint.uuid().simple());
@@ -80,7 +81,11 @@ async fn postgres() -> Rig {
     admin.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await.unwrap();
     admin.close().await.unwrap();
     let (base, _) = url.rsplit_once('/').unwrap();
-    open(DatabaseUrl::Postgres(format!("{base}/{name}")), tempfile::tempdir().unwrap()).await
+    DatabaseUrl::Postgres(format!("{base}/{name}"))
+}
+
+async fn postgres() -> Rig {
+    open(postgres_url().await, tempfile::tempdir().unwrap()).await
 }
 
 on_both_engines! {
@@ -106,6 +111,7 @@ on_both_engines! {
     a_loop_has_one_holder_until_its_lease_ends,
     a_sweep_removes_what_is_past_its_time_only,
     two_processes_may_open_the_same_database_at_once,
+    keys_that_do_not_fit_are_noticed_and_looking_changes_nothing,
     hostile_text_is_kept_as_it_is,
 }
 
@@ -691,6 +697,38 @@ async fn two_processes_may_open_the_same_database_at_once(rig: Rig) {
     drop(tx);
     rig.store.close().await;
     assert!(rig.store.ping().await.is_err(), "closed is closed");
+}
+
+async fn keys_that_do_not_fit_are_noticed_and_looking_changes_nothing(rig: Rig) {
+    let database = match &rig.url {
+        Some(url) => DatabaseUrl::Postgres(url.clone()),
+        None => DatabaseUrl::Sqlite(rig.dir.path().join("test.db")),
+    };
+    let options = Options {
+        database,
+        max_connections: 2,
+        connect_timeout: Duration::from_secs(20),
+        artifacts_dir: rig.dir.path().join("artifacts"),
+        inline_max_bytes: 4096,
+    };
+    let others = || Keyring::parse(&Keyring::generate().unwrap()).unwrap();
+    assert_eq!(Store::look(&options, others()).await.unwrap(), 0, "nothing is sealed yet");
+    deployment(&rig.store, "net").await;
+    rig.store.check_keys().await.unwrap();
+    let error = Store::look(&options, others()).await.unwrap_err();
+    assert!(error.to_string().contains("key"), "{error}");
+    let empty = match &rig.url {
+        Some(_) => postgres_url().await,
+        None => {
+            let path = rig.dir.path().join("empty.db");
+            std::fs::write(&path, b"").unwrap();
+            DatabaseUrl::Sqlite(path)
+        }
+    };
+    let options = Options { database: empty, ..options };
+    let missing = Store::look(&options, others()).await.unwrap();
+    assert!(missing >= 2, "{missing}");
+    assert_eq!(Store::look(&options, others()).await.unwrap(), missing, "they are still missing");
 }
 
 async fn hostile_text_is_kept_as_it_is(rig: Rig) {

@@ -59,6 +59,8 @@ pub(crate) struct Configuration {
     pub(crate) modules: Vec<Installed>,
     /// Everything that decides which providers are installed, as text, in order.
     pub(crate) requirements: BTreeSet<String>,
+    /// Source addresses of the providers in them, as they are written.
+    providers: BTreeSet<String>,
     /// Whether there is anything to install beyond the built-in provider.
     pub(crate) needs_providers: bool,
     /// Where the state is.
@@ -68,6 +70,18 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
+    /// Whether the configuration itself asks for the provider with this full address
+    /// (`registry.terraform.io/hashicorp/null`).
+    pub(crate) fn requires(&self, provider: &str) -> bool {
+        let short = provider.split_once('/').map(|(_, short)| short);
+        self.providers.contains(provider)
+            || short.is_some_and(|short| {
+                // Only the tool's own registry may be left out.
+                let own = ["registry.terraform.io/", "registry.opentofu.org/"];
+                own.iter().any(|host| provider.starts_with(host)) && self.providers.contains(short)
+            })
+    }
+
     /// Whether a module must be fetched.
     pub(crate) fn remote_modules(&self) -> bool {
         self.modules.iter().any(|m| m.dir.is_none())
@@ -139,6 +153,7 @@ pub(crate) fn load(
         modules: found.modules,
         needs_providers: found.needs_providers,
         requirements: found.requirements,
+        providers: found.providers,
         backend: module.backend,
         understood: !found.unknown_blocks,
     })
@@ -169,6 +184,7 @@ fn check_default(variable: &Variable, problems: &mut Vec<FieldError>) {
 struct Found {
     modules: Vec<Installed>,
     requirements: BTreeSet<String>,
+    providers: BTreeSet<String>,
     needs_providers: bool,
     unknown_blocks: bool,
     problems: Vec<FieldError>,
@@ -430,6 +446,7 @@ fn providers(module: &Module, key: &str, found: &mut Found) {
         found.needs_providers = true;
         let version = requirement.and_then(|r| r.version.as_deref()).unwrap_or_default();
         found.requirements.insert(format!("{key}: {source} {version}"));
+        found.providers.insert(source.to_lowercase());
     }
 }
 

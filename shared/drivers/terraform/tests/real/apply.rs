@@ -150,3 +150,19 @@ async fn ephemeral_variables_are_given_again_at_apply() {
     rig.state = job.last_state();
     assert_eq!(rig.state.unwrap().resource_count, 1);
 }
+
+#[tokio::test]
+async fn what_the_tool_starts_knows_its_trace() {
+    let mut rig = Rig::new().await;
+    let mark = tempfile::tempdir().unwrap();
+    let seen = mark.path().join("seen");
+    let source = tree(&[(
+        "main.tf",
+        &format!(
+            "resource \"terraform_data\" \"x\" {{\n  provisioner \"local-exec\" {{\n    command = \"echo $TRACEPARENT > {}\"\n  }}\n}}\n",
+            seen.display()
+        ),
+    )]);
+    rig.deploy(&source).await;
+    assert_eq!(std::fs::read_to_string(seen).unwrap().trim(), crate::job::TRACEPARENT);
+}

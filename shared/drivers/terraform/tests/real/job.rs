@@ -18,6 +18,9 @@ use slipway_domain::tree::Tree;
 use slipway_driver_terraform::{Options, Terraform};
 use tokio::sync::watch;
 
+/// The trace that every job belongs to.
+pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 /// One job.
 pub(crate) struct Job {
     dir: tempfile::TempDir,
@@ -104,6 +107,10 @@ impl Run for Job {
 
     fn redactor(&self) -> &Redactor {
         &self.redactor
+    }
+
+    fn traceparent(&self) -> Option<String> {
+        Some(TRACEPARENT.to_owned())
     }
 
     fn log(&self, line: NewLogLine) {

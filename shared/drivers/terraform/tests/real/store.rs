@@ -33,7 +33,9 @@ async fn the_second_plan_needs_no_init_and_the_apply_none_either() {
     let applied = rig.apply(&job, &source(), &again).await.unwrap();
     assert_eq!(job.steps(), ["init: cached", "apply"]);
     assert_eq!(applied.outputs[0].value.as_str().map(str::len), Some(8));
-    assert!(rig.plan(&Job::new(), &source()).await.unwrap().no_changes);
+    let job = Job::new();
+    assert!(rig.plan(&job, &source()).await.unwrap().no_changes);
+    assert_eq!(inits(&job), ["init: cached"], "the state needs nothing that is not there");
     let destroy = rig.destroy(&Job::new(), &source()).await.unwrap();
     rig.apply(&Job::new(), &source(), &destroy).await.unwrap();
     assert_eq!(rig.state.unwrap().resource_count, 0);
