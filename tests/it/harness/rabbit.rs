@@ -87,7 +87,10 @@ impl Broker for Rabbit {
             own.spawn();
         }
         super::soon("RabbitMQ takes connections", START, async || {
-            Connection::connect(&self.url, ConnectionProperties::default()).await.is_ok()
+            // lapin sometimes waits for ever for a connection that was refused.
+            let connected = Connection::connect(&self.url, ConnectionProperties::default());
+            let connected = tokio::time::timeout(Duration::from_secs(5), connected).await;
+            connected.is_ok_and(|connected| connected.is_ok())
         })
         .await;
     }

@@ -1,6 +1,7 @@
 //! One connection to the broker. Every question has a time limit, and one that is not answered in
 //! time ends the connection, so that whoever keeps it makes another.
 
+use std::io::{Error, ErrorKind};
 use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +11,8 @@ use async_rs::TokioRuntime;
 use futures::StreamExt as _;
 use lapin::tcp::{AsyncTcpStream, TLSConfig};
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use lapin::{Channel, Connection, ConnectionProperties};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use tokio::time::timeout;
 
 use super::address::Address;
@@ -85,7 +86,7 @@ impl From<lapin::Error> for Lost {
 /// Whether the broker said that a queue or an exchange is not there.
 pub(super) fn not_found(error: &lapin::Error) -> bool {
     const NOT_FOUND: u16 = 404;
-    matches!(error.kind(), ErrorKind::ProtocolError(said) if said.get_id() == NOT_FOUND)
+    matches!(error.kind(), lapin::ErrorKind::ProtocolError(said) if said.get_id() == NOT_FOUND)
 }
 
 /// A connection.
@@ -103,6 +104,9 @@ impl Link {
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("{} {role}", address.connection_name).into());
         let (at, arm) = (address.clone(), cut.0.clone());
+        // lapin sometimes waits for an answer although its thread could not dial, so that is heard
+        // from the thread itself.
+        let (undialled, mut failed) = watch::channel(None);
         let dial = async move |_uri: AMQPUri, runtime: TokioRuntime| {
             let dialled = timeout(DIAL, async {
                 let mut failure = None;
@@ -122,26 +126,36 @@ impl Link {
                         Err(error) => failure = Some(error),
                     }
                 }
-                Err(failure.unwrap_or_else(|| std::io::Error::other("the name has no address")))
+                Err(failure.unwrap_or_else(|| Error::other("the name has no address")))
             });
-            match dialled.await {
-                Ok(Ok(stream)) => Ok(stream),
-                Ok(Err(error)) => Err(lapin::Error::from(error)),
-                Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-            }
+            let dialled = dialled.await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
+            dialled.map_err(|error| {
+                undialled.send_replace(Some(error.to_string()));
+                lapin::Error::from(error)
+            })
         };
         let runtime = lapin::runtime::default_runtime()?;
         let greeted = Connection::connector(address.uri(), runtime, dial, properties);
-        match timeout(GREETING, greeted).await {
-            Ok(Ok(connection)) => Ok(Self {
-                connection,
-                cut,
-                suspect: Notify::new(),
-                declared: AsyncMutex::new(false),
-            }),
-            Ok(Err(error)) => Err(Lost(format!("{address} cannot be used: {error}"))),
-            Err(_) => Err(Lost(format!("{address} accepts connections but does not answer"))),
-        }
+        let failed = async {
+            let why = failed.wait_for(Option::is_some).await.map(|why| why.clone());
+            match why.ok().flatten() {
+                Some(why) => why,
+                // It was dialled, and the thread has let go of what tells otherwise.
+                None => std::future::pending().await,
+            }
+        };
+        let connection = tokio::select! {
+            greeted = timeout(GREETING, greeted) => match greeted {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => return Err(Lost(format!("{address} cannot be used: {error}"))),
+                Err(_) => {
+                    return Err(Lost(format!("{address} accepts connections but does not answer")));
+                }
+            },
+            why = failed => return Err(Lost(format!("{address} cannot be reached: {why}"))),
+        };
+        let (suspect, declared) = (Notify::new(), AsyncMutex::new(false));
+        Ok(Self { connection, cut, suspect, declared })
     }
 
     /// Whether the connection is believed to be up.
@@ -195,7 +209,7 @@ impl Link {
         let Ok(answered) = timeout(ANSWER, answer).await else {
             tracing::warn!(what, "the broker does not answer; connecting anew");
             self.cut();
-            return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+            return Err(Error::from(ErrorKind::TimedOut).into());
         };
         answered.inspect_err(|_| self.suspect())
     }

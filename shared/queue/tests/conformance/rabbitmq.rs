@@ -155,7 +155,12 @@ impl Broker for RabbitBroker {
         until("it has a URL", || async { file.exists() }).await;
         std::fs::read_to_string(&file).unwrap().trim().clone_into(&mut self.url);
         let url = &self.url;
-        let up = async || Connection::connect(url, ConnectionProperties::default()).await.is_ok();
+        // lapin sometimes waits for ever for a connection that was refused.
+        let up = async || {
+            let connected = Connection::connect(url, ConnectionProperties::default());
+            let connected = tokio::time::timeout(Duration::from_secs(5), connected).await;
+            connected.is_ok_and(|connected| connected.is_ok())
+        };
         while !up().await {
             assert!(began.elapsed() < START, "RabbitMQ does not start: {}", dir.display());
             tokio::time::sleep(Duration::from_millis(20)).await;
