@@ -39,12 +39,18 @@ pub(super) async fn same_inserts(url: &str, dir: &Path) -> anyhow::Result<f64> {
         .context("a submission to copy")?;
     let (key, answer): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     let deployment: Deployment = serde_json::from_str(&answer)?;
-    let (target, id) = (deployment.id, deployment.id.0);
+    let id = deployment.id.0;
     let artifact: uuid::Uuid = sqlx::query("select source_artifact from deployments where id = $1")
         .bind(id)
         .fetch_one(&mut db)
         .await?
         .try_get(0)?;
+    let audit: uuid::Uuid =
+        sqlx::query("select id from audit where target = $1 order by id limit 1")
+            .bind(deployment.id.to_string())
+            .fetch_one(&mut db)
+            .await?
+            .try_get(0)?;
     let new = |salt: &str| format!("md5(:n::text || '{salt}')::uuid");
     let word = "md5(:n::text)".to_owned();
     // Table, which row, and what is new in each copy.
@@ -60,7 +66,7 @@ pub(super) async fn same_inserts(url: &str, dir: &Path) -> anyhow::Result<f64> {
             format!("deployment_id = '{id}' and seq = 1"),
             vec![("deployment_id", new("d"))],
         ),
-        ("audit", format!("target = '{target}'"), vec![("id", new("u"))]),
+        ("audit", format!("id = '{audit}'"), vec![("id", new("u"))]),
         (
             "jobs",
             format!("deployment_id = '{id}'"),

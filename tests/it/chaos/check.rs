@@ -74,6 +74,17 @@ pub(super) struct Evidence {
     pub(super) incidents: Vec<Incident>,
     pub(super) exits: Vec<Exit>,
     pub(super) seen: Seen,
+    /// Streams of events that were followed at the end.
+    pub(super) streams: Vec<Stream>,
+}
+
+/// What a client was given that followed a deployment from some number on.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    pub(super) of: DeploymentId,
+    /// The last number that it knew.
+    pub(super) after: i64,
+    pub(super) given: Vec<i64>,
 }
 
 /// Violations that were found.
@@ -187,8 +198,10 @@ impl<'e> View<'e> {
         self.all.incidents.iter().any(|incident| {
             let then = incident.from_us <= job.ended_us && incident.to_us >= job.started_us;
             let hit = incident.of_database()
-                || (matches!(incident.act, Act::Kill | Act::Crash | Act::Freeze | Act::FreezeTree)
-                    || incident.hung)
+                || (matches!(
+                    incident.act,
+                    Act::Kill | Act::Crash | Act::Freeze | Act::FreezeTree | Act::Cut
+                ) || incident.hung)
                     && incident.place.as_deref() == place
                     && place.is_some();
             then && hit
@@ -204,6 +217,7 @@ pub(super) fn check(evidence: &Evidence) -> Vec<Violation> {
     rows::same_answer(&view, &mut found);
     rows::leases(&view, &mut found);
     rows::sequences(&view, &mut found);
+    rows::streams(&view, &mut found);
     rows::audit(&view, &mut found);
     rows::traces(&view, &mut found);
     effects::once(&view, &mut found);
@@ -235,9 +249,18 @@ fn processes(view: &View<'_>, found: &mut Found) {
         let place = incident.place.as_deref().unwrap_or_default();
         found.add(Promise::Processes, format!("{place} was asked to end and did not"));
     }
+    // What is not the database's or the broker's absence is a mistake of ours, whoever it is told to.
+    for (what, count) in view.all.said.errors.iter().filter(|(what, _)| is_internal(what)) {
+        found.add(Promise::Answers, format!("{count} times in the logs: {what}"));
+    }
     for odd in &view.all.history.odd {
         found.add(Promise::Answers, odd.as_str());
     }
+}
+
+/// Whether the product took something for a mistake of its own: its faults begin with their code.
+fn is_internal(error: &str) -> bool {
+    error.split(": ").any(|part| part == "internal")
 }
 
 /// Whether the numbers are 1, 2, 3 … up to `last`.

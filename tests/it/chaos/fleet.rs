@@ -37,7 +37,6 @@ pub(super) struct Exit {
 /// How a place is at a moment.
 #[derive(Debug, Clone)]
 pub(super) struct Standing {
-    pub(super) place: String,
     pub(super) pid: i32,
     /// For how long it has been up and not frozen; zero while it is frozen.
     pub(super) well_for: Duration,
@@ -324,9 +323,8 @@ impl Fleet {
     /// How the places are that are up.
     pub(super) fn standing(&self) -> Vec<Standing> {
         let places = self.places();
-        let up = places.iter().filter_map(|p| Some((p, p.up.as_ref()?)));
-        up.map(|(place, up)| Standing {
-            place: place.name.clone(),
+        let up = places.iter().filter_map(|p| p.up.as_ref());
+        up.map(|up| Standing {
             pid: pid(&up.child),
             well_for: if up.frozen { Duration::ZERO } else { up.well_since.elapsed() },
         })

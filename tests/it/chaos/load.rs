@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use super::history::{Asked, Notes};
 use super::proc;
-use crate::harness::key;
+use crate::harness::{PATIENCE, key};
 
 /// Deployments that are under way at the same time.
 const AT_ONCE: usize = 24;
@@ -146,6 +146,24 @@ impl Load {
             client.unwrap();
         }
         self.over.store(true, Ordering::SeqCst);
+    }
+
+    /// When everything is over, deployments go through again, and without delay.
+    pub(super) async fn afterwards(&self, count: usize) {
+        let all = (0..count).map(|index| async move {
+            let script = Script {
+                name: format!("after{index}"),
+                stack: format!("after-{index}"),
+                resources: 2,
+                seconds: 0.0,
+                fate: Fate::Approve,
+                supersede: false,
+                twice: false,
+            };
+            self.live(&script, StdRng::seed_from_u64(index as u64)).await;
+        });
+        let all = futures::future::join_all(all);
+        tokio::time::timeout(PATIENCE, all).await.expect("it is not as it was before");
     }
 
     /// Asks any replica until one answers in a way that means something.

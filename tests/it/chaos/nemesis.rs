@@ -39,6 +39,8 @@ pub(super) enum Act {
     DatabaseFast,
     /// The database crashes, and comes back.
     DatabaseImmediate,
+    /// The network between a process and everything it needs is cut.
+    Cut,
 }
 
 impl fmt::Display for Act {
@@ -53,6 +55,7 @@ impl fmt::Display for Act {
             Self::BrokerEmpty => "broker-empty",
             Self::DatabaseFast => "database-fast",
             Self::DatabaseImmediate => "database-immediate",
+            Self::Cut => "cut",
         })
     }
 }
@@ -175,6 +178,7 @@ async fn strike(
     let mut hung = false;
     let mut place = None;
     match blow.act {
+        Act::Cut => unreachable!("it is not drawn"),
         Act::BrokerRestart | Act::BrokerEmpty => {
             // One at a time: whoever holds it is not done.
             let Ok(mut broker) = rig.broker.try_lock() else { return };

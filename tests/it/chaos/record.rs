@@ -302,7 +302,7 @@ impl Said {
                 _ => {}
             }
             if text("level") == "ERROR" {
-                let what = [text("message"), text("fault"), text("cause"), text("error")];
+                let what = ["message", "code", "fault", "cause", "error"].map(text);
                 let what: Vec<_> = what.into_iter().filter(|w| !w.is_empty()).collect();
                 *self.errors.entry(what.join(": ")).or_default() += 1;
             }

@@ -5,23 +5,28 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use slipway_app::client::http::Client;
 use slipway_domain::state::DeploymentState as S;
 use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::Transport;
-use super::check::{Evidence, check};
+use super::check::{Evidence, Stream, check};
 use super::clock::now_us;
-use super::history::Notes;
+use super::history::{History, Notes};
 use super::load::Load;
-use super::nemesis::{self, Incidents};
+use super::nemesis::{self, Incident, Incidents};
 use super::record::{self, Rows, Said};
 use super::rig::Rig;
-use super::watch::Watch;
+use super::watch::{Seen, Watch};
 use crate::harness::PATIENCE;
 
 /// Deployments of one run.
 const DEPLOYMENTS: usize = 300;
+/// Deployments that are followed at the end, about.
+const FOLLOWED: usize = 10;
+/// Deployments that are made when everything is over.
+const AFTERWARDS: usize = 4;
 /// How long the installation may take to come to rest when nothing is broken any more.
 const REST: Duration = Duration::from_mins(2);
 
@@ -34,7 +39,11 @@ pub(super) async fn run(transport: Transport) {
     let seed = number("CHAOS_SEED").unwrap_or_else(|| now_us().unsigned_abs());
     let count = number("CHAOS_DEPLOYMENTS")
         .map_or(DEPLOYMENTS, |n| usize::try_from(n).unwrap());
-    println!("chaos over {}: CHAOS_SEED={seed} CHAOS_DEPLOYMENTS={count}", transport.as_str());
+    let run = format!(
+        "chaos over {} with CHAOS_SEED={seed} CHAOS_DEPLOYMENTS={count}",
+        transport.as_str()
+    );
+    println!("{run}");
     let began = Instant::now();
     let rig = Arc::new(Rig::new(transport).await);
     for _ in 0..2 {
@@ -44,15 +53,8 @@ pub(super) async fn run(transport: Transport) {
         rig.fleet.add_worker(queues, Vec::new());
     }
     let clients = rig.fleet.clients();
-    let ready = |client: slipway_app::client::http::Client| async move {
-        let end = Instant::now() + PATIENCE;
-        while client.health().await.is_err() {
-            assert!(Instant::now() < end, "an API does not answer");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
     for client in &clients {
-        ready(client.clone()).await;
+        ready(client).await;
     }
     let source = Rig::source(&clients[0]).await;
     println!("the installation is up after {:?}", began.elapsed());
@@ -80,40 +82,82 @@ pub(super) async fn run(transport: Transport) {
     println!("at rest {rest:?} later");
     aside.abort_all();
 
+    assert!(rest.is_some(), "it does not come to rest within {REST:?}; logs are in {}", rig.logs().display());
+    // It is as good as new.
+    load.clone().afterwards(AFTERWARDS).await;
+    let history = notes.write().clone();
+    let mut evidence = look(&rig, history, incidents.all(), watch.seen()).await;
+    evidence.streams = follow(&rig.fleet.clients(), &evidence.rows).await;
+    verdict(&rig, &evidence, &run);
+}
+
+/// Follows some deployments from their beginning and from their middle, at every replica.
+async fn follow(clients: &[Client], rows: &Rows) -> Vec<Stream> {
+    let mut streams = Vec::new();
+    let ended: Vec<_> = rows.deployments.iter().filter(|d| d.state.is_terminal()).collect();
+    for deployment in ended.iter().step_by((ended.len() / FOLLOWED).max(1)) {
+        for (client, after) in clients.iter().zip([0, deployment.event_seq / 2]) {
+            let mut events = client.events(deployment.id, after);
+            let mut given = Vec::new();
+            let all = async {
+                while let Some(event) = events.next().await.unwrap() {
+                    given.push(event.seq);
+                }
+            };
+            tokio::time::timeout(PATIENCE, all).await.expect("the events do not end");
+            streams.push(Stream { of: deployment.id, after, given });
+        }
+    }
+    streams
+}
+
+/// Waits until an API answers.
+pub(super) async fn ready(client: &Client) {
+    let end = Instant::now() + PATIENCE;
+    while client.health().await.is_err() {
+        assert!(Instant::now() < end, "{} does not answer", client.base());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Gathers everything that is known about a run.
+pub(super) async fn look(
+    rig: &Rig,
+    history: History,
+    incidents: Vec<Incident>,
+    seen: Seen,
+) -> Evidence {
     let text = std::fs::read_to_string(&rig.ledger).unwrap_or_default();
-    let (lines, broken) = record::ledger(&text);
-    let evidence = Evidence {
-        history: notes.write().clone(),
+    let (ledger, broken) = record::ledger(&text);
+    Evidence {
+        history,
         rows: Rows::read(&rig.url).await.unwrap(),
-        ledger: lines,
+        ledger,
         broken,
         said: Said::read(rig.logs()),
-        incidents: incidents.all(),
+        incidents,
         exits: rig.fleet.exits(),
-        seen: watch.seen(),
-    };
-    let summary = summary(&evidence);
-    println!("chaos over {} (seed {seed}): {summary}", transport.as_str());
-    let mut violations: Vec<_> = check(&evidence).iter().map(ToString::to_string).collect();
-    if rest.is_none() {
-        violations.push(format!("it does not come to rest within {REST:?}"));
+        seen,
+        streams: Vec::new(),
     }
-    if !violations.is_empty() {
-        let mut told = String::new();
-        for incident in &evidence.incidents {
-            let _ = writeln!(told, "{incident:?}");
-        }
-        std::fs::write(rig.logs().join("incidents.txt"), told).unwrap();
-        std::fs::write(rig.logs().join("evidence.txt"), format!("{evidence:#?}")).unwrap();
-        panic!(
-            "{} promises were not kept over {} with CHAOS_SEED={seed} CHAOS_DEPLOYMENTS={count}; \
-             logs are in {}\n{}",
-            violations.len(),
-            transport.as_str(),
-            rig.logs().display(),
-            violations.join("\n")
-        );
+}
+
+/// Prints what there was, and fails when a promise was not kept.
+pub(super) fn verdict(rig: &Rig, evidence: &Evidence, run: &str) {
+    println!("{run}: {}", summary(evidence));
+    let violations: Vec<_> = check(evidence).iter().map(ToString::to_string).collect();
+    if violations.is_empty() {
+        return;
     }
+    let incidents: String = evidence.incidents.iter().map(|i| format!("{i:?}\n")).collect();
+    std::fs::write(rig.logs().join("incidents.txt"), incidents).unwrap();
+    std::fs::write(rig.logs().join("evidence.txt"), format!("{evidence:#?}")).unwrap();
+    panic!(
+        "{} promises were not kept in {run}; logs are in {}\n{}",
+        violations.len(),
+        rig.logs().display(),
+        violations.join("\n")
+    );
 }
 
 /// Waits until no job is under way; `None` when that does not happen.

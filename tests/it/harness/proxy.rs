@@ -77,9 +77,7 @@ async fn carry(mut here: TcpStream, to: u16, mode: watch::Receiver<Mode>) {
         let _ = look.wait_for(|mode| *mode == Mode::Reset).await;
     };
     let carried = async {
-        if passes(&mut mode.clone()).await.is_none() {
-            return None;
-        }
+        passes(&mut mode.clone()).await?;
         let there = TcpStream::connect(("127.0.0.1", to)).await.ok()?;
         let _ = (here.set_nodelay(true), there.set_nodelay(true));
         Some(there)

@@ -50,7 +50,7 @@ pub(super) fn kept(view: &View<'_>, found: &mut Found) {
         let stands = state.is_terminal() || state == S::NeedsAttention;
         found.unless(stands, Promise::Kept, || format!("{id} ({name}) is still {state}"));
         let interrupted = view.turns(id).iter().any(|turn| turn.to == S::Interrupted);
-        let rule = interrupted == !lost.is_empty() && lost.len() <= 1;
+        let rule = lost.len() == usize::from(interrupted);
         found.unless(rule, Promise::Kept, || {
             format!("{id} ({name}): interrupted {interrupted}, lost jobs {}", lost.len())
         });
@@ -68,6 +68,9 @@ pub(super) fn kept(view: &View<'_>, found: &mut Found) {
         let known = REASONS.iter().any(|reason| deployment.reason.contains(reason));
         found.unless(state != S::Failed || known, Promise::Kept, || {
             format!("{id} ({name}) failed: {}", deployment.reason)
+        });
+        found.unless(!name.starts_with("after") || state == S::Succeeded, Promise::Kept, || {
+            format!("{id} ({name}) came when all was well again, and is {state}")
         });
         let fitting = !matches!(state, S::Expired | S::NoChanges | S::Blocked | S::RolledBack);
         found.unless(fitting, Promise::Kept, || {
@@ -87,6 +90,14 @@ pub(super) fn same_answer(view: &View<'_>, found: &mut Found) {
         });
         found.unless(view.all.history.asked.contains_key(*name), Promise::SameAnswer, || {
             format!("{ids:?} ({name}) was asked for by nobody")
+        });
+    }
+    for deployment in view.deployments() {
+        let asked = view.all.history.asked.get(&deployment.name);
+        let right = asked.is_none_or(|asked| asked.stack == deployment.stack);
+        found.unless(right, Promise::SameAnswer, || {
+            let (id, name) = (deployment.id, &deployment.name);
+            format!("{id} ({name}) is of stack {}, which nobody asked for", deployment.stack)
         });
     }
     for asked in view.all.history.asked.values() {
@@ -173,6 +184,18 @@ pub(super) fn sequences(view: &View<'_>, found: &mut Found) {
                 format!("{id} ended with event {end}, and {} follow", last.seq - end)
             });
         }
+    }
+}
+
+/// Whoever follows, or goes on following at another replica, is given what the rows have.
+pub(super) fn streams(view: &View<'_>, found: &mut Found) {
+    for stream in &view.all.streams {
+        let events = view.events(stream.of).iter().map(|event| event.seq);
+        let wanted: Vec<_> = events.filter(|seq| *seq > stream.after).collect();
+        found.unless(stream.given == wanted, Promise::Sequences, || {
+            let super::Stream { of, after, given } = stream;
+            format!("who followed {of} after {after} was given {given:?}, not {wanted:?}")
+        });
     }
 }
 

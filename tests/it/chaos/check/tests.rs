@@ -79,7 +79,7 @@ impl Writer {
                 "type": "submitted",
                 "stack": {"project": "p", "name": stack, "environment": "e"},
                 "source": {"type": "template", "name": "ledger"},
-                "by": {"kind": "person", "id": "me"},
+                "by": {"kind": "person", "id": "me", "via": "rest"},
             }),
         );
         self.record(&story, "deployment.submit", json!({}), false);
@@ -296,6 +296,7 @@ fn what_is_lost_or_does_not_end_is_found() {
     });
     planted(P, "is still applying", |e| row(e, "a").state = S::Applying);
     planted(P, "is no_changes", |e| row(e, "a").state = S::NoChanges);
+    planted(P, "came when all was well again", |e| row(e, "c").name = "after0".to_owned());
     planted(P, "failed: exploded", |e| row(e, "f").reason = "exploded".to_owned());
 }
 
@@ -367,6 +368,7 @@ fn two_answers_to_one_key_are_found() {
         let other = id_of(e, "b");
         e.history.asked.get_mut("a").unwrap().answers.push(other);
     });
+    planted(P, "is of stack s9", |e| row(e, "a").stack = "s9".to_owned());
     planted(P, "made 2 times", |e| row(e, "b").name = "a".to_owned());
     planted(P, "asked for by nobody", |e| row(e, "b").name = "ghost".to_owned());
 }
@@ -383,7 +385,7 @@ fn jobs_without_leases_or_owners_are_found() {
             job(e, "a", kind).state = "queued".to_owned();
         }
     });
-    planted(P, "after the end of its lease", |e| e.seen.overdue = Duration::from_secs(60));
+    planted(P, "after the end of its lease", |e| e.seen.overdue = Duration::from_mins(1));
 }
 
 #[test]
@@ -398,6 +400,10 @@ fn holes_and_what_follows_the_end_are_found() {
     planted(P, "the log lines of", |e| {
         let id = id_of(e, "a");
         e.rows.logs.retain(|(of, seq)| *of != id || *seq != 2);
+    });
+    planted(P, "was given [4, 6]", |e| {
+        let of = id_of(e, "a");
+        e.streams.push(Stream { of, after: 3, given: vec![4, 6] });
     });
     planted(P, "and 1 follow", |e| {
         let (id, seq) = (id_of(e, "a"), row(e, "a").event_seq + 1);
@@ -466,7 +472,7 @@ fn whoever_writes_without_a_lease_is_found() {
         e.rows.states[1].deployment = id;
     });
     planted(P, "after its end", |e| lines(e, "b")[3].at_us = i64::MAX / 2);
-    planted(P, "without its lease", |e| e.seen.zombie = Duration::from_secs(60));
+    planted(P, "without its lease", |e| e.seen.zombie = Duration::from_mins(1));
 }
 
 #[test]
@@ -510,6 +516,9 @@ fn a_process_that_ends_by_itself_is_found() {
     planted(P, "ended by itself", |e| e.exits.push(exit()));
     planted(P, "panicked", |e| e.said.panics.push("worker-1.1.log: panicked".to_owned()));
     planted(P, "was asked to end and did not", |e| e.incidents[0].hung = true);
+    planted(Promise::Answers, "2 times in the logs", |e| {
+        e.said.errors.insert("a loop failed: internal: : a statement failed".to_owned(), 2);
+    });
     planted(Promise::Answers, "500", |e| e.history.odd.push("look: 500".to_owned()));
     // One that cannot start while the database is away is no wonder; one that has run is.
     let mut evidence = sound();
