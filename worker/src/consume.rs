@@ -23,10 +23,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
             slot = take_slot(&free, &mut bells) => slot,
         };
         let Ok(slot) = slot else { break };
-        // Before the claim is sent: the lease ends no earlier than its length after this.
-        let claimed = Instant::now();
         match claim(&shared, queue).await {
-            Ok(Some((job, lease))) => {
+            Ok(Some((job, lease, claimed))) => {
                 let shared_for_job = shared.clone();
                 shared.jobs.spawn(async move {
                     job::run(&shared_for_job, job, lease, claimed).await;
@@ -74,12 +72,18 @@ async fn take_slot(
     free.clone().acquire_owned().await
 }
 
-async fn claim(shared: &Shared, queue: Queue) -> slipway_store::Result<Option<(Job, Lease)>> {
+/// Takes a job, and says when that was asked for: the lease ends no earlier than its length after.
+async fn claim(
+    shared: &Shared,
+    queue: Queue,
+) -> slipway_store::Result<Option<(Job, Lease, Instant)>> {
     let lease_ms = i64::try_from(shared.options.lease.as_millis()).unwrap_or(i64::MAX);
     let mut tx = shared.cx.store.begin().await?;
+    // Not before: while the database was away, the wait for a connection was no part of the lease.
+    let asked = Instant::now();
     let claimed = tx.claim_job(queue, shared.id, lease_ms, shared.cx.now()).await?;
     tx.commit().await?;
-    Ok(claimed)
+    Ok(claimed.map(|(job, lease)| (job, lease, asked)))
 }
 
 /// Waits for the doorbell. One that does not work is set up again; the poll goes on meanwhile.

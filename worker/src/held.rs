@@ -227,11 +227,12 @@ pub(crate) async fn watch_leases(shared: Arc<Shared>, end: CancellationToken) {
 /// One heartbeat.
 async fn renew(shared: &Shared) -> slipway_store::Result<()> {
     let lease_ms = i64::try_from(shared.options.lease.as_millis()).unwrap_or(i64::MAX);
+    let mut tx = shared.cx.store.begin().await?;
+    // Not before: the wait for a connection is no part of what a heartbeat adds.
     let sent = Instant::now();
     // Whoever is not in this list was not running when the question was asked.
     let asked: Vec<(JobId, i64)> = shared.held.runs().entries.keys().copied().collect();
     let jobs: Vec<JobId> = asked.iter().map(|(job_id, _)| *job_id).collect();
-    let mut tx = shared.cx.store.begin().await?;
     let beats = tx.beat_jobs(shared.id, lease_ms, &jobs).await?;
     tx.beat_worker(shared.id, shared.shutdown.drain.is_cancelled()).await?;
     tx.commit().await?;

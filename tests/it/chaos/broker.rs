@@ -100,7 +100,9 @@ impl Broker {
     /// What tells a process to use it through another port.
     pub(super) fn env_at(&self, port: u16) -> Vec<(String, String)> {
         let Some(own) = self.port() else { return Vec::new() };
-        let other = |value: String| value.replace(&format!("127.0.0.1:{own}"), &format!("127.0.0.1:{port}"));
+        let other = |value: String| {
+            value.replace(&format!("127.0.0.1:{own}"), &format!("127.0.0.1:{port}"))
+        };
         self.env().into_iter().map(|(name, value)| (name, other(value))).collect()
     }
 }

@@ -197,14 +197,15 @@ impl<'e> View<'e> {
         let place = self.place(job);
         self.all.incidents.iter().any(|incident| {
             let then = incident.from_us <= job.ended_us && incident.to_us >= job.started_us;
-            let hit = incident.of_database()
-                || (matches!(
-                    incident.act,
-                    Act::Kill | Act::Crash | Act::Freeze | Act::FreezeTree | Act::Cut
-                ) || incident.hung)
-                    && incident.place.as_deref() == place
-                    && place.is_some();
-            then && hit
+            // A worker that is killed while it starts may not have said who it was.
+            let its = place.is_none() || incident.place.as_deref() == place;
+            let hard = match incident.act {
+                Act::Kill | Act::Crash | Act::Freeze | Act::FreezeTree | Act::Cut => its,
+                Act::Drain => its && incident.hung,
+                Act::DatabaseFast | Act::DatabaseImmediate => true,
+                Act::BrokerRestart | Act::BrokerEmpty => false,
+            };
+            then && hard
         })
     }
 }
@@ -234,9 +235,12 @@ fn processes(view: &View<'_>, found: &mut Found) {
     const START_US: i64 = 12_000_000;
     for exit in &view.all.exits {
         let young = exit.lived.as_micros() <= START_US.unsigned_abs().into();
-        let away = view.all.incidents.iter().filter(|i| i.of_database()).any(|i| {
-            i.from_us <= exit.at_us && exit.at_us <= i.to_us + START_US
-        });
+        let away = view
+            .all
+            .incidents
+            .iter()
+            .filter(|i| i.of_database())
+            .any(|i| i.from_us <= exit.at_us && exit.at_us <= i.to_us + START_US);
         found.unless(young && away, Promise::Processes, || {
             let Exit { place, lived, status, said, .. } = exit;
             format!("{place} ended by itself after {lived:?} ({status}):\n{said}")

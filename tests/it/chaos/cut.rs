@@ -108,12 +108,8 @@ impl Cut {
             options: Options::default(),
         };
         let id = self.client.submit(&request, Some(name)).await.unwrap().id;
-        let asked = Asked {
-            name: name.to_owned(),
-            stack: stack.to_owned(),
-            resources,
-            answers: vec![id],
-        };
+        let asked =
+            Asked { name: name.to_owned(), stack: stack.to_owned(), resources, answers: vec![id] };
         self.notes.write().asked.insert(name.to_owned(), asked);
         id
     }

@@ -153,7 +153,11 @@ impl Fleet {
 
     /// A client of every API replica.
     pub(super) fn clients(&self) -> Vec<Client> {
-        self.places().iter().filter_map(|p| p.url.as_deref()).map(|u| Client::new(u).unwrap()).collect()
+        self.places()
+            .iter()
+            .filter_map(|p| p.url.as_deref())
+            .map(|u| Client::new(u).unwrap())
+            .collect()
     }
 
     /// Starts a process that is down; one that is up stays as it is.

@@ -188,11 +188,15 @@ impl Load {
                         return Err(*problem);
                     }
                     if !passing {
-                        self.notes.write().odd.push(format!("{what}: {} {problem}", problem.status));
+                        self.notes
+                            .write()
+                            .odd
+                            .push(format!("{what}: {} {problem}", problem.status));
                     }
                 }
                 // Nobody was there, or the answer broke off.
-                Ok(Err(ClientError::Unreachable { .. } | ClientError::Garbled { .. })) | Err(_) => {}
+                Ok(Err(ClientError::Unreachable { .. } | ClientError::Garbled { .. })) | Err(_) => {
+                }
                 Ok(Err(other)) => panic!("{what}: {other}"),
             }
             if began.elapsed() > LIFETIME {
@@ -269,7 +273,8 @@ impl Load {
         let began = Instant::now();
         let mut asked_to_stop = false;
         loop {
-            let looked = self.ask(&mut rng, "look", |c| async move { c.deployment(id).await }).await;
+            let looked =
+                self.ask(&mut rng, "look", |c| async move { c.deployment(id).await }).await;
             let deployment = match looked {
                 Ok(deployment) => deployment,
                 Err(problem) => {

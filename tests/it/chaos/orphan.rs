@@ -69,6 +69,8 @@ pub(super) async fn nothing_goes_on_after_a_lost_apply(end: End) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let ledger = std::fs::read_to_string(&rig.ledger).unwrap();
-    println!("lost after {lost:?}, its last process was seen after {last:?}; the ledger:\n{ledger}");
+    println!(
+        "lost after {lost:?}, its last process was seen after {last:?}; the ledger:\n{ledger}"
+    );
     assert_eq!(left, 0, "{left} processes of the lost apply go on; the last one until {last:?}");
 }

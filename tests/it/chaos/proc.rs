@@ -57,7 +57,9 @@ pub(super) fn descendants(root: i32, all: &[Proc]) -> BTreeSet<i32> {
     let mut found = BTreeSet::from([root]);
     loop {
         let before = found.len();
-        found.extend(all.iter().filter(|p| found.contains(&p.parent)).map(|p| p.pid).collect::<Vec<_>>());
+        found.extend(
+            all.iter().filter(|p| found.contains(&p.parent)).map(|p| p.pid).collect::<Vec<_>>(),
+        );
         if found.len() == before {
             found.remove(&root);
             return found;
@@ -95,10 +97,8 @@ fn a_directory_names_the_run() {
 
 #[test]
 fn children_are_found_with_their_children() {
-    let mut child = std::process::Command::new("/bin/sh")
-        .args(["-c", "sleep 60 & sleep 60"])
-        .spawn()
-        .unwrap();
+    let mut child =
+        std::process::Command::new("/bin/sh").args(["-c", "sleep 60 & sleep 60"]).spawn().unwrap();
     let root = i32::try_from(child.id()).unwrap();
     let found = loop {
         let found = descendants(root, &all());

@@ -271,7 +271,8 @@ impl Said {
         for item in std::fs::read_dir(logs).unwrap().flatten() {
             let file = item.file_name().to_string_lossy().into_owned();
             if file.starts_with("worker-") || file.starts_with("api-") {
-                let text = String::from_utf8_lossy(&std::fs::read(item.path()).unwrap()).into_owned();
+                let text =
+                    String::from_utf8_lossy(&std::fs::read(item.path()).unwrap()).into_owned();
                 said.hear(&file, &text);
             }
         }

@@ -37,8 +37,7 @@ fn number(name: &str) -> Option<u64> {
 
 pub(super) async fn run(transport: Transport) {
     let seed = number("CHAOS_SEED").unwrap_or_else(|| now_us().unsigned_abs());
-    let count = number("CHAOS_DEPLOYMENTS")
-        .map_or(DEPLOYMENTS, |n| usize::try_from(n).unwrap());
+    let count = number("CHAOS_DEPLOYMENTS").map_or(DEPLOYMENTS, |n| usize::try_from(n).unwrap());
     let run = format!(
         "chaos over {} with CHAOS_SEED={seed} CHAOS_DEPLOYMENTS={count}",
         transport.as_str()
@@ -82,7 +81,11 @@ pub(super) async fn run(transport: Transport) {
     println!("at rest {rest:?} later");
     aside.abort_all();
 
-    assert!(rest.is_some(), "it does not come to rest within {REST:?}; logs are in {}", rig.logs().display());
+    assert!(
+        rest.is_some(),
+        "it does not come to rest within {REST:?}; logs are in {}",
+        rig.logs().display()
+    );
     // It is as good as new.
     load.clone().afterwards(AFTERWARDS).await;
     let history = notes.write().clone();

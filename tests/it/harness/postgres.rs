@@ -42,9 +42,10 @@ fn as_its_user(program: &Path) -> Command {
 impl Postgres {
     /// Makes one, which logs to `log`, and starts it.
     pub(crate) async fn start_new(log: &Path) -> Self {
-        let bin = PathBuf::from(std::env::var_os("SLIPWAY_TEST_POSTGRES_BIN").expect(
-            "SLIPWAY_TEST_POSTGRES_BIN is not set; `./test chaos` sets it",
-        ));
+        let bin = PathBuf::from(
+            std::env::var_os("SLIPWAY_TEST_POSTGRES_BIN")
+                .expect("SLIPWAY_TEST_POSTGRES_BIN is not set; `./test chaos` sets it"),
+        );
         let dir = tempfile::tempdir().unwrap();
         if rustix::process::getuid().is_root() {
             let chown = Command::new("chown").arg("postgres").arg(dir.path()).status().unwrap();

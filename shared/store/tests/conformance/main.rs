@@ -717,13 +717,12 @@ async fn keys_that_do_not_fit_are_noticed_and_looking_changes_nothing(rig: Rig) 
     rig.store.check_keys().await.unwrap();
     let error = Store::look(&options, others()).await.unwrap_err();
     assert!(error.to_string().contains("key"), "{error}");
-    let empty = match &rig.url {
-        Some(_) => postgres_url().await,
-        None => {
-            let path = rig.dir.path().join("empty.db");
-            std::fs::write(&path, b"").unwrap();
-            DatabaseUrl::Sqlite(path)
-        }
+    let empty = if rig.url.is_some() {
+        postgres_url().await
+    } else {
+        let path = rig.dir.path().join("empty.db");
+        std::fs::write(&path, b"").unwrap();
+        DatabaseUrl::Sqlite(path)
     };
     let options = Options { database: empty, ..options };
     let missing = Store::look(&options, others()).await.unwrap();

@@ -48,7 +48,10 @@ pub(super) fn once(view: &View<'_>, found: &mut Found) {
             view.lines(deployment).iter().filter(|l| !l.start).map(|l| l.index).collect();
         found.unless(made.iter().copied().eq(0..asked.resources), Promise::Once, || {
             let (id, name) = (deployment.id, &deployment.name);
-            format!("{id} ({name}) succeeded with {} resources, and {made:?} were made", asked.resources)
+            format!(
+                "{id} ({name}) succeeded with {} resources, and {made:?} were made",
+                asked.resources
+            )
         });
     }
 }
@@ -105,7 +108,10 @@ pub(super) fn one_apply(view: &View<'_>, found: &mut Found) {
         for pair in spans.windows(2) {
             let ((_, last, one), (first, _, other)) = (pair[0], pair[1]);
             found.unless(last < first, Promise::OneApply, || {
-                format!("{one} and {other} of {stack} were applied at once, for {} us", last - first)
+                format!(
+                    "{one} and {other} of {stack} were applied at once, for {} us",
+                    last - first
+                )
             });
         }
     }

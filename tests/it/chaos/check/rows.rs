@@ -159,9 +159,11 @@ pub(super) fn sequences(view: &View<'_>, found: &mut Found) {
             format!("the log lines of {id} up to {} are {lines:?}", deployment.log_seq)
         });
         let first = events.first().map(|e| &e.body);
-        found.unless(matches!(first, Some(EventBody::Submitted { .. })), Promise::Sequences, || {
-            format!("the first event of {id} is {first:?}")
-        });
+        found.unless(
+            matches!(first, Some(EventBody::Submitted { .. })),
+            Promise::Sequences,
+            || format!("the first event of {id} is {first:?}"),
+        );
         let turns = view.turns(id);
         let mut at = S::Submitted;
         for Turn { from, to, seq, .. } in &turns {

@@ -64,8 +64,7 @@ impl Writer {
     fn submit(&mut self, name: &str, stack: &str) -> Story {
         self.tick();
         let id = DeploymentId::new(&RandomMint);
-        let mut story =
-            Story { id, name: name.to_owned(), at: S::Submitted, seq: 0, plans: 0 };
+        let mut story = Story { id, name: name.to_owned(), at: S::Submitted, seq: 0, plans: 0 };
         let asked = Asked {
             name: name.to_owned(),
             stack: stack.to_owned(),
