@@ -212,7 +212,7 @@ fn summary(evidence: &Evidence) -> String {
          {} incidents: {}\n  {} jobs, {} events, {} audit records, {} lines in the ledger\n  \
          after their leases went on: {} orphans up to {:?}, under a frozen worker up to {:?}, \
          under a well one up to {:?}; a lease was over for {:?} at most; {} processes could not \
-         start",
+         start; nobody looked for {:?} at most",
         rows.deployments.len(),
         counted(rows.deployments.iter().map(|d| d.state)),
         evidence.incidents.len(),
@@ -227,6 +227,7 @@ fn summary(evidence: &Evidence) -> String {
         seen.zombie,
         seen.overdue,
         evidence.exits.len(),
+        seen.blind,
     );
     for (what, count) in &evidence.said.errors {
         let _ = write!(text, "\n  {count} x {what}");

@@ -38,6 +38,9 @@ pub(super) struct Seen {
     pub(super) orphan: Duration,
     /// Longest that a job was running with its lease over, in a time when the database was there.
     pub(super) overdue: Duration,
+    /// Longest that this onlooker itself did not get to look: the machine had too much to do, or
+    /// somebody stopped the test.
+    pub(super) blind: Duration,
 }
 
 /// How long a zombie has been one.
@@ -66,7 +69,13 @@ impl Watch {
         let mut connection = None;
         let mut there_since = Instant::now();
         loop {
+            let slept = Instant::now();
             tokio::time::sleep(EVERY).await;
+            let late = slept.elapsed().saturating_sub(EVERY);
+            {
+                let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.blind = seen.blind.max(late);
+            }
             // The processes first: one whose job has ended in between is gone the next time.
             let masters = masters(&fleet);
             let asked = tokio::time::timeout(AWAKE, ask(&mut connection, &url)).await;
