@@ -15,7 +15,7 @@ use slipway_domain::job::JobLimits;
 use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{GitOptions, Inspector, Options as DriverOptions, Terraform};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
-use slipway_services::{Ctx, Library, Settings};
+use slipway_services::{Ctx, Gathered, Library, Settings};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Store};
 use slipway_telemetry::metrics::Metrics;
@@ -89,6 +89,7 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
         inspector,
         templates: Arc::new(templates),
         settings: Arc::new(settings(config, limits)),
+        gathered: Gathered::default(),
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics cannot be set up")?;
     Ok(House { cx, metrics })

@@ -28,7 +28,7 @@ use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::deployment::Submit;
-use slipway_services::{Ctx, Library, Settings, artifact, deployment, event, log};
+use slipway_services::{Ctx, Gathered, Library, Settings, artifact, deployment, event, log};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
 use slipway_telemetry::metrics::Metrics;
@@ -165,6 +165,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
             idempotency_ttl: chrono::Duration::hours(24),
             log_retention: chrono::Duration::days(30),
         }),
+        gathered: Gathered::default(),
     };
     Rig {
         cx,

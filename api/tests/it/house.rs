@@ -25,7 +25,7 @@ use slipway_domain::stack::DriverKind;
 use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
-use slipway_services::{Ctx, Library, Settings, execution};
+use slipway_services::{Ctx, Gathered, Library, Settings, execution};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
 use slipway_telemetry::metrics::Metrics;
@@ -192,6 +192,7 @@ impl House {
                 idempotency_ttl: chrono::Duration::hours(24),
                 log_retention: chrono::Duration::days(30),
             }),
+            gathered: Gathered::default(),
         };
         let shutdown = CancellationToken::new();
         let state = ApiState::new(cx.clone(), Metrics::new("test").unwrap(), options, shutdown);

@@ -221,6 +221,19 @@ impl Fault {
         }
     }
 
+    /// The same refusal, for another one who asked for the same thing at the same time.
+    #[must_use]
+    pub fn echo(&self) -> Self {
+        let cause = self.cause.is_some().then(|| self.causes().into());
+        Self {
+            code: self.code,
+            detail: self.detail.clone(),
+            errors: self.errors.clone(),
+            retry_after_s: self.retry_after_s,
+            cause,
+        }
+    }
+
     /// The family.
     pub fn kind(&self) -> Kind {
         self.code.kind()

@@ -30,6 +30,7 @@ pub(crate) struct Change<'a> {
     /// The state in which the row is now.
     stored: DeploymentState,
     events: Vec<EventBody>,
+    audit: Vec<AuditRecord>,
 }
 
 impl<'a> Change<'a> {
@@ -44,6 +45,7 @@ impl<'a> Change<'a> {
             now: cx.now(),
             stored,
             events: Vec::new(),
+            audit: Vec::new(),
         }
     }
 
@@ -52,11 +54,23 @@ impl<'a> Change<'a> {
         self.events.push(event);
     }
 
-    /// Makes one move, writes it with its event and its audit record, and may be followed by
-    /// others. `detail` goes on the audit record.
+    /// Makes one move and writes it, with its event and its audit record and what waits to be
+    /// written. `detail` goes on the audit record.
     pub(crate) async fn go(
         &mut self,
         tx: &mut Tx,
+        by: Move,
+        reason: Option<String>,
+        detail: serde_json::Value,
+    ) -> Result<(), Fault> {
+        self.step(by, reason, detail)?;
+        self.save(tx).await
+    }
+
+    /// Makes one move, which waits for [`Change::save`] or the next [`Change::go`] to be written:
+    /// moves that follow each other at once are written together.
+    pub(crate) fn step(
+        &mut self,
         by: Move,
         reason: Option<String>,
         detail: serde_json::Value,
@@ -66,7 +80,6 @@ impl<'a> Change<'a> {
         let to = from.next(by)?;
         d.state = to;
         d.reason.clone_from(&reason);
-        d.updated_at = self.now;
         d.phases.push(Phase { state: to, entered_at: self.now });
         d.ended_at = to.is_terminal().then_some(self.now);
         d.expires_at = match to {
@@ -90,9 +103,7 @@ impl<'a> Change<'a> {
             reason,
             by: person.then(|| self.who.clone()),
         });
-        self.save(tx).await?;
-        let trace_id = self.record.deployment.trace_id.clone();
-        tx.insert_audit(&AuditRecord {
+        self.audit.push(AuditRecord {
             id: AuditId::new(&*self.cx.mint),
             at: self.now,
             actor: self.who.clone(),
@@ -101,19 +112,18 @@ impl<'a> Change<'a> {
             target: self.record.deployment.id.to_string(),
             result: "allowed".to_owned(),
             detail,
-            trace_id,
-        })
-        .await?;
+            trace_id: self.record.deployment.trace_id.clone(),
+        });
         Ok(())
     }
 
-    /// Writes changes and events that are no move.
+    /// Writes everything that waits.
     pub(crate) async fn save(&mut self, tx: &mut Tx) -> Result<(), Fault> {
         self.record.deployment.updated_at = self.now;
-        tx.update_deployment(self.record, self.stored).await?;
-        self.stored = self.record.deployment.state;
         let events = std::mem::take(&mut self.events);
-        tx.append_events(self.record.deployment.id, &events, self.now).await?;
+        tx.update_deployment(self.record, self.stored, &events).await?;
+        self.stored = self.record.deployment.state;
+        tx.insert_audit(&std::mem::take(&mut self.audit)).await?;
         Ok(())
     }
 
@@ -131,8 +141,15 @@ pub(crate) async fn enqueue(
     kind: JobKind,
     now: DateTime<Utc>,
 ) -> Result<Doorbell, Fault> {
+    let job = next_job(cx, record, kind);
+    tx.insert_jobs(std::slice::from_ref(&job), now).await?;
+    Ok(bell_of(&job))
+}
+
+/// The job of a kind that a deployment needs next.
+pub(crate) fn next_job(cx: &Ctx, record: &Record, kind: JobKind) -> NewJob {
     let d = &record.deployment;
-    let job = NewJob {
+    NewJob {
         id: JobId::new(&*cx.mint),
         kind,
         deployment_id: d.id,
@@ -149,9 +166,12 @@ pub(crate) async fn enqueue(
         concurrency_key: (kind == JobKind::Apply).then(|| d.stack_id.to_string()),
         traceparent: record.traceparent.clone(),
         limits: cx.settings.job_limits(kind),
-    };
-    tx.insert_job(&job, now).await?;
-    Ok(Doorbell { job_id: job.id, queue: kind.queue(), traceparent: job.traceparent })
+    }
+}
+
+/// The bell of a job that has been enqueued.
+pub(crate) fn bell_of(job: &NewJob) -> Doorbell {
+    Doorbell { job_id: job.id, queue: job.kind.queue(), traceparent: job.traceparent.clone() }
 }
 
 /// Puts a record about something that is no move of a deployment on the audit log.
@@ -163,7 +183,19 @@ pub(crate) async fn audit(
     target: String,
     detail: serde_json::Value,
 ) -> Result<(), Fault> {
-    tx.insert_audit(&AuditRecord {
+    tx.insert_audit(&[audit_record(cx, who, action, target, detail)]).await?;
+    Ok(())
+}
+
+/// A record about something that is no move of a deployment.
+pub(crate) fn audit_record(
+    cx: &Ctx,
+    who: &Principal,
+    action: &str,
+    target: String,
+    detail: serde_json::Value,
+) -> AuditRecord {
+    AuditRecord {
         id: AuditId::new(&*cx.mint),
         at: cx.now(),
         actor: who.actor.clone(),
@@ -173,7 +205,5 @@ pub(crate) async fn audit(
         result: "allowed".to_owned(),
         detail,
         trace_id: who.trace_id(),
-    })
-    .await?;
-    Ok(())
+    }
 }

@@ -12,6 +12,9 @@ use slipway_domain::tree::Limits;
 use slipway_queue::{SharedTransport, Signal};
 use slipway_store::Store;
 
+use crate::gather::Gather;
+use crate::intake::Intake;
+use crate::look::{Line, Looks};
 use crate::template::Library;
 
 /// The house. Cheap to clone.
@@ -31,6 +34,17 @@ pub struct Ctx {
     pub templates: Arc<Library>,
     /// What the operator chose.
     pub settings: Arc<Settings>,
+    /// What is done together.
+    pub gathered: Gathered,
+}
+
+/// Where calls that come at the same time meet, so that they can share a unit of work. Every house
+/// has one; clones of it are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Gathered {
+    pub(crate) intake: Gather<Intake>,
+    pub(crate) looks: Gather<Looks>,
+    pub(crate) line: Line,
 }
 
 /// What the operator chose, as far as verbs need it.

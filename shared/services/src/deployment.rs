@@ -5,18 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slipway_domain::access::{Principal, Scope};
 use slipway_domain::artifact::{ArtifactKind, digest};
-use slipway_domain::deployment::{
-    Approval, Deployment, Operation, Options, Phase, Variables, Waiting,
-};
+use slipway_domain::deployment::{Approval, Deployment, Operation, Options, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault, FieldError};
-use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
+use slipway_domain::id::{ArtifactId, DeploymentId};
 use slipway_domain::job::{Doorbell, JobKind, Priority};
 use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::source::Source;
 use slipway_domain::stack::StackKey;
 use slipway_domain::state::{DeploymentState, Move};
-use slipway_domain::variable::masked;
 use slipway_queue::Signal;
 use slipway_store::Tx;
 pub use slipway_store::deployment::Filter;
@@ -26,7 +23,9 @@ use utoipa::ToSchema;
 use crate::Ctx;
 use crate::change::{Change, audit, enqueue, lock};
 use crate::idempotency::Guard;
-use crate::source::{self, Resolved};
+use crate::intake::{Archive, Entry, Outcome};
+use crate::look::waiting;
+use crate::source::{self, Content, Resolved};
 
 /// A request to bring a stack to a desired state.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
@@ -86,15 +85,28 @@ pub async fn submit(
 ) -> Result<Accepted, Fault> {
     who.need(Scope::DeploymentsWrite)?;
     let guard = Guard::new(who, "deployment.submit", idempotency_key, &request)?;
-    if let Some(guard) = &guard {
-        let mut tx = cx.store.read().await?;
-        if let Some(deployment) = guard.answer(cx, &mut tx).await? {
-            return Ok(Accepted { deployment, replayed: true });
-        }
+    // A template costs nothing to look at, so it is not asked first whether that was done before:
+    // the answer to its key comes up when it is recorded, or here when it cannot be.
+    let cheap = matches!(request.source, Some(Source::Template { .. }));
+    if !cheap && let Some(answered) = answered(cx, guard.as_ref()).await? {
+        return Ok(answered);
     }
-    check(who, &request)?;
-    let prepared = prepare(cx, request).await?;
-    record(cx, who, prepared, guard.as_ref()).await
+    let prepared = async {
+        check(who, &request)?;
+        prepare(cx, request).await
+    };
+    match prepared.await {
+        Ok(prepared) => record(cx, who, prepared, guard).await,
+        Err(fault) => answered(cx, guard.as_ref()).await?.ok_or(fault),
+    }
+}
+
+/// The answer that was given to the same request before, if any.
+async fn answered(cx: &Ctx, guard: Option<&Guard>) -> Result<Option<Accepted>, Fault> {
+    let Some(guard) = guard else { return Ok(None) };
+    let mut tx = cx.store.read().await?;
+    let answer = guard.answer(cx, &mut tx).await?;
+    Ok(answer.map(|deployment| Accepted { deployment, replayed: true }))
 }
 
 /// Accepts a deployment whose source came with the request as a `tar.gz`, with its root module at
@@ -117,18 +129,15 @@ pub async fn submit_archive(
             Guard::new(who, "deployment.submit", key, &same)?
         }
     };
-    if let Some(guard) = &guard {
-        let mut tx = cx.store.read().await?;
-        if let Some(deployment) = guard.answer(cx, &mut tx).await? {
-            return Ok(Accepted { deployment, replayed: true });
-        }
+    if let Some(answered) = answered(cx, guard.as_ref()).await? {
+        return Ok(answered);
     }
     let id = ArtifactId::new(&*cx.mint);
     request.source = Some(Source::Archive { artifact_id: id, path: path.clone() });
     check(who, &request)?;
     let (source, resolved) =
         source::resolve_sent(cx, id, archive, path, &request.variables).await?;
-    record(cx, who, Prepared { request, source, resolved }, guard.as_ref()).await
+    record(cx, who, Prepared { request, source, resolved }, guard).await
 }
 
 /// Checks what can be checked of a request on its face.
@@ -190,7 +199,7 @@ async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
         source::hidden_of_kept(cx, artifact, root.clone(), &request.variables, &before).await?;
     Ok(Prepared {
         source: record.deployment.source,
-        resolved: Resolved { archive: None, artifact: Some(artifact), root, hidden },
+        resolved: Resolved { content: Content::Kept(artifact), root, hidden },
         request,
     })
 }
@@ -199,171 +208,76 @@ async fn record(
     cx: &Ctx,
     who: &Principal,
     prepared: Prepared,
-    guard: Option<&Guard>,
+    guard: Option<Guard>,
 ) -> Result<Accepted, Fault> {
-    let Prepared { request, source, resolved } = prepared;
-    let now = cx.now();
-    let sealed = match &resolved.archive {
-        None => None,
-        Some(archive) => {
-            let id = resolved.artifact.unwrap_or_else(|| ArtifactId::new(&*cx.mint));
-            Some(cx.store.seal_artifact(id, ArtifactKind::Source, archive, now).await?)
+    let Prepared { request, source, resolved: Resolved { content, root, hidden } } = prepared;
+    let mut entry = Entry {
+        who: who.clone(),
+        request,
+        source,
+        archive: Archive::None,
+        root,
+        hidden,
+        guard,
+        span: tracing::Span::current(),
+    };
+    let seal = async |id, content: &[u8]| {
+        let sealed = cx.store.seal_artifact(id, ArtifactKind::Source, content, cx.now()).await?;
+        Ok::<_, Fault>(Archive::New(sealed))
+    };
+    let shared = match content {
+        Content::Unfetched => None,
+        Content::Kept(id) => {
+            entry.archive = Archive::Kept(id);
+            None
         }
+        Content::New(id, content) => {
+            entry.archive = seal(id, &content).await?;
+            None
+        }
+        Content::Template(shared) => Some(shared),
     };
-    let mut tx = cx.store.begin().await?;
-    let stack = tx
-        .ensure_stack(StackId::new(&*cx.mint), &request.stack, cx.inspector.kind(), now)
-        .await?
-        .stack;
-    if request.options.supersede {
-        // Two at once must see each other, or both would remain.
-        tx.lock_stack(stack.id).await?;
-    }
-    if let Some(sealed) = &sealed {
-        tx.insert_artifact(sealed).await?;
-    } else if let Some(kept) = resolved.artifact
-        && !tx.keep_artifact(kept).await?
-    {
-        // It was old, and was swept since it was looked at.
-        return Err(source::no_upload(kept));
-    }
-    let id = DeploymentId::new(&*cx.mint);
-    let record = Record {
-        deployment: Deployment {
-            id,
-            stack_id: stack.id,
-            stack: stack.key.clone(),
-            driver: stack.driver,
-            operation: request.operation,
-            state: DeploymentState::Submitted,
-            reason: None,
-            source: source.clone(),
-            commit: None,
-            variables: masked(&request.variables, &resolved.hidden),
-            options: request.options,
-            plan: None,
-            approval: None,
-            failure: None,
-            cancel_requested_at: None,
-            phases: vec![Phase { state: DeploymentState::Submitted, entered_at: now }],
-            submitted_by: who.actor.clone(),
-            trace_id: who.trace_id(),
-            created_at: now,
-            updated_at: now,
-            ended_at: None,
-            expires_at: None,
-            waiting: None,
-        },
-        source_artifact: sealed.as_ref().map(|s| s.artifact.id).or(resolved.artifact),
-        source_root: resolved.root,
-        traceparent: who.traceparent.clone(),
-        version: 1,
-    };
-    tx.insert_deployment(&record, &request.variables).await?;
-    let submitted =
-        EventBody::Submitted { stack: stack.key.clone(), source, by: who.actor.clone() };
-    tx.append_events(id, &[submitted], now).await?;
-    let detail = serde_json::json!({
-        "stack": stack.key.to_string(),
-        "operation": record.deployment.operation,
-    });
-    audit(cx, &mut tx, who, "deployment.submit", id.to_string(), detail).await?;
-    let superseded = if record.deployment.options.supersede {
-        supersede_others(cx, &mut tx, who, stack.id, id).await?
-    } else {
-        Vec::new()
-    };
-    let bell = enqueue(cx, &mut tx, &record, JobKind::Plan, now).await?;
-    if let Some(guard) = guard
-        && !guard.keep(cx, &mut tx, &record.deployment).await?
-    {
-        // Somebody sent the same request at the same time and was first.
-        tx.rollback().await?;
-        let mut tx = cx.store.read().await?;
-        return match guard.answer(cx, &mut tx).await? {
-            Some(deployment) => Ok(Accepted { deployment, replayed: true }),
-            None => Err(Fault::new(
-                Code::IdempotencyInFlight,
-                "A request with this idempotency key is being answered. Try again in a moment.",
-            )),
+    let Some(shared) = shared else {
+        let kept = match entry.archive {
+            Archive::Kept(id) => Some(id),
+            _ => None,
         };
-    }
-    tx.commit().await?;
-    tracing::info!(deployment_id = %id, stack = %stack.key, source = record.deployment.source.kind(),
-        "deployment accepted");
-    cx.ring(&bell).await;
-    for other in superseded {
-        cx.signal(Signal::Cancel(other)).await;
-        cx.tell(other).await;
-    }
-    Ok(Accepted { deployment: record.deployment, replayed: false })
-}
-
-/// Ends earlier deployments of the stack that are not being applied.
-async fn supersede_others(
-    cx: &Ctx,
-    tx: &mut Tx,
-    who: &Principal,
-    stack: StackId,
-    by: DeploymentId,
-) -> Result<Vec<DeploymentId>, Fault> {
-    use DeploymentState as S;
-    let before_apply =
-        [S::Submitted, S::Planning, S::Planned, S::Blocked, S::AwaitingApproval, S::Approved];
-    let mut ended = Vec::new();
-    for id in tx.deployments_in(stack, &before_apply).await? {
-        if id == by {
-            continue;
+        return match cx.gathered.intake.ask(cx, entry).await? {
+            Outcome::Accepted(accepted) => Ok(*accepted),
+            // It was old, and was swept since it was looked at.
+            Outcome::ArchiveGone(_) => Err(match kept {
+                Some(id) => source::no_upload(id),
+                None => Fault::internal("an archive that was not kept is gone"),
+            }),
+        };
+    };
+    if let Some(id) = shared.kept() {
+        entry.archive = Archive::Kept(id);
+        match cx.gathered.intake.ask(cx, entry).await? {
+            Outcome::Accepted(accepted) => return Ok(*accepted),
+            Outcome::ArchiveGone(back) => entry = *back,
         }
-        let mut record = lock(tx, id).await?;
-        if record.deployment.state.next(Move::Supersede).is_err() {
-            continue;
-        }
-        let reason = format!("superseded by {by}");
-        let detail = serde_json::json!({"by": by});
-        Change::by(cx, who, &mut record).go(tx, Move::Supersede, Some(reason), detail).await?;
-        tx.cancel_jobs(id, cx.now()).await?;
-        ended.push(id);
     }
-    Ok(ended)
+    let id = ArtifactId::new(&*cx.mint);
+    entry.archive = seal(id, &shared.content).await?;
+    match cx.gathered.intake.ask(cx, entry).await? {
+        Outcome::Accepted(accepted) => {
+            if !accepted.replayed {
+                shared.is_kept_as(id);
+            }
+            Ok(*accepted)
+        }
+        Outcome::ArchiveGone(_) => Err(Fault::internal("an archive that was not kept is gone")),
+    }
 }
 
 /// One deployment, with what it waits for.
 pub async fn get(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deployment, Fault> {
     who.need(Scope::DeploymentsRead)?;
-    let mut tx = cx.store.read().await?;
-    let record = tx.deployment(id).await?.ok_or_else(|| Fault::not_found("deployment", id))?;
-    let waiting = waiting(&mut tx, &record).await?;
-    Ok(Deployment { waiting, ..record.deployment })
-}
-
-async fn waiting(tx: &mut Tx, record: &Record) -> Result<Option<Waiting>, Fault> {
-    let d = &record.deployment;
-    Ok(match d.state {
-        DeploymentState::Submitted | DeploymentState::Approved => {
-            match (tx.queue_place(d.id).await?, &d.plan) {
-                (Some(place), _) => Some(match place.held_by {
-                    Some(held_by) => Waiting::Stack { held_by, position: place.key_position },
-                    None => Waiting::Worker {
-                        queue: place.queue,
-                        position: place.position,
-                        job_id: place.job_id,
-                    },
-                }),
-                (None, Some(plan)) if !d.options.auto_apply => {
-                    Some(Waiting::Apply { plan_id: plan.id })
-                }
-                _ => None,
-            }
-        }
-        DeploymentState::AwaitingApproval => {
-            d.plan.as_ref().map(|plan| Waiting::Approval { plan_digest: plan.digest.clone() })
-        }
-        DeploymentState::NeedsAttention => {
-            Some(Waiting::Attention { detail: d.reason.clone().unwrap_or_default() })
-        }
-        _ => None,
-    })
+    let look = cx.gathered.looks.ask(cx, id).await?;
+    let look = look.ok_or_else(|| Fault::not_found("deployment", id))?;
+    let waiting = waiting(cx, &look).await?;
+    Ok(Deployment { waiting, ..look.record.deployment.clone() })
 }
 
 /// Deployments, newest first.
@@ -593,8 +507,12 @@ pub async fn cancel(
 /// and must not be answered like one that was not.
 async fn get_after(cx: &Ctx, record: Record) -> Deployment {
     let looked = async {
-        let mut tx = cx.store.read().await?;
-        waiting(&mut tx, &record).await
+        let look = cx.gathered.looks.ask(cx, record.deployment.id).await?;
+        match look {
+            Some(look) if look.record.version == record.version => waiting(cx, &look).await,
+            // It has gone on already.
+            _ => Ok(None),
+        }
     };
     let waiting = looked.await.unwrap_or_else(|fault| {
         tracing::warn!(deployment_id = %record.deployment.id, %fault,

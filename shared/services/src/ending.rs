@@ -201,7 +201,7 @@ pub(crate) async fn settle(
             tx.end_job(job.id, JobState::Failed, Some(&summary), now).await?;
         }
         Ending::Lost { summary } => {
-            change.go(tx, Move::Interrupt, Some(summary.clone()), none.clone()).await?;
+            change.step(Move::Interrupt, Some(summary.clone()), none.clone())?;
             let detail = if state == DeploymentState::Verifying {
                 format!(
                     "{summary}. Everything was applied and recorded; only its health was not \
@@ -219,7 +219,7 @@ pub(crate) async fn settle(
         Ending::Stale { summary } => {
             // Nothing was applied: back to before it began, then a new plan.
             if state == DeploymentState::Applying {
-                change.go(tx, Move::HandBack, None, none.clone()).await?;
+                change.step(Move::HandBack, None, none.clone())?;
             }
             change.go(tx, Move::Replan, Some(summary.clone()), none).await?;
             let bell = change.enqueue(tx, JobKind::Plan).await?;

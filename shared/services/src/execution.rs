@@ -391,7 +391,7 @@ pub async fn plan_finished(
     change.record.deployment.plan = Some(plan.summary());
     change.event(EventBody::PlanReady { plan: plan.summary() });
     let detail = serde_json::json!({"plan_digest": plan.digest});
-    change.go(&mut tx, Move::FinishPlan, None, detail.clone()).await?;
+    change.step(Move::FinishPlan, None, detail.clone())?;
     for gate in &plan.gates {
         change.event(EventBody::Gate { result: gate.clone() });
     }

@@ -75,6 +75,24 @@ impl Guard {
         serde_json::from_str(&stored.answer).map(Some).map_err(Fault::internal)
     }
 
+    /// What the key is kept under.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The answer as it is kept.
+    pub(crate) fn stored<T: Serialize>(
+        &self,
+        cx: &Ctx,
+        answer: &T,
+    ) -> Result<(&Key, Stored), Fault> {
+        let stored = Stored {
+            request_hash: cx.store.keys().mac(LABEL, self.request.as_bytes()),
+            answer: serde_json::to_string(answer).map_err(Fault::internal)?,
+        };
+        Ok((&self.key, stored))
+    }
+
     /// Keeps the answer. When somebody else was faster, the unit of work must be dropped and the
     /// answer read again: `false`.
     pub(crate) async fn keep<T: Serialize>(
@@ -84,10 +102,7 @@ impl Guard {
         answer: &T,
     ) -> Result<bool, Fault> {
         let now = cx.now();
-        let stored = Stored {
-            request_hash: cx.store.keys().mac(LABEL, self.request.as_bytes()),
-            answer: serde_json::to_string(answer).map_err(Fault::internal)?,
-        };
-        Ok(tx.keep_answer(&self.key, &stored, now, now + cx.settings.idempotency_ttl).await?)
+        let stored = self.stored(cx, answer)?;
+        Ok(tx.keep_answers(&[stored], now, now + cx.settings.idempotency_ttl).await? == 1)
     }
 }

@@ -116,7 +116,7 @@ pub async fn requeue(cx: &Ctx, who: &Principal, id: JobId) -> Result<JobInfo, Fa
     let mut change = Change::by(cx, who, &mut record);
     let reason = format!("job {id} was requeued");
     let detail = serde_json::json!({ "job_id": id });
-    change.go(&mut tx, Move::Requeue, Some(reason), detail).await?;
+    change.step(Move::Requeue, Some(reason), detail)?;
     change.record.deployment.failure = None;
     change.save(&mut tx).await?;
     let bell = if job.kind == JobKind::Plan.as_str() {

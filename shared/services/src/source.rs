@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use slipway_domain::artifact::ArtifactKind;
@@ -16,13 +17,24 @@ use slipway_domain::tree::Tree;
 use slipway_domain::variable::Hidden;
 
 use crate::Ctx;
+use crate::template::Shared;
+
+/// The archive of a source.
+pub(crate) enum Content {
+    /// There is none yet; a worker fetches it.
+    Unfetched,
+    /// It is kept already.
+    Kept(ArtifactId),
+    /// It is to be kept under this id.
+    New(ArtifactId, Bytes),
+    /// That of a template: the first deployment of a process keeps it, and the others share it.
+    Template(Arc<Shared>),
+}
 
 /// A source that is ready to be recorded.
 pub(crate) struct Resolved {
-    /// The archive to keep, unless it is kept already.
-    pub archive: Option<Bytes>,
-    /// The archive that is kept already; together with `archive`, the id to keep that under.
-    pub artifact: Option<ArtifactId>,
+    /// Its archive.
+    pub content: Content,
     /// Directory of the root module.
     pub root: Option<String>,
     /// Which variables are hidden.
@@ -49,8 +61,8 @@ pub(crate) async fn resolve(
                 )
             })?;
             let hidden = fits(cx, &loaded.inspection, variables)?;
-            let archive = Some(loaded.archive.clone());
-            Ok(Resolved { archive, artifact: None, root: None, hidden })
+            let content = Content::Template(loaded.archive.clone());
+            Ok(Resolved { content, root: None, hidden })
         }
         Source::Archive { artifact_id, path } => {
             let found = cx.store.open_artifact(*artifact_id).await?;
@@ -60,7 +72,8 @@ pub(crate) async fn resolve(
             let tree = unpack(cx, content).await?;
             let inspection = inspect(cx, tree, path.clone()).await?;
             let hidden = fits(cx, &inspection, variables)?;
-            Ok(Resolved { archive: None, artifact: Some(*artifact_id), root: path.clone(), hidden })
+            let content = Content::Kept(*artifact_id);
+            Ok(Resolved { content, root: path.clone(), hidden })
         }
         Source::Git { url, path, .. } => {
             let refused = (url.starts_with("file://") && !cx.settings.git_allow_file)
@@ -75,14 +88,16 @@ pub(crate) async fn resolve(
                     )],
                 ));
             }
-            Ok(Resolved { archive: None, artifact: None, root: path.clone(), hidden: Hidden::All })
+            let content = Content::Unfetched;
+            Ok(Resolved { content, root: path.clone(), hidden: Hidden::All })
         }
         Source::Directory { path } => {
             let tree = read_directory(cx, path).await?;
             let archive = pack(&tree)?;
             let inspection = inspect(cx, tree, None).await?;
             let hidden = fits(cx, &inspection, variables)?;
-            Ok(Resolved { archive: Some(archive), artifact: None, root: None, hidden })
+            let content = Content::New(ArtifactId::new(&*cx.mint), archive);
+            Ok(Resolved { content, root: None, hidden })
         }
     }
 }
@@ -112,7 +127,7 @@ pub(crate) async fn resolve_sent(
     let inspection = inspect(cx, tree.clone(), path.clone()).await?;
     let hidden = fits(cx, &inspection, variables)?;
     let archive = blocking(move || pack(&tree)).await??;
-    let resolved = Resolved { archive: Some(archive), artifact: Some(id), root: path, hidden };
+    let resolved = Resolved { content: Content::New(id, archive), root: path, hidden };
     Ok((source, resolved))
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 use slipway_domain::access::{Principal, Scope};
 use slipway_domain::fault::Fault;
+use slipway_domain::id::ArtifactId;
 use slipway_domain::port::driver::{Inspect, Inspection};
 use slipway_domain::stack::is_name;
 use slipway_domain::template::Template;
@@ -37,7 +39,36 @@ pub struct Loaded {
     /// Its source tree.
     pub tree: Tree,
     /// Its source tree, packed.
-    pub archive: Bytes,
+    pub archive: Arc<Shared>,
+}
+
+/// An archive that many deployments have in common.
+#[derive(Debug)]
+pub struct Shared {
+    /// The packed tree.
+    pub content: Bytes,
+    /// What it is kept as, as far as this process knows.
+    kept: Mutex<Option<ArtifactId>>,
+}
+
+impl Shared {
+    fn new(content: Bytes) -> Arc<Self> {
+        Arc::new(Self { content, kept: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ArtifactId>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it was last seen to be kept as. It may have been swept since.
+    pub(crate) fn kept(&self) -> Option<ArtifactId> {
+        *self.lock()
+    }
+
+    /// Remembers what it is kept as: a deployment that names it is committed.
+    pub(crate) fn is_kept_as(&self, id: ArtifactId) {
+        *self.lock() = Some(id);
+    }
 }
 
 /// Every template, by name. Read once, at start.
@@ -100,7 +131,7 @@ impl Library {
                 digest: tree.digest(),
             },
             inspection,
-            archive: tree.to_tar_gz().map_err(|e| wrong(e.to_string()))?,
+            archive: Shared::new(tree.to_tar_gz().map_err(|e| wrong(e.to_string()))?),
             tree: tree.clone(),
         };
         self.templates.insert(name.to_owned(), loaded);

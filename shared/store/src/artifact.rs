@@ -13,8 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use slipway_domain::artifact::{Artifact, ArtifactKind, digest};
 use slipway_domain::id::ArtifactId;
 
-use crate::db::{Store, Tx, sql};
-use crate::dialect::fill;
+use crate::db::{Conn, Store, Tx, sql};
 use crate::error::{Error, Result};
 
 /// The object store and the size from which it is used.
@@ -151,10 +150,28 @@ impl Tx {
         Ok(())
     }
 
-    /// Whether an artifact is there; it is kept from being swept until the unit of work ends.
-    pub async fn keep_artifact(&mut self, id: ArtifactId) -> Result<bool> {
-        let text = fill(self, "select kind from artifacts where id = $1 {for_share}");
-        Ok(sql!(scalar_maybe String, self, text, id)?.is_some())
+    /// Those of `ids` that are there; they are kept from being swept until the unit of work ends.
+    pub async fn keep_artifacts(&mut self, ids: &[ArtifactId]) -> Result<Vec<ArtifactId>> {
+        let rows = match self.conn() {
+            // One writer: nobody sweeps meanwhile.
+            Conn::Sqlite(conn) => {
+                let mut query = sqlx::QueryBuilder::new("select id from artifacts where id in (");
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(*id);
+                }
+                query.push(")");
+                query.build_query_as::<(ArtifactId,)>().fetch_all(conn).await?
+            }
+            Conn::Postgres(conn) => {
+                let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+                sqlx::query_as("select id from artifacts where id = any($1) for share")
+                    .bind(ids)
+                    .fetch_all(conn)
+                    .await?
+            }
+        };
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     /// The record of an artifact, without its bytes.

@@ -3,14 +3,17 @@
 use chrono::{DateTime, Utc};
 use slipway_domain::access::Actor;
 use slipway_domain::deployment::{Deployment, Operation, Options, Output, Phase, Variables};
+use slipway_domain::event::EventBody;
 use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
 use slipway_domain::page::PageRequest;
 use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState;
 
-use crate::db::{Tx, sql};
+use crate::db::{Conn, Tx, sql};
 use crate::dialect::{fill, without_nul};
 use crate::error::{Error, Result};
+use crate::event::{count, numbered};
+use crate::rows::insert_rows;
 
 /// A deployment with what only the house needs to know of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +28,17 @@ pub struct Record {
     pub traceparent: Option<String>,
     /// Grows with every change; a change made from an older one is refused.
     pub version: i64,
+}
+
+/// A deployment to be added.
+#[derive(Debug, Clone, Copy)]
+pub struct New<'a> {
+    /// What it is.
+    pub record: &'a Record,
+    /// Its variables, in clear.
+    pub variables: &'a Variables,
+    /// Its first events.
+    pub events: &'a [EventBody],
 }
 
 #[derive(sqlx::FromRow)]
@@ -152,33 +166,86 @@ pub struct Filter {
 }
 
 impl Tx {
-    /// Adds a deployment with its variables in clear, which are sealed here.
-    pub async fn insert_deployment(
-        &mut self,
-        record: &Record,
-        variables: &Variables,
-    ) -> Result<()> {
-        let d = &record.deployment;
-        let sealed = self.keys.seal(&variables_place(d.id), to_json(variables)?.as_bytes())?;
-        sql!(execute self,
-            "insert into deployments (id, stack_id, project, stack_name, environment, driver,
-                 operation, state, reason, source, source_artifact, source_root, source_commit,
-                 variables, variables_sealed, options, phases, submitted_by, traceparent, version,
-                 event_seq, log_seq, created_at, updated_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                 $18, $19, $20, 0, 0, $21, $22)",
-            d.id, d.stack_id, d.stack.project.as_str(), d.stack.name.as_str(),
-            d.stack.environment.as_str(), d.driver.as_str(), d.operation.as_str(),
-            d.state.as_str(), d.reason.as_deref(), to_json(&d.source)?, record.source_artifact,
-            record.source_root.as_deref(), d.commit.as_deref(), to_json(&d.variables)?, sealed,
-            to_json(&d.options)?, to_json(&d.phases)?, to_json(&d.submitted_by)?,
-            record.traceparent.as_deref(), record.version, d.created_at, d.updated_at)?;
-        Ok(())
+    /// Adds deployments, each with its variables in clear, which are sealed here, and its first
+    /// events.
+    pub async fn insert_deployments(&mut self, new: &[New<'_>]) -> Result<()> {
+        struct Text<'a> {
+            new: &'a New<'a>,
+            d: &'a Deployment,
+            source: String,
+            variables: String,
+            sealed: Vec<u8>,
+            options: String,
+            phases: String,
+            submitted_by: String,
+        }
+        let rows = new
+            .iter()
+            .map(|new| {
+                let d = &new.record.deployment;
+                let clear = to_json(new.variables)?;
+                Ok(Text {
+                    new,
+                    d,
+                    source: to_json(&d.source)?,
+                    variables: to_json(&d.variables)?,
+                    sealed: self.keys.seal(&variables_place(d.id), clear.as_bytes())?,
+                    options: to_json(&d.options)?,
+                    phases: to_json(&d.phases)?,
+                    submitted_by: to_json(&d.submitted_by)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        insert_rows!(self,
+            "deployments (id, stack_id, project, stack_name, environment, driver, operation, state,
+                 reason, source, source_artifact, source_root, source_commit, variables,
+                 variables_sealed, options, phases, submitted_by, traceparent, version, event_seq,
+                 log_seq, created_at, updated_at)", "",
+            rows.as_slice(), |row|
+            "uuid": row.d.id.0, "uuid": row.d.stack_id.0, "text": row.d.stack.project.as_str(),
+            "text": row.d.stack.name.as_str(), "text": row.d.stack.environment.as_str(),
+            "text": row.d.driver.as_str(), "text": row.d.operation.as_str(),
+            "text": row.d.state.as_str(), "text": row.d.reason.as_deref(),
+            "text": row.source.as_str(), "uuid": row.new.record.source_artifact.map(|id| id.0),
+            "text": row.new.record.source_root.as_deref(), "text": row.d.commit.as_deref(),
+            "text": row.variables.as_str(), "bytea": row.sealed.as_slice(),
+            "text": row.options.as_str(), "text": row.phases.as_str(),
+            "text": row.submitted_by.as_str(), "text": row.new.record.traceparent.as_deref(),
+            "bigint": row.new.record.version, "bigint": count(row.new.events), "bigint": 0_i64,
+            "timestamptz": row.d.created_at, "timestamptz": row.d.updated_at);
+        let events: Vec<_> = new
+            .iter()
+            .flat_map(|new| {
+                let d = &new.record.deployment;
+                numbered(d.id, new.events, count(new.events), d.created_at)
+            })
+            .collect();
+        self.insert_events(&events).await
     }
 
     /// A deployment.
     pub async fn deployment(&mut self, id: DeploymentId) -> Result<Option<Record>> {
         sql!(maybe Row, self, select!("where id = $1"), id)?.map(Record::try_from).transpose()
+    }
+
+    /// Those of `ids` that are there, in no order.
+    pub async fn deployments_by_id(&mut self, ids: &[DeploymentId]) -> Result<Vec<Record>> {
+        let rows: Vec<Row> = match self.conn() {
+            Conn::Sqlite(conn) => {
+                let mut query = sqlx::QueryBuilder::new(select!("where id in ("));
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(*id);
+                }
+                query.push(")");
+                query.build_query_as().fetch_all(conn).await?
+            }
+            Conn::Postgres(conn) => {
+                let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+                sqlx::query_as(select!("where id = any($1)")).bind(ids).fetch_all(conn).await?
+            }
+        };
+        rows.into_iter().map(Record::try_from).collect()
     }
 
     /// A deployment, locked until the unit of work ends.
@@ -204,30 +271,34 @@ impl Tx {
         state.map(|state| word("state", DeploymentState::parse(&state), &state)).transpose()
     }
 
-    /// Writes what may change of a deployment. Refused ([`Error::Changed`]) when it is not any
-    /// more what `record` was read from: in state `from`, at `record.version`.
+    /// Writes what may change of a deployment, and appends events to it. Refused
+    /// ([`Error::Changed`]) when it is not any more what `record` was read from: in state `from`,
+    /// at `record.version`.
     pub async fn update_deployment(
         &mut self,
         record: &mut Record,
         from: DeploymentState,
+        events: &[EventBody],
     ) -> Result<()> {
         let d = &record.deployment;
         let text = |json: Option<Result<String>>| json.transpose();
-        let changed = sql!(execute self,
+        let last = sql!(scalar_maybe i64, self,
             "update deployments set state = $4, reason = $5, source_artifact = $6,
                  source_root = $7, source_commit = $8, variables = $9, plan = $10, approval = $11,
                  failure = $12, cancel_requested_at = $13, phases = $14, updated_at = $15,
-                 ended_at = $16, expires_at = $17, version = version + 1
-             where id = $1 and state = $2 and version = $3",
+                 ended_at = $16, expires_at = $17, version = version + 1,
+                 event_seq = event_seq + $18
+             where id = $1 and state = $2 and version = $3 returning event_seq",
             d.id, from.as_str(), record.version, d.state.as_str(),
             d.reason.as_deref().map(without_nul),
             record.source_artifact, record.source_root.as_deref(), d.commit.as_deref(),
             to_json(&d.variables)?, text(d.plan.as_ref().map(to_json))?,
             text(d.approval.as_ref().map(to_json))?, text(d.failure.as_ref().map(to_json))?,
-            d.cancel_requested_at, to_json(&d.phases)?, d.updated_at, d.ended_at, d.expires_at)?;
-        if changed != 1 {
-            return Err(Error::Changed);
-        }
+            d.cancel_requested_at, to_json(&d.phases)?, d.updated_at, d.ended_at, d.expires_at,
+            count(events))?;
+        let last = last.ok_or(Error::Changed)?;
+        let events = numbered(d.id, events, last, d.updated_at);
+        self.insert_events(&events).await?;
         record.version += 1;
         Ok(())
     }

@@ -4,14 +4,42 @@ use chrono::{DateTime, Utc};
 use slipway_domain::event::{Event, EventBody};
 use slipway_domain::id::DeploymentId;
 
-use crate::db::{Conn, Tx, sql};
+use crate::db::{Tx, sql};
 use crate::error::{Error, Result};
+use crate::rows::insert_rows;
 
 #[derive(sqlx::FromRow)]
 struct Row {
     seq: i64,
     body: String,
     at: DateTime<Utc>,
+}
+
+/// An event with its number.
+pub(crate) struct NewEvent<'a> {
+    of: DeploymentId,
+    seq: i64,
+    body: &'a EventBody,
+    at: DateTime<Utc>,
+}
+
+/// By how much events move the counter of their deployment.
+pub(crate) fn count(bodies: &[EventBody]) -> i64 {
+    i64::try_from(bodies.len()).unwrap_or(i64::MAX)
+}
+
+/// Numbers events so that the last one has the number `last`.
+pub(crate) fn numbered(
+    of: DeploymentId,
+    bodies: &[EventBody],
+    last: i64,
+    at: DateTime<Utc>,
+) -> Vec<NewEvent<'_>> {
+    bodies
+        .iter()
+        .zip(last - count(bodies) + 1..)
+        .map(|(body, seq)| NewEvent { of, seq, body, at })
+        .collect()
 }
 
 impl Tx {
@@ -26,40 +54,25 @@ impl Tx {
         if bodies.is_empty() {
             return Ok(());
         }
-        let count = i64::try_from(bodies.len()).unwrap_or(i64::MAX);
         let last: i64 = sql!(scalar i64, self,
             "update deployments set event_seq = event_seq + $2 where id = $1 returning event_seq",
-            of, count)?;
-        let rows = bodies
+            of, count(bodies))?;
+        self.insert_events(numbered(of, bodies, last, at).as_slice()).await
+    }
+
+    /// Writes events whose numbers were taken from their deployments' rows.
+    pub(crate) async fn insert_events(&mut self, events: &[NewEvent<'_>]) -> Result<()> {
+        let rows = events
             .iter()
-            .zip(last - count + 1..)
-            .map(|(body, seq)| {
-                let text = serde_json::to_string(body).map_err(|e| Error::corrupt("events", e))?;
-                Ok((seq, body.kind(), text))
+            .map(|event| {
+                let text =
+                    serde_json::to_string(event.body).map_err(|e| Error::corrupt("events", e))?;
+                Ok((event, text))
             })
             .collect::<Result<Vec<_>>>()?;
-        macro_rules! insert {
-            ($conn:expr) => {{
-                // Well under the 32 766 parameters that SQLite allows.
-                for chunk in rows.chunks(500) {
-                    let mut query = sqlx::QueryBuilder::new(
-                        "insert into events (deployment_id, seq, kind, body, at) ",
-                    );
-                    query.push_values(chunk, |mut row, (seq, kind, body)| {
-                        row.push_bind(of)
-                            .push_bind(*seq)
-                            .push_bind(*kind)
-                            .push_bind(body.as_str())
-                            .push_bind(at);
-                    });
-                    query.build().execute(&mut *$conn).await?;
-                }
-            }};
-        }
-        match self.conn() {
-            Conn::Sqlite(conn) => insert!(conn),
-            Conn::Postgres(conn) => insert!(conn),
-        }
+        insert_rows!(self, "events (deployment_id, seq, kind, body, at)", "", rows.as_slice(), |row|
+            "uuid": row.0.of.0, "bigint": row.0.seq, "text": row.0.body.kind(),
+            "text": row.1.as_str(), "timestamptz": row.0.at);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::{Tx, sql};
 use crate::error::Result;
+use crate::rows::insert_rows;
 
 /// Which request: who sent it, to which operation, under which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,24 +48,31 @@ impl Tx {
         Ok(row.map(|(request_hash, answer)| Stored { request_hash, answer }))
     }
 
-    /// Keeps an answer, in the unit of work that it tells of. `false` when the same key was
-    /// answered in the meantime: take everything back and read that answer.
-    pub async fn keep_answer(
+    /// Keeps answers, in the unit of work that they tell of; their keys must differ. Returns how
+    /// many were kept: a key that was answered in the meantime keeps its answer, and whoever comes
+    /// second must take back what it has done and read that one. It waits for units of work that
+    /// are keeping an answer to the same key.
+    pub async fn keep_answers(
         &mut self,
-        key: &Key,
-        stored: &Stored,
+        answers: &[(&Key, Stored)],
         now: DateTime<Utc>,
         expires_at: DateTime<Utc>,
-    ) -> Result<bool> {
-        sql!(execute self,
-            "delete from idempotency
-             where principal = $1 and operation = $2 and key = $3 and expires_at <= $4",
-            key.principal.as_str(), key.operation.as_str(), key.key.as_str(), now)?;
-        let inserted = sql!(execute self,
-            "insert into idempotency (principal, operation, key, request_hash, answer, expires_at)
-             values ($1, $2, $3, $4, $5, $6) on conflict (principal, operation, key) do nothing",
-            key.principal.as_str(), key.operation.as_str(), key.key.as_str(),
-            stored.request_hash.as_str(), stored.answer.as_str(), expires_at)?;
-        Ok(inserted == 1)
+    ) -> Result<u64> {
+        // In one order everywhere: two with the same keys wait for each other, not both.
+        let mut rows: Vec<_> = answers.iter().collect();
+        rows.sort_by_key(|(key, _)| (&key.principal, &key.operation, &key.key));
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        Ok(insert_rows!(self,
+            "idempotency (principal, operation, key, request_hash, answer, expires_at)",
+            "on conflict (principal, operation, key) do update set
+                 request_hash = excluded.request_hash, answer = excluded.answer,
+                 expires_at = excluded.expires_at
+             where idempotency.expires_at <= ",
+            rows.as_slice(), |row|
+            "text": row.0.principal.as_str(), "text": row.0.operation.as_str(),
+            "text": row.0.key.as_str(), "text": row.1.request_hash.as_str(),
+            "text": row.1.answer.as_str(), "timestamptz": expires_at; now))
     }
 }

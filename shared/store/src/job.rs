@@ -2,6 +2,8 @@
 //!
 //! All scheduling compares the database's clock with itself; no process clock takes part.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use slipway_domain::id::{DeploymentId, JobId, StackId, WorkerId};
 use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease, NewJob, Queue};
@@ -10,6 +12,7 @@ use sqlx::AssertSqlSafe;
 use crate::db::{Conn, Tx, sql};
 use crate::dialect::{fill, filled, without_nul};
 use crate::error::{Error, Result};
+use crate::rows::insert_rows;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -70,6 +73,8 @@ macro_rules! columns {
     };
 }
 
+type JobIdRow = (JobId,);
+type TurnRow = (i64, i64);
 type BeatRow = (JobId, i64, bool);
 type BellRow = (JobId, String, Option<String>);
 type ExpiredRow = (JobId, DeploymentId);
@@ -117,35 +122,63 @@ fn known_kinds(text: AssertSqlSafe<String>) -> AssertSqlSafe<String> {
 }
 
 impl Tx {
-    /// Enqueues a job; `false` when one with its idempotency key was enqueued before. The row is
-    /// its own outbox entry: until `rung_at_ms` is set, the relay owes it a doorbell.
+    /// Enqueues jobs; returns how many: one whose idempotency key was enqueued before is left out.
+    /// A row is its own outbox entry: until `rung_at_ms` is set, the relay owes it a doorbell.
     ///
-    /// Its turn comes after the project's other queued jobs, and not before what is next in the
-    /// queue: projects alternate however much one of them enqueues at once (start-time fair
+    /// A job's turn comes after the project's other queued jobs, and not before what is next in
+    /// the queue: projects alternate however much one of them enqueues at once (start-time fair
     /// queueing, with every job taken for equally long).
-    pub async fn insert_job(&mut self, job: &NewJob, now: DateTime<Utc>) -> Result<bool> {
+    pub async fn insert_jobs(&mut self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64> {
+        let mut next: BTreeMap<(Queue, &str, i32), i64> = BTreeMap::new();
+        let mut rows = Vec::with_capacity(jobs.len());
+        let mut now_ms = 0;
+        for job in jobs {
+            let whose = (job.kind.queue(), job.project.as_str(), job.priority.rank());
+            let turn = match next.get(&whose) {
+                Some(turn) => *turn,
+                None => {
+                    let (turn, asked_ms) = self.next_turn(whose).await?;
+                    now_ms = asked_ms;
+                    turn
+                }
+            };
+            next.insert(whose, turn + 1);
+            rows.push((job, turn));
+        }
+        Ok(insert_rows!(self,
+            "jobs (id, kind, version, queue, state, deployment_id, stack_id, project, priority,
+                 turn, attempt, max_attempts, run_at_ms, concurrency_key, idempotency_key, epoch,
+                 cancel_requested, soft_limit_s, hard_limit_s, traceparent, created_at)",
+            "on conflict (idempotency_key) do nothing",
+            rows.as_slice(), |row|
+            "uuid": row.0.id.0, "text": row.0.kind.as_str(), "integer": row.0.kind.version(),
+            "text": row.0.kind.queue().as_str(), "text": JobState::Queued.as_str(),
+            "uuid": row.0.deployment_id.0, "uuid": row.0.stack_id.0,
+            "text": row.0.project.as_str(), "integer": row.0.priority.rank(), "bigint": row.1,
+            "integer": 0_i32, "integer": row.0.limits.max_attempts,
+            "bigint": now_ms + i64::from(row.0.delay_s) * 1000,
+            "text": row.0.concurrency_key.as_deref(), "text": row.0.idempotency_key.as_str(),
+            "bigint": 0_i64, "boolean": false, "integer": row.0.limits.soft_limit_s,
+            "integer": row.0.limits.hard_limit_s, "text": row.0.traceparent.as_deref(),
+            "timestamptz": now))
+    }
+
+    /// The turn of a project's next job in a queue, and the database's time in milliseconds.
+    async fn next_turn(
+        &mut self,
+        (queue, project, rank): (Queue, &str, i32),
+    ) -> Result<(i64, i64)> {
         let text = fill(
             self,
-            "insert into jobs (id, kind, version, queue, state, deployment_id, stack_id, project,
-                 priority, turn, attempt, max_attempts, run_at_ms, concurrency_key,
-                 idempotency_key, epoch, cancel_requested, soft_limit_s, hard_limit_s,
-                 traceparent, created_at)
-             values ($1, $2, $3, $4, 'queued', $5, $6, $7, $8,
-                 (select coalesce(max(t.turn), 0) from (
-                      select max(turn) + 1 as turn from jobs where state = 'queued'
-                          and queue = $4 and project = $7 and priority = $8
-                      union all
-                      select min(turn) as turn from jobs where state = 'queued'
-                          and queue = $4 and priority = $8 and run_at_ms <= {now_ms}) t),
-                 0, $9, {now_ms} + $10, $11, $12, 0, $13, $14, $15, $16, $17)
-             on conflict (idempotency_key) do nothing",
+            "select coalesce(max(t.turn), 0), {now_ms} from (
+                 select max(turn) + 1 as turn from jobs where state = 'queued'
+                     and queue = $1 and project = $2 and priority = $3
+                 union all
+                 select min(turn) as turn from jobs where state = 'queued'
+                     and queue = $1 and priority = $3 and run_at_ms <= {now_ms}) t",
         );
-        let inserted = sql!(execute self, text, job.id, job.kind.as_str(), job.kind.version(),
-            job.kind.queue().as_str(), job.deployment_id, job.stack_id, job.project.as_str(),
-            job.priority.rank(), job.limits.max_attempts, i64::from(job.delay_s) * 1000,
-            job.concurrency_key.as_deref(), job.idempotency_key.as_str(), false,
-            job.limits.soft_limit_s, job.limits.hard_limit_s, job.traceparent.as_deref(), now)?;
-        Ok(inserted == 1)
+        sql!(maybe TurnRow, self, text, queue.as_str(), project, rank)?
+            .ok_or_else(|| Error::corrupt("jobs", "an aggregate gave no row"))
     }
 
     /// A job.
@@ -394,6 +427,43 @@ impl Tx {
         let text = fill(self, "select min(run_at_ms) - {now_ms} from jobs where state = 'queued'");
         let due = sql!(scalar Option<i64>, self, text)?;
         Ok(due.map(|ms| ms.max(0)))
+    }
+
+    /// The queued jobs of deployments, in no order.
+    pub async fn queued_jobs(&mut self, of: &[DeploymentId]) -> Result<Vec<(DeploymentId, JobId)>> {
+        Ok(match self.conn() {
+            Conn::Sqlite(conn) => {
+                let mut query = sqlx::QueryBuilder::new(
+                    "select deployment_id, id from jobs where state = 'queued'
+                       and deployment_id in (",
+                );
+                let mut list = query.separated(", ");
+                for id in of {
+                    list.push_bind(*id);
+                }
+                query.push(")");
+                query.build_query_as().fetch_all(conn).await?
+            }
+            Conn::Postgres(conn) => {
+                let of: Vec<_> = of.iter().map(|id| id.0).collect();
+                sqlx::query_as(
+                    "select deployment_id, id from jobs where state = 'queued'
+                       and deployment_id = any($1)",
+                )
+                .bind(of)
+                .fetch_all(conn)
+                .await?
+            }
+        })
+    }
+
+    /// The queued jobs of a queue in the order in which they will be claimed, the first `limit` of
+    /// them.
+    pub async fn line(&mut self, queue: Queue, limit: i64) -> Result<Vec<JobId>> {
+        let rows = sql!(all JobIdRow, self,
+            "select id from jobs where queue = $1 and state = 'queued'
+             order by priority desc, turn, id limit $2", queue.as_str(), limit)?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     /// Where the queued job of a deployment stands; `None` when it has none.

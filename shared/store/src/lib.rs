@@ -22,6 +22,7 @@ mod migrate;
 pub mod plan;
 pub mod queue;
 pub mod retention;
+mod rows;
 pub mod stack;
 pub mod state;
 pub mod worker;

@@ -6,9 +6,10 @@ use slipway_domain::page::PageRequest;
 use slipway_domain::plan::StateMark;
 use slipway_domain::stack::{DriverKind, Stack, StackKey, StateInfo};
 
-use crate::db::{Tx, sql};
+use crate::db::{Conn, Tx, sql};
 use crate::dialect::fill;
 use crate::error::{Error, Result};
+use crate::rows::insert_rows;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -98,26 +99,65 @@ pub struct Filter {
 }
 
 impl Tx {
-    /// The stack named by `key`, made with `id` when it does not exist yet.
-    pub async fn ensure_stack(
+    /// The stacks named by `keys`, each made with its id when it does not exist yet.
+    pub async fn ensure_stacks(
         &mut self,
-        id: StackId,
-        key: &StackKey,
+        keys: &[(StackId, &StackKey)],
         driver: DriverKind,
         now: DateTime<Utc>,
-    ) -> Result<Record> {
-        if let Some(found) = self.stack_by_key(key).await? {
+    ) -> Result<Vec<Record>> {
+        let mut found = self.stacks_by_key(keys.iter().map(|(_, key)| *key)).await?;
+        let mut missing: Vec<_> = keys
+            .iter()
+            .filter(|(_, key)| !found.iter().any(|stack| stack.stack.key == **key))
+            .collect();
+        if missing.is_empty() {
             return Ok(found);
         }
-        sql!(execute self,
-            "insert into stacks (id, project, name, environment, driver, created_at, updated_at)
-             values ($1, $2, $3, $4, $5, $6, $6)
-             on conflict (project, name, environment) do nothing",
-            id, key.project.as_str(), key.name.as_str(), key.environment.as_str(),
-            driver.as_str(), now)?;
-        self.stack_by_key(key)
-            .await?
-            .ok_or_else(|| Error::corrupt("stacks", format!("{key} vanished after its insert")))
+        // In one order everywhere: two who make the same stacks wait for each other, not both.
+        missing.sort_by_key(|(_, key)| (&key.project, &key.name, &key.environment));
+        missing.dedup_by_key(|(_, key)| *key);
+        insert_rows!(self,
+            "stacks (id, project, name, environment, driver, created_at, updated_at)",
+            "on conflict (project, name, environment) do nothing",
+            missing.as_slice(), |row|
+            "uuid": row.0.0, "text": row.1.project.as_str(), "text": row.1.name.as_str(),
+            "text": row.1.environment.as_str(), "text": driver.as_str(), "timestamptz": now,
+            "timestamptz": now);
+        found.extend(self.stacks_by_key(missing.iter().map(|(_, key)| *key)).await?);
+        Ok(found)
+    }
+
+    async fn stacks_by_key(
+        &mut self,
+        keys: impl Iterator<Item = &StackKey> + Clone,
+    ) -> Result<Vec<Record>> {
+        let rows = match self.conn() {
+            Conn::Sqlite(conn) => {
+                let mut query =
+                    sqlx::QueryBuilder::new(select!("where (project, name, environment) in "));
+                query.push_tuples(keys, |mut tuple, key| {
+                    tuple
+                        .push_bind(key.project.as_str())
+                        .push_bind(key.name.as_str())
+                        .push_bind(key.environment.as_str());
+                });
+                query.build_query_as::<Row>().fetch_all(conn).await?
+            }
+            Conn::Postgres(conn) => {
+                let column = |of: fn(&StackKey) -> &str| keys.clone().map(of).collect::<Vec<_>>();
+                sqlx::query_as::<_, Row>(select!(
+                    "where (project, name, environment) in
+                         (select * from unnest($1::text[], $2::text[], $3::text[]))"
+                ))
+                .bind(column(|key| &key.project))
+                .bind(column(|key| &key.name))
+                .bind(column(|key| &key.environment))
+                .fetch_all(conn)
+                .await?
+            }
+        };
+        rows.into_iter().map(Record::try_from).collect()
     }
 
     /// The stack named by `key`.

@@ -21,7 +21,7 @@ use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::execution::{self, Ending};
-use slipway_services::{Ctx, Library, Settings};
+use slipway_services::{Ctx, Gathered, Library, Settings};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
 use slipway_telemetry::metrics::Metrics;
@@ -115,6 +115,7 @@ impl House {
                 idempotency_ttl: chrono::Duration::hours(1),
                 log_retention: chrono::Duration::days(1),
             }),
+            gathered: Gathered::default(),
         };
         Self {
             worker: WorkerId::new(&RandomMint),

@@ -44,7 +44,7 @@ async fn every_ending_closes_the_job_from_every_state(rig: Rig) {
                 let mut record = tx.deployment(id).await.unwrap().unwrap();
                 let from = record.deployment.state;
                 record.deployment.state = *state;
-                tx.update_deployment(&mut record, from).await.unwrap();
+                tx.update_deployment(&mut record, from, &[]).await.unwrap();
                 tx.commit().await.unwrap();
                 let name = format!("{kind} in {state}: {ending:?}");
                 let after = execution::ended(&rig.cx, &job, &lease, ending.clone())

@@ -20,7 +20,7 @@ use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::deployment::Submit;
-use slipway_services::{Ctx, Library, Settings, artifact, deployment, event, execution};
+use slipway_services::{Ctx, Gathered, Library, Settings, artifact, deployment, event, execution};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
 use sqlx::{Connection as _, Executor as _};
@@ -102,6 +102,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir, connections: u32) -
             idempotency_ttl: chrono::Duration::hours(24),
             log_retention: chrono::Duration::days(30),
         }),
+        gathered: Gathered::default(),
     };
     let worker = WorkerId::new(&RandomMint);
     Rig { cx, clock, who: Principal::local(Door::Rest), worker, _dir: dir }

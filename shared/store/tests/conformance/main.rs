@@ -23,7 +23,7 @@ use slipway_domain::source::Source;
 use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState;
 use slipway_store::crypto::Keyring;
-use slipway_store::deployment::{Filter, Record};
+use slipway_store::deployment::{Filter, New, Record};
 use slipway_store::idempotency::{Key, Stored};
 use slipway_store::state::NewStateVersion;
 use slipway_store::{DatabaseUrl, Error, Options, Store};
@@ -128,9 +128,10 @@ async fn deployment(store: &Store, name: &str) -> Record {
     let at = now();
     let mut tx = store.begin().await.unwrap();
     let stack = tx
-        .ensure_stack(StackId::new(&RandomMint), &key(name), DriverKind::Terraform, at)
+        .ensure_stacks(&[(StackId::new(&RandomMint), &key(name))], DriverKind::Terraform, at)
         .await
         .unwrap()
+        .remove(0)
         .stack;
     let record = Record {
         deployment: Deployment {
@@ -164,7 +165,9 @@ async fn deployment(store: &Store, name: &str) -> Record {
         version: 1,
     };
     let secret: Variables = [("password".to_owned(), "hunter2".into())].into();
-    tx.insert_deployment(&record, &secret).await.unwrap();
+    tx.insert_deployments(&[New { record: &record, variables: &secret, events: &[] }])
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     record
 }
@@ -188,7 +191,7 @@ fn new_job(of: &Record, kind: JobKind, delay_s: u32) -> NewJob {
 
 async fn put(store: &Store, new: &NewJob) -> JobId {
     let mut tx = store.begin().await.unwrap();
-    assert!(tx.insert_job(new, now()).await.unwrap());
+    assert_eq!(tx.insert_jobs(std::slice::from_ref(new), now()).await.unwrap(), 1);
     tx.commit().await.unwrap();
     new.id
 }
@@ -240,11 +243,11 @@ async fn a_change_made_from_an_older_row_is_refused(rig: Rig) {
     let from = DeploymentState::Submitted;
     first.deployment.state = DeploymentState::Planning;
     let mut tx = rig.store.begin().await.unwrap();
-    tx.update_deployment(&mut first, from).await.unwrap();
+    tx.update_deployment(&mut first, from, &[]).await.unwrap();
     tx.commit().await.unwrap();
     second.deployment.state = DeploymentState::Cancelled;
     let mut tx = rig.store.begin().await.unwrap();
-    let refused = tx.update_deployment(&mut second, from).await.unwrap_err();
+    let refused = tx.update_deployment(&mut second, from, &[]).await.unwrap_err();
     assert!(matches!(refused, Error::Changed), "{refused}");
     drop(tx);
     let mut tx = rig.store.read().await.unwrap();
@@ -425,13 +428,13 @@ async fn an_upload_that_is_being_named_is_not_swept(rig: Rig) {
     tx.commit().await.unwrap();
     let mut record = deployment(&rig.store, "net").await;
     let mut tx = rig.store.begin().await.unwrap();
-    assert!(tx.keep_artifact(upload).await.unwrap());
-    assert!(!tx.keep_artifact(ArtifactId::new(&RandomMint)).await.unwrap());
+    let asked = [upload, ArtifactId::new(&RandomMint)];
+    assert_eq!(tx.keep_artifacts(&asked).await.unwrap(), [upload]);
     let store = rig.store.clone();
     let sweeping = tokio::spawn(async move { store.sweep(now(), limit, limit).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
     record.source_artifact = Some(upload);
-    tx.update_deployment(&mut record, DeploymentState::Submitted).await.unwrap();
+    tx.update_deployment(&mut record, DeploymentState::Submitted, &[]).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(sweeping.await.unwrap().unwrap().artifacts, 0);
     let mut tx = rig.store.read().await.unwrap();
@@ -572,17 +575,18 @@ async fn an_answer_is_kept_once_and_expires(rig: Rig) {
     let at = now();
     let until = at + chrono::Duration::hours(1);
     let mut tx = rig.store.begin().await.unwrap();
-    assert!(tx.keep_answer(&key, &stored("1"), at, until).await.unwrap());
+    assert_eq!(tx.keep_answers(&[(&key, stored("1"))], at, until).await.unwrap(), 1);
     tx.commit().await.unwrap();
     let mut tx = rig.store.begin().await.unwrap();
-    assert!(!tx.keep_answer(&key, &stored("2"), at, until).await.unwrap());
+    let fresh = Key { key: "fresh".into(), ..key.clone() };
+    let both = [(&key, stored("2")), (&fresh, stored("new"))];
+    assert_eq!(tx.keep_answers(&both, at, until).await.unwrap(), 1);
     assert_eq!(tx.idempotent_answer(&key, at).await.unwrap().unwrap(), stored("1"));
+    assert_eq!(tx.idempotent_answer(&fresh, at).await.unwrap().unwrap(), stored("new"));
     assert!(tx.idempotent_answer(&key, until).await.unwrap().is_none());
-    assert!(
-        tx.keep_answer(&key, &stored("3"), until, until + chrono::Duration::hours(1))
-            .await
-            .unwrap()
-    );
+    let later = until + chrono::Duration::hours(1);
+    assert_eq!(tx.keep_answers(&[(&key, stored("3"))], until, later).await.unwrap(), 1);
+    assert_eq!(tx.idempotent_answer(&key, until).await.unwrap().unwrap(), stored("3"));
     let other = Key { principal: "q".into(), ..key };
     assert!(tx.idempotent_answer(&other, at).await.unwrap().is_none());
 }
@@ -661,7 +665,7 @@ async fn a_sweep_removes_what_is_past_its_time_only(rig: Rig) {
     tx.append_log(running.deployment.id, &[line]).await.unwrap();
     ended.deployment.state = DeploymentState::Failed;
     ended.deployment.ended_at = Some(old);
-    tx.update_deployment(&mut ended, DeploymentState::Submitted).await.unwrap();
+    tx.update_deployment(&mut ended, DeploymentState::Submitted, &[]).await.unwrap();
     tx.commit().await.unwrap();
     let limit = now() - chrono::Duration::days(90);
     let swept = rig.store.sweep(now(), limit, limit).await.unwrap();
@@ -682,7 +686,7 @@ async fn a_long_log_is_swept_whole(rig: Rig) {
     tx.append_log(ended.deployment.id, &vec![line; 4500]).await.unwrap();
     ended.deployment.state = DeploymentState::Failed;
     ended.deployment.ended_at = Some(old);
-    tx.update_deployment(&mut ended, DeploymentState::Submitted).await.unwrap();
+    tx.update_deployment(&mut ended, DeploymentState::Submitted, &[]).await.unwrap();
     tx.commit().await.unwrap();
     let limit = now() - chrono::Duration::days(90);
     assert_eq!(rig.store.sweep(now(), limit, limit).await.unwrap().log_lines, 4500);
@@ -743,7 +747,7 @@ async fn hostile_text_is_kept_as_it_is(rig: Rig) {
     tx.append_events(id, std::slice::from_ref(&event), now()).await.unwrap();
     let mut record = tx.deployment(id).await.unwrap().unwrap();
     record.deployment.reason = Some(text.into());
-    tx.update_deployment(&mut record, DeploymentState::Submitted).await.unwrap();
+    tx.update_deployment(&mut record, DeploymentState::Submitted, &[]).await.unwrap();
     tx.requeue_job(job, 0, true, Some(text)).await.unwrap();
     tx.end_job(job, JobState::Failed, Some(text), now()).await.unwrap();
     tx.commit().await.unwrap();

@@ -1,0 +1,384 @@
+//! Recording submissions: what was found out of a request becomes a stack, a deployment, its first
+//! event, an audit record, a job and the answer to its idempotency key, all in one unit of work.
+//! Submissions that come at the same time share it.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use slipway_domain::access::Principal;
+use slipway_domain::audit::AuditRecord;
+use slipway_domain::deployment::{Deployment, Phase};
+use slipway_domain::event::EventBody;
+use slipway_domain::fault::{Code, Fault, Kind};
+use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
+use slipway_domain::job::{Doorbell, JobKind};
+use slipway_domain::source::Source;
+use slipway_domain::stack::{Stack, StackKey};
+use slipway_domain::state::{DeploymentState, Move};
+use slipway_domain::variable::{Hidden, masked};
+use slipway_queue::Signal;
+use slipway_store::Tx;
+use slipway_store::artifact::Sealed;
+use slipway_store::deployment::{New, Record};
+
+use crate::Ctx;
+use crate::change::{Change, audit_record, bell_of, lock, next_job};
+use crate::deployment::{Accepted, Submit};
+use crate::gather::Together;
+use crate::idempotency::Guard;
+
+/// Where the archive of a submission's source is.
+pub(crate) enum Archive {
+    /// There is none yet; a worker fetches it.
+    None,
+    /// It is kept already.
+    Kept(ArtifactId),
+    /// It is to be kept with the submission.
+    New(Sealed),
+}
+
+/// A submission with everything found out that can be, and nothing written yet.
+pub(crate) struct Entry {
+    pub(crate) who: Principal,
+    pub(crate) request: Submit,
+    pub(crate) source: Source,
+    pub(crate) archive: Archive,
+    pub(crate) root: Option<String>,
+    pub(crate) hidden: Hidden,
+    pub(crate) guard: Option<Guard>,
+    /// What it is logged in.
+    pub(crate) span: tracing::Span,
+}
+
+/// What became of a submission that was not refused.
+pub(crate) enum Outcome {
+    /// It was accepted, now or earlier.
+    Accepted(Box<Accepted>),
+    /// The archive that it says is kept has been swept in the meantime; nothing was written.
+    ArchiveGone(Box<Entry>),
+}
+
+/// Records submissions together.
+pub(crate) struct Intake;
+
+#[async_trait]
+impl Together for Intake {
+    type House = Ctx;
+    type Item = Entry;
+    type Done = Outcome;
+    // One is at the database while the next one is put together.
+    const ROUNDS: usize = 2;
+    const MOST: usize = 64;
+
+    fn fits(taken: &[Entry], next: &Entry) -> bool {
+        // Who supersedes locks its stack, which only those who are alone may do in no order.
+        let alone = |entry: &Entry| entry.request.options.supersede;
+        // The second one with a key is answered what the first one was.
+        let same_key = |entry: &Entry| match (&entry.guard, &next.guard) {
+            (Some(one), Some(other)) => one.key() == other.key(),
+            _ => false,
+        };
+        !alone(next) && !taken.iter().any(|entry| alone(entry) || same_key(entry))
+    }
+
+    async fn all(cx: Ctx, entries: Vec<Entry>) -> Vec<Result<Outcome, Fault>> {
+        let verdicts = match record(&cx, &entries).await {
+            Ok(verdicts) => verdicts,
+            // One of them may be at fault, and the others are not.
+            Err(fault) if entries.len() > 1 && fault.kind() != Kind::Unavailable => {
+                let mut verdicts = Vec::new();
+                for entry in entries.chunks(1) {
+                    match record(&cx, entry).await {
+                        Ok(mut verdict) => verdicts.append(&mut verdict),
+                        Err(fault) => verdicts.push(Verdict::Refused(fault)),
+                    }
+                }
+                verdicts
+            }
+            Err(fault) => entries.iter().map(|_| Verdict::Refused(fault.echo())).collect(),
+        };
+        let both = entries.into_iter().zip(verdicts);
+        both.map(|(entry, verdict)| verdict.outcome(entry)).collect()
+    }
+}
+
+/// What becomes of one entry.
+enum Verdict {
+    Accepted(Box<Deployment>),
+    Answered(Box<Deployment>),
+    ArchiveGone,
+    Refused(Fault),
+}
+
+impl Verdict {
+    fn outcome(self, entry: Entry) -> Result<Outcome, Fault> {
+        let accepted = |deployment: Box<Deployment>, replayed| {
+            Ok(Outcome::Accepted(Box::new(Accepted { deployment: *deployment, replayed })))
+        };
+        match self {
+            Self::Accepted(deployment) => accepted(deployment, false),
+            Self::Answered(deployment) => accepted(deployment, true),
+            Self::ArchiveGone => Ok(Outcome::ArchiveGone(Box::new(entry))),
+            Self::Refused(fault) => Err(fault),
+        }
+    }
+}
+
+/// An entry that is being written.
+struct Made<'a> {
+    /// Its number among the entries.
+    number: usize,
+    entry: &'a Entry,
+    record: Record,
+    submitted: [EventBody; 1],
+}
+
+/// Records entries in one unit of work. Those that have been answered before, and those whose
+/// archive is gone, are left out of it.
+async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
+    let now = cx.now();
+    let mut tx = cx.store.begin().await?;
+    let stacks = stacks(cx, &mut tx, entries, now).await?;
+    if let [Entry { request, .. }] = entries
+        && request.options.supersede
+    {
+        // Two at once must see each other, or both would remain.
+        tx.lock_stack(stack_of(&stacks, &request.stack)?.id).await?;
+    }
+    let kept = kept(&mut tx, entries).await?;
+    let mut verdicts: Vec<Option<Verdict>> = entries.iter().map(|_| None).collect();
+    let mut made = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        match &entry.archive {
+            Archive::Kept(id) if !kept.contains(id) => {
+                verdicts[number] = Some(Verdict::ArchiveGone);
+            }
+            _ => {
+                let stack = stack_of(&stacks, &entry.request.stack)?;
+                made.push(make(cx, number, entry, stack, now));
+            }
+        }
+    }
+    for (number, verdict) in answer(cx, &mut tx, &mut made).await? {
+        verdicts[number] = Some(verdict);
+    }
+    let (bells, superseded) = write(cx, &mut tx, &made, now).await?;
+    tx.commit().await?;
+    for (made, bell) in made.into_iter().zip(&bells) {
+        let deployment = made.record.deployment;
+        made.entry.span.in_scope(|| {
+            tracing::info!(deployment_id = %deployment.id, stack = %deployment.stack,
+                source = deployment.source.kind(), "deployment accepted");
+        });
+        cx.ring(bell).await;
+        verdicts[made.number] = Some(Verdict::Accepted(Box::new(deployment)));
+    }
+    for other in superseded {
+        cx.signal(Signal::Cancel(other)).await;
+        cx.tell(other).await;
+    }
+    let nothing = || Verdict::Refused(Fault::internal("a submission without a verdict"));
+    Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(nothing)).collect())
+}
+
+async fn stacks(
+    cx: &Ctx,
+    tx: &mut Tx,
+    entries: &[Entry],
+    now: DateTime<Utc>,
+) -> Result<Vec<Stack>, Fault> {
+    let mut keys: Vec<(StackId, &StackKey)> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let key = &entry.request.stack;
+        if !keys.iter().any(|(_, other)| *other == key) {
+            keys.push((StackId::new(&*cx.mint), key));
+        }
+    }
+    let found = tx.ensure_stacks(&keys, cx.inspector.kind(), now).await?;
+    Ok(found.into_iter().map(|record| record.stack).collect())
+}
+
+fn stack_of<'a>(stacks: &'a [Stack], key: &StackKey) -> Result<&'a Stack, Fault> {
+    let found = stacks.iter().find(|stack| stack.key == *key);
+    found.ok_or_else(|| Fault::internal(format!("the stack {key} vanished after its insert")))
+}
+
+/// Which of the archives that are said to be kept are; they are until this unit of work ends.
+async fn kept(tx: &mut Tx, entries: &[Entry]) -> Result<Vec<ArtifactId>, Fault> {
+    let mut ids: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| match entry.archive {
+            Archive::Kept(id) => Some(id),
+            _ => None,
+        })
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() { Ok(ids) } else { Ok(tx.keep_artifacts(&ids).await?) }
+}
+
+fn make<'a>(
+    cx: &Ctx,
+    number: usize,
+    entry: &'a Entry,
+    stack: &Stack,
+    now: DateTime<Utc>,
+) -> Made<'a> {
+    let Entry { who, request, source, .. } = entry;
+    let deployment = Deployment {
+        id: DeploymentId::new(&*cx.mint),
+        stack_id: stack.id,
+        stack: stack.key.clone(),
+        driver: stack.driver,
+        operation: request.operation,
+        state: DeploymentState::Submitted,
+        reason: None,
+        source: source.clone(),
+        commit: None,
+        variables: masked(&request.variables, &entry.hidden),
+        options: request.options.clone(),
+        plan: None,
+        approval: None,
+        failure: None,
+        cancel_requested_at: None,
+        phases: vec![Phase { state: DeploymentState::Submitted, entered_at: now }],
+        submitted_by: who.actor.clone(),
+        trace_id: who.trace_id(),
+        created_at: now,
+        updated_at: now,
+        ended_at: None,
+        expires_at: None,
+        waiting: None,
+    };
+    let submitted = EventBody::Submitted {
+        stack: stack.key.clone(),
+        source: source.clone(),
+        by: who.actor.clone(),
+    };
+    let record = Record {
+        deployment,
+        source_artifact: match &entry.archive {
+            Archive::None => None,
+            Archive::Kept(id) => Some(*id),
+            Archive::New(sealed) => Some(sealed.artifact.id),
+        },
+        source_root: entry.root.clone(),
+        traceparent: who.traceparent.clone(),
+        version: 1,
+    };
+    Made { number, entry, record, submitted: [submitted] }
+}
+
+/// Keeps the answers to idempotency keys. Those that somebody else was answered first are taken
+/// out of `made`, with what becomes of them.
+async fn answer(
+    cx: &Ctx,
+    tx: &mut Tx,
+    made: &mut Vec<Made<'_>>,
+) -> Result<Vec<(usize, Verdict)>, Fault> {
+    let answers = made
+        .iter()
+        .filter_map(|made| Some((made.entry.guard.as_ref()?, &made.record.deployment)))
+        .map(|(guard, deployment)| guard.stored(cx, deployment))
+        .collect::<Result<Vec<_>, _>>()?;
+    let until = cx.now() + cx.settings.idempotency_ttl;
+    let kept = tx.keep_answers(&answers, cx.now(), until).await?;
+    if kept == answers.len() as u64 {
+        return Ok(Vec::new());
+    }
+    drop(answers);
+    let mut others = Vec::new();
+    for one in std::mem::take(made) {
+        let Some(guard) = &one.entry.guard else {
+            made.push(one);
+            continue;
+        };
+        let verdict = match guard.answer::<Deployment>(cx, tx).await {
+            Ok(Some(deployment)) if deployment.id == one.record.deployment.id => {
+                made.push(one);
+                continue;
+            }
+            Ok(Some(deployment)) => Verdict::Answered(Box::new(deployment)),
+            Ok(None) => Verdict::Refused(Fault::new(
+                Code::IdempotencyInFlight,
+                "A request with this idempotency key is being answered. Try again in a moment.",
+            )),
+            Err(fault) if fault.code == Code::IdempotencyKeyReused => Verdict::Refused(fault),
+            Err(fault) => return Err(fault),
+        };
+        others.push((one.number, verdict));
+    }
+    Ok(others)
+}
+
+/// Writes what is left of a round. Gives the bells to ring after the commit, in the order of
+/// `made`, and the deployments that were superseded.
+async fn write(
+    cx: &Ctx,
+    tx: &mut Tx,
+    made: &[Made<'_>],
+    now: DateTime<Utc>,
+) -> Result<(Vec<Doorbell>, Vec<DeploymentId>), Fault> {
+    for made in made {
+        if let Archive::New(sealed) = &made.entry.archive {
+            tx.insert_artifact(sealed).await?;
+        }
+    }
+    let rows: Vec<_> = made
+        .iter()
+        .map(|made| New {
+            record: &made.record,
+            variables: &made.entry.request.variables,
+            events: &made.submitted,
+        })
+        .collect();
+    tx.insert_deployments(&rows).await?;
+    let audit: Vec<AuditRecord> = made
+        .iter()
+        .map(|made| {
+            let d = &made.record.deployment;
+            let detail =
+                serde_json::json!({ "stack": d.stack.to_string(), "operation": d.operation });
+            audit_record(cx, &made.entry.who, "deployment.submit", d.id.to_string(), detail)
+        })
+        .collect();
+    tx.insert_audit(&audit).await?;
+    let mut superseded = Vec::new();
+    for made in made {
+        let d = &made.record.deployment;
+        if d.options.supersede {
+            superseded.extend(supersede(cx, tx, &made.entry.who, d.stack_id, d.id).await?);
+        }
+    }
+    let jobs: Vec<_> = made.iter().map(|made| next_job(cx, &made.record, JobKind::Plan)).collect();
+    tx.insert_jobs(&jobs, now).await?;
+    Ok((jobs.iter().map(bell_of).collect(), superseded))
+}
+
+/// Ends earlier deployments of the stack that are not being applied.
+async fn supersede(
+    cx: &Ctx,
+    tx: &mut Tx,
+    who: &Principal,
+    stack: StackId,
+    by: DeploymentId,
+) -> Result<Vec<DeploymentId>, Fault> {
+    use DeploymentState as S;
+    let before_apply =
+        [S::Submitted, S::Planning, S::Planned, S::Blocked, S::AwaitingApproval, S::Approved];
+    let mut ended = Vec::new();
+    for id in tx.deployments_in(stack, &before_apply).await? {
+        if id == by {
+            continue;
+        }
+        let mut record = lock(tx, id).await?;
+        if record.deployment.state.next(Move::Supersede).is_err() {
+            continue;
+        }
+        let reason = format!("superseded by {by}");
+        let detail = serde_json::json!({"by": by});
+        Change::by(cx, who, &mut record).go(tx, Move::Supersede, Some(reason), detail).await?;
+        tx.cancel_jobs(id, cx.now()).await?;
+        ended.push(id);
+    }
+    Ok(ended)
+}
