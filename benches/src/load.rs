@@ -109,6 +109,8 @@ pub(crate) struct Measured {
     pub(crate) latencies: Sample,
     /// `Location` of every answer that had one, those of the warm-up included.
     pub(crate) locations: Vec<String>,
+    /// Answers in all, those of the warm-up included.
+    pub(crate) answers: u32,
     /// Answers a second.
     pub(crate) rate: f64,
 }
@@ -132,6 +134,7 @@ pub(crate) async fn measure(
         let mut done = done??;
         all.latencies.append(done.latencies);
         all.locations.append(&mut done.locations);
+        all.answers += done.answers;
     }
     let answers = u32::try_from(all.latencies.len())?;
     if answers == 0 {
@@ -172,6 +175,7 @@ async fn one<S: Shape>(
             measured.latencies.push(took);
         }
         measured.locations.extend(location);
+        measured.answers += 1;
     }
     Ok(measured)
 }

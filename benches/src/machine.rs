@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -33,6 +34,18 @@ pub(crate) struct Memory {
     pub(crate) now: f64,
     /// At its highest so far.
     pub(crate) peak: f64,
+}
+
+/// The processor time that a process has taken so far, in user mode and in the kernel.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything.
+    let (_, rest) = stat.rsplit_once(')').context("no name in its stat")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<u64>().ok());
+    let ticks = ticks(11).zip(ticks(12)).context("no times in its stat")?;
+    let second = rustix::param::clock_ticks_per_second();
+    Ok(Duration::from_millis((ticks.0 + ticks.1) * 1000 / second))
 }
 
 /// The resident memory of a process.

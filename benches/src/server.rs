@@ -146,6 +146,11 @@ impl Server {
         machine::memory(self.child.id())
     }
 
+    /// Its processor time so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        machine::cpu(self.child.id())
+    }
+
     /// The end of what it said.
     fn last_words(&self) -> String {
         let said = std::fs::read(&self.said).unwrap_or_default();

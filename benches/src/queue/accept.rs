@@ -1,7 +1,6 @@
 //! Accepting, and looking at what waits; the memory that takes; and what the broker and the database
 //! could do.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,8 +8,7 @@ use anyhow::Context as _;
 use super::ours::{Broker, Ours};
 use super::peer::Peer;
 use super::shape::{Batch, OurSubmits, PeerSubmits};
-use super::{Load, ROUNDS, looks, print, raw, remove};
-use crate::load::{self, Measured, Shape};
+use super::{Load, ROUNDS, Side, Who, looks, print, raw, remove};
 use crate::settings::Settings;
 
 /// Accepting and looking at what waits; memory; the raw limits of it.
@@ -40,29 +38,33 @@ async fn measure_all(
     for side in sides {
         apis.push(side.api().await?);
     }
-    let first = apis.first().context("there is a transport")?.address;
+    let theirs = Side { address: peer_address, who: Who::Tree(&peer_api), url: peer.url()? };
+    let mut ours = Vec::new();
+    for (side, api) in sides.iter().zip(&apis) {
+        ours.push(Side { address: api.address, who: Who::Ours(api), url: side.url()? });
+    }
+    let first = *ours.first().context("there is a transport")?;
 
     let mut peer_load = Load::default();
     let mut loads: Vec<Load> = sides.iter().map(|_| Load::default()).collect();
     let mut without_keys = Load::default();
     for round in 0..ROUNDS {
-        let project = format!("load-{round}");
-        let batch = || Batch::new(project.clone());
-        peer_load.add(measure(peer_address, PeerSubmits(batch()), seconds).await?);
-        for (api, load) in apis.iter().zip(&mut loads) {
-            load.add(measure(api.address, OurSubmits(batch()), seconds).await?);
+        let batch = || Batch::new(format!("load-{round}"));
+        peer_load.turn(theirs, Arc::new(PeerSubmits(batch())), seconds).await?;
+        for (side, load) in ours.iter().zip(&mut loads) {
+            load.turn(*side, Arc::new(OurSubmits(batch())), seconds).await?;
         }
-        let shape = OurSubmits(batch().without_keys());
-        without_keys.add(measure(first, shape, seconds.div_ceil(2)).await?);
+        let shape = Arc::new(OurSubmits(batch().without_keys()));
+        without_keys.turn(first, shape, seconds.div_ceil(2)).await?;
     }
     for (side, load) in sides.iter().zip(&loads) {
         load.print(Some(&peer_load), "submit", &format!("_{}", side.broker.name))?;
     }
     without_keys.print(None, "submit_nokey", &format!("_{}", sides[0].broker.name))?;
 
-    let ours = std::mem::take(&mut loads[0].paths);
-    let theirs = std::mem::take(&mut peer_load.paths);
-    looks(first, ours, peer_address, theirs, seconds, "status_waiting").await?;
+    let our_paths = std::mem::take(&mut loads[0].paths);
+    let peer_paths = std::mem::take(&mut peer_load.paths);
+    looks(first, our_paths, theirs, peer_paths, seconds, "status_waiting").await?;
 
     let peer_memory = peer_api.memory()?;
     for (side, api) in sides.iter().zip(&apis) {
@@ -80,8 +82,4 @@ async fn measure_all(
     print("raw_pg_single_insert_tps".to_owned(), "1/s", None, single)?;
     let pushes = raw::redis_pushes(redis, dir.path()).await?;
     print("raw_redis_lpush_rps".to_owned(), "1/s", None, pushes)
-}
-
-async fn measure(address: SocketAddr, shape: impl Shape, seconds: u64) -> anyhow::Result<Measured> {
-    load::measure(address, Arc::new(shape), seconds).await
 }

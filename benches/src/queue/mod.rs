@@ -19,10 +19,14 @@
 //! - `recovery_*`: three workers with a job each are killed, at three moments of a heartbeat's
 //!   period; the longest time until another worker runs the job again. Our lease and the peer's
 //!   visibility timeout are the same (`lease_s`), and both look every second for what has run out.
+//! - `*_cpu_own_ms`, `*_cpu_db_ms`: milliseconds of the processor that a request or a job costs the
+//!   side's own process (API or worker) and its database's processes. They say more than rates on a
+//!   machine that does something else as well.
 //! - `raw_*`: what Redis and PostgreSQL do by themselves at 32 connections. `raw_pg_same_inserts`
 //!   writes the rows of one submission of ours in a transaction, `raw_pg_single_insert` the peer's.
 
 mod accept;
+mod cost;
 mod ours;
 mod peer;
 mod process;
@@ -40,10 +44,11 @@ use anyhow::{Context as _, bail};
 use slipway_domain::clock::{Clock as _, SystemClock};
 use tokio::time::Instant;
 
+use self::cost::{Cost, Who};
 use self::ours::{Broker, Ours};
 use self::peer::Peer;
 use crate::figure::Figure;
-use crate::load::{self, Measured};
+use crate::load::{self, Shape};
 use crate::machine;
 use crate::sample::Sample;
 use crate::settings::Settings;
@@ -80,19 +85,41 @@ impl Ended {
     }
 }
 
+/// Where load goes, and what it costs there.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    address: SocketAddr,
+    who: Who<'a>,
+    /// Of its database.
+    url: &'a str,
+}
+
 /// What the rounds of one kind of load gave.
 #[derive(Default)]
 struct Load {
     rates: Vec<f64>,
     latencies: Sample,
     paths: Vec<String>,
+    /// Milliseconds of the processor a request: of the API process, and of its database.
+    costs: Vec<(f64, f64)>,
 }
 
 impl Load {
-    fn add(&mut self, mut measured: Measured) {
+    /// One more round.
+    async fn turn(
+        &mut self,
+        side: Side<'_>,
+        shape: Arc<impl Shape>,
+        seconds: u64,
+    ) -> anyhow::Result<()> {
+        let before = Cost::now(side.who, side.url).await?;
+        let mut measured = load::measure(side.address, shape, seconds).await?;
+        let after = Cost::now(side.who, side.url).await?;
+        self.costs.push(after.since(&before, measured.answers));
         self.rates.push(measured.rate);
         self.latencies.append(measured.latencies);
         self.paths.append(&mut measured.locations);
+        Ok(())
     }
 
     fn rate(&self) -> anyhow::Result<f64> {
@@ -110,8 +137,21 @@ impl Load {
             let peer = peer.map(|peer| percentile(peer, percent)).transpose()?;
             print(name(unit), "ms", peer, percentile(self, percent)?)?;
         }
-        Ok(())
+        print_costs(&name("cpu"), peer.map(|peer| peer.costs.as_slice()), &self.costs)
     }
+}
+
+/// Processor time a request or a job: of a side's own process, and of its database.
+fn print_costs(name: &str, peer: Option<&[(f64, f64)]>, ours: &[(f64, f64)]) -> anyhow::Result<()> {
+    type Of = fn(&(f64, f64)) -> f64;
+    let parts: [(&str, Of); 2] = [("own", |cost| cost.0), ("db", |cost| cost.1)];
+    for (part, of) in parts {
+        let all = |costs: &[(f64, f64)]| {
+            mean(&costs.iter().map(of).collect::<Vec<_>>()).context("nothing was measured")
+        };
+        print(format!("{name}_{part}_ms"), "ms", peer.map(all).transpose()?, all(ours)?)?;
+    }
+    Ok(())
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -156,9 +196,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
 
 /// `GET` on both sides, in turn.
 async fn looks(
-    ours: SocketAddr,
+    ours: Side<'_>,
     our_paths: Vec<String>,
-    peer: SocketAddr,
+    peer: Side<'_>,
     peer_paths: Vec<String>,
     seconds: u64,
     what: &str,
@@ -167,8 +207,8 @@ async fn looks(
     let peer_gets = Arc::new(Gets { paths: peer_paths });
     let (mut our_load, mut peer_load) = (Load::default(), Load::default());
     for _ in 0..ROUNDS {
-        our_load.add(load::measure(ours, our_gets.clone(), seconds.div_ceil(2)).await?);
-        peer_load.add(load::measure(peer, peer_gets.clone(), seconds.div_ceil(2)).await?);
+        our_load.turn(ours, our_gets.clone(), seconds.div_ceil(2)).await?;
+        peer_load.turn(peer, peer_gets.clone(), seconds.div_ceil(2)).await?;
     }
     our_load.print(Some(&peer_load), what, "")
 }

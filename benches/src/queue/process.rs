@@ -55,6 +55,11 @@ impl Process {
         Ok(machine::memory(self.child.id())?.now)
     }
 
+    /// Processor time so far, its own and that of everything that it started.
+    pub(super) fn cpu(&self) -> Duration {
+        tree(self.child.id()).into_iter().filter_map(|pid| machine::cpu(pid).ok()).sum()
+    }
+
     /// The end of what it said.
     pub(super) fn last_words(&self) -> String {
         let said = fs::read(&self.said).unwrap_or_default();

@@ -60,7 +60,7 @@ async fn our_recovery(side: &Ours) -> anyhow::Result<f64> {
         Ok(busy.iter().all(|count| *count == 1).then_some(()))
     })
     .await?;
-    let survivor = side.worker("survivor", SLOTS)?;
+    let mut survivor = side.worker("survivor", SLOTS)?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut killed = Vec::new();
     for (process, name) in &mut victims {
@@ -76,7 +76,8 @@ async fn our_recovery(side: &Ours) -> anyhow::Result<f64> {
         Ok((starts.len() == paths.len()).then_some(starts))
     });
     let again = again.await?;
-    drop(survivor);
+    // It holds jobs that do not end.
+    survivor.kill();
     let mut longest = 0;
     for (id, at) in killed {
         let started = again.get(&id).context("a job that did not start again")?;

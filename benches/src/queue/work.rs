@@ -8,11 +8,14 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use tokio::time::Instant;
 
+use super::cost::{Cost, Who};
 use super::ours::{Broker, Ours};
 use super::peer::{Peer, Times};
 use super::process::Process;
 use super::shape::{Batch, OurSubmits, PeerSubmits};
-use super::{Ended, PATIENCE, ROUNDS, SLOTS, WORKER, looks, mean, print, remove, within};
+use super::{
+    Ended, PATIENCE, ROUNDS, SLOTS, Side, WORKER, looks, mean, print, print_costs, remove, within,
+};
 use crate::load::{self, Connection, Shape};
 use crate::sample::Sample;
 use crate::server::Server;
@@ -41,7 +44,8 @@ pub(super) async fn part(
 }
 
 async fn measure_all(settings: &Settings, peer: &Peer, sides: &[Ours]) -> anyhow::Result<()> {
-    let (_peer_api, peer_address) = peer.api().await?;
+    let (peer_api, peer_address) = peer.api().await?;
+    let jobs = u32::try_from(JOBS)?;
     let mut apis = Vec::new();
     for side in sides {
         apis.push(side.api().await?);
@@ -49,12 +53,17 @@ async fn measure_all(settings: &Settings, peer: &Peer, sides: &[Ours]) -> anyhow
 
     let mut peer_rates = Vec::new();
     let mut rates: Vec<Vec<f64>> = sides.iter().map(|_| Vec::new()).collect();
+    let mut peer_costs = Vec::new();
+    let mut costs: Vec<Vec<(f64, f64)>> = sides.iter().map(|_| Vec::new()).collect();
     let (mut our_paths, mut peer_paths) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let project = format!("drain-{round}");
         peer_paths = fill(peer_address, &project, PeerSubmits).await?;
+        let before = Cost::before(peer.url()?).await?;
         let mut worker = peer.worker(WORKER, SLOTS)?;
         let ended = drained(&mut worker, || peer.ended(&project)).await?;
+        let after = Cost::now(Who::Tree(&worker), peer.url()?).await?;
+        peer_costs.push(after.since(&before, jobs));
         peer_rates.push(ended.rate().context("nothing was drained")?);
         drop(worker);
         for (i, (side, api)) in sides.iter().zip(&apis).enumerate() {
@@ -62,21 +71,27 @@ async fn measure_all(settings: &Settings, peer: &Peer, sides: &[Ours]) -> anyhow
             if i == 0 {
                 our_paths = paths;
             }
+            let before = Cost::before(side.url()?).await?;
             let mut worker = side.worker(WORKER, SLOTS)?;
             let ended = drained(&mut worker, || side.ended(&project)).await?;
+            let after = Cost::now(Who::Tree(&worker), side.url()?).await?;
+            costs[i].push(after.since(&before, jobs));
             rates[i].push(ended.rate().context("nothing was drained")?);
             drop(worker);
         }
     }
     let peer_rate = mean(&peer_rates).context("nothing was drained")?;
-    for (side, rates) in sides.iter().zip(&rates) {
+    for ((side, rates), costs) in sides.iter().zip(&rates).zip(&costs) {
         let rate = mean(rates).context("nothing was drained")?;
         print(format!("drain_rate_{}", side.broker.name), "1/s", Some(peer_rate), rate)?;
+        print_costs(&format!("drain_cpu_{}", side.broker.name), Some(&peer_costs), costs)?;
     }
 
-    let first = apis.first().context("there is a transport")?.address;
+    let api = apis.first().context("there is a transport")?;
+    let ours = Side { address: api.address, who: Who::Ours(api), url: sides[0].url()? };
+    let theirs = Side { address: peer_address, who: Who::Tree(&peer_api), url: peer.url()? };
     let seconds = (settings.seconds / ROUNDS).max(1);
-    looks(first, our_paths, peer_address, peer_paths, seconds, "status").await?;
+    looks(ours, our_paths, theirs, peer_paths, seconds, "status").await?;
 
     pickups(peer, peer_address, sides, &apis).await
 }

@@ -18,8 +18,8 @@ const RING_AGAIN_MS: i64 = 5_000;
 const EXPIRED: i64 = 100;
 /// A worker that has not been heard of for this long is forgotten.
 const SILENT_MS: i64 = 3_600_000;
-/// Doorbells in one go.
-const BELLS: i64 = 500;
+/// Jobs of a queue, from its front, that are looked at in one go.
+const BELLS: i64 = 100;
 
 /// Closes one job whose lease has run out; `None` when there is none. A plan goes back to its
 /// queue; an apply may have had effects and is never repeated.

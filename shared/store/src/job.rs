@@ -74,6 +74,7 @@ macro_rules! columns {
 }
 
 type JobIdRow = (JobId,);
+type OwedRow = (JobId, bool);
 type TurnRow = (i64, i64);
 type BeatRow = (JobId, i64, bool);
 type BellRow = (JobId, String, Option<String>);
@@ -123,7 +124,8 @@ fn known_kinds(text: AssertSqlSafe<String>) -> AssertSqlSafe<String> {
 
 impl Tx {
     /// Enqueues jobs; returns how many: one whose idempotency key was enqueued before is left out.
-    /// A row is its own outbox entry: until `rung_at_ms` is set, the relay owes it a doorbell.
+    /// A row is its own outbox entry. One that is due at once counts as rung: the caller rings as
+    /// soon as it has committed, and should it die before that, the relay rings a little later.
     ///
     /// A job's turn comes after the project's other queued jobs, and not before what is next in
     /// the queue: projects alternate however much one of them enqueues at once (start-time fair
@@ -147,8 +149,8 @@ impl Tx {
         }
         Ok(insert_rows!(self,
             "jobs (id, kind, version, queue, state, deployment_id, stack_id, project, priority,
-                 turn, attempt, max_attempts, run_at_ms, concurrency_key, idempotency_key, epoch,
-                 cancel_requested, soft_limit_s, hard_limit_s, traceparent, created_at)",
+                 turn, attempt, max_attempts, run_at_ms, rung_at_ms, concurrency_key,
+                 idempotency_key, epoch, cancel_requested, soft_limit_s, hard_limit_s, traceparent, created_at)",
             "on conflict (idempotency_key) do nothing",
             rows.as_slice(), |row|
             "uuid": row.0.id.0, "text": row.0.kind.as_str(), "integer": row.0.kind.version(),
@@ -157,6 +159,7 @@ impl Tx {
             "text": row.0.project.as_str(), "integer": row.0.priority.rank(), "bigint": row.1,
             "integer": 0_i32, "integer": row.0.limits.max_attempts,
             "bigint": now_ms + i64::from(row.0.delay_s) * 1000,
+            "bigint": (row.0.delay_s == 0).then_some(now_ms),
             "text": row.0.concurrency_key.as_deref(), "text": row.0.idempotency_key.as_str(),
             "bigint": 0_i64, "boolean": false, "integer": row.0.limits.soft_limit_s,
             "integer": row.0.limits.hard_limit_s, "text": row.0.traceparent.as_deref(),
@@ -170,12 +173,15 @@ impl Tx {
     ) -> Result<(i64, i64)> {
         let text = fill(
             self,
+            // The first of an index each; an aggregate over a condition reads the whole queue.
             "select coalesce(max(t.turn), 0), {now_ms} from (
-                 select max(turn) + 1 as turn from jobs where state = 'queued'
+                 select * from (select turn + 1 as turn from jobs where state = 'queued'
                      and queue = $1 and project = $2 and priority = $3
+                     order by turn desc limit 1) mine
                  union all
-                 select min(turn) as turn from jobs where state = 'queued'
-                     and queue = $1 and priority = $3 and run_at_ms <= {now_ms}) t",
+                 select * from (select turn from jobs where state = 'queued'
+                     and queue = $1 and priority = $3 and run_at_ms <= {now_ms}
+                     order by turn, id limit 1) first) t",
         );
         sql!(maybe TurnRow, self, text, queue.as_str(), project, rank)?
             .ok_or_else(|| Error::corrupt("jobs", "an aggregate gave no row"))
@@ -398,21 +404,49 @@ impl Tx {
         }))
     }
 
-    /// Doorbells that are owed: due jobs not rung for `again_after_ms`. Marks them as rung.
+    /// Doorbells that are owed: due jobs not rung for `again_after_ms`, and marks them as rung.
+    /// Only the first `limit` of every queue are looked at: whoever is further back has enough
+    /// before it to keep workers awake, and its turn comes.
     pub async fn take_doorbells(
         &mut self,
         again_after_ms: i64,
         limit: i64,
     ) -> Result<Vec<Doorbell>> {
-        let text = fill(
+        let mut owed = Vec::new();
+        for queue in Queue::ALL {
+            let text = fill(
+                self,
+                "select id, rung_at_ms is null or rung_at_ms <= {now_ms} - $3 from jobs
+                 where queue = $1 and state = 'queued' and run_at_ms <= {now_ms}
+                 order by priority desc, turn, id limit $2",
+            );
+            let first = sql!(all OwedRow, self, text, queue.as_str(), limit, again_after_ms)?;
+            owed.extend(first.into_iter().filter(|(_, owed)| *owed).map(|(id, _)| id));
+        }
+        if owed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mark = filled(
             self,
             "update jobs set rung_at_ms = {now_ms} where id in (
-                 select id from jobs where state = 'queued' and run_at_ms <= {now_ms}
-                   and (rung_at_ms is null or rung_at_ms <= {now_ms} - $1)
-                 order by run_at_ms limit $2 {skip_locked})
-             returning id, queue, traceparent",
+                 select id from jobs where state = 'queued' and id in (",
         );
-        let rows = sql!(all BellRow, self, text, again_after_ms, limit)?;
+        let rest = filled(self, ") {skip_locked}) returning id, queue, traceparent");
+        macro_rules! mark {
+            ($conn:expr) => {{
+                let mut query = sqlx::QueryBuilder::new(mark);
+                let mut ids = query.separated(", ");
+                for id in &owed {
+                    ids.push_bind(*id);
+                }
+                query.push(rest);
+                query.build_query_as::<BellRow>().persistent(false).fetch_all($conn).await?
+            }};
+        }
+        let rows = match self.conn() {
+            Conn::Sqlite(conn) => mark!(conn),
+            Conn::Postgres(conn) => mark!(conn),
+        };
         Ok(rows
             .into_iter()
             .filter_map(|(job_id, queue, traceparent)| {
@@ -431,30 +465,34 @@ impl Tx {
 
     /// The queued jobs of deployments, in no order.
     pub async fn queued_jobs(&mut self, of: &[DeploymentId]) -> Result<Vec<(DeploymentId, JobId)>> {
-        Ok(match self.conn() {
+        // A deployment has few jobs, so all of them are read: with a state in the text, PostgreSQL
+        // may think that an index of everything that is queued is the better way in.
+        let rows: Vec<(DeploymentId, JobId, String)> = match self.conn() {
             Conn::Sqlite(conn) => {
                 let mut query = sqlx::QueryBuilder::new(
-                    "select deployment_id, id from jobs where state = 'queued'
-                       and deployment_id in (",
+                    "select deployment_id, id, state from jobs where deployment_id in (",
                 );
                 let mut list = query.separated(", ");
                 for id in of {
                     list.push_bind(*id);
                 }
                 query.push(")");
-                query.build_query_as().fetch_all(conn).await?
+                query.build_query_as().persistent(false).fetch_all(conn).await?
             }
             Conn::Postgres(conn) => {
                 let of: Vec<_> = of.iter().map(|id| id.0).collect();
                 sqlx::query_as(
-                    "select deployment_id, id from jobs where state = 'queued'
-                       and deployment_id = any($1)",
+                    "select deployment_id, id, state from jobs where deployment_id = any($1)",
                 )
                 .bind(of)
                 .fetch_all(conn)
                 .await?
             }
-        })
+        };
+        let queued = |(of, id, state): (_, _, String)| {
+            (state == JobState::Queued.as_str()).then_some((of, id))
+        };
+        Ok(rows.into_iter().filter_map(queued).collect())
     }
 
     /// The queued jobs of a queue in the order in which they will be claimed, the first `limit` of

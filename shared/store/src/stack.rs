@@ -146,10 +146,15 @@ impl Tx {
             }
             Conn::Postgres(conn) => {
                 let column = |of: fn(&StackKey) -> &str| keys.clone().map(of).collect::<Vec<_>>();
-                sqlx::query_as::<_, Row>(select!(
-                    "where (project, name, environment) in
-                         (select * from unnest($1::text[], $2::text[], $3::text[]))"
-                ))
+                // A join from the keys, so that each is looked up in the index.
+                sqlx::query_as::<_, Row>(
+                    "select s.id, s.project, s.name, s.environment, s.driver, s.current_deployment,
+                         s.state_lineage, s.state_serial, s.state_resources, s.state_artifact,
+                         s.created_at, s.updated_at
+                     from unnest($1::text[], $2::text[], $3::text[]) as k (project, name, env)
+                     join stacks s on s.project = k.project and s.name = k.name
+                         and s.environment = k.env",
+                )
                 .bind(column(|key| &key.project))
                 .bind(column(|key| &key.name))
                 .bind(column(|key| &key.environment))
