@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipway_domain::job::{Job, Lease, Queue};
+use slipway_domain::job::Queue;
 use slipway_queue::Bells;
+use slipway_services::execution::{self, Taken};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -23,18 +24,27 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
             slot = take_slot(&free, &mut bells) => slot,
         };
         let Ok(slot) = slot else { break };
-        match claim(&shared, queue).await {
-            Ok(Some((job, lease, claimed))) => {
-                let shared_for_job = shared.clone();
-                shared.jobs.spawn(async move {
-                    job::run(&shared_for_job, job, lease, claimed).await;
-                    drop(slot);
-                });
+        let mut slots = vec![slot];
+        // One apply a stack: of jobs with one key, only one may be taken, so they come one by one.
+        while queue != Queue::Apply
+            && let Ok(slot) = free.clone().try_acquire_owned()
+        {
+            slots.push(slot);
+        }
+        match take(&shared, queue, slots.len()).await {
+            Ok((asked, taken)) if !taken.is_empty() => {
+                for (taken, slot) in taken.into_iter().zip(slots) {
+                    let shared_for_job = shared.clone();
+                    shared.jobs.spawn(async move {
+                        job::run(&shared_for_job, taken, asked).await;
+                        drop(slot);
+                    });
+                }
             }
             // Another worker took a job with the same key; there may be others.
-            Err(slipway_store::Error::Changed) => drop(slot),
-            Ok(None) => {
-                drop(slot);
+            Err(slipway_store::Error::Changed) => drop(slots),
+            Ok(_) => {
+                drop(slots);
                 tokio::select! {
                     biased;
                     () = drain.cancelled() => break,
@@ -43,7 +53,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
                 }
             }
             Err(error) => {
-                drop(slot);
+                drop(slots);
                 tracing::warn!(%queue, %error, "jobs cannot be claimed right now");
                 tokio::select! {
                     biased;
@@ -72,18 +82,16 @@ async fn take_slot(
     free.clone().acquire_owned().await
 }
 
-/// Takes a job, and says when that was asked for: the lease ends no earlier than its length after.
-async fn claim(
+/// Takes jobs, and says when that was asked for: their leases end no earlier than their length
+/// after.
+async fn take(
     shared: &Shared,
     queue: Queue,
-) -> slipway_store::Result<Option<(Job, Lease, Instant)>> {
+    most: usize,
+) -> slipway_store::Result<(Instant, Vec<Taken>)> {
     let lease_ms = i64::try_from(shared.options.lease.as_millis()).unwrap_or(i64::MAX);
-    let mut tx = shared.cx.store.begin().await?;
-    // Not before: while the database was away, the wait for a connection was no part of the lease.
-    let asked = Instant::now();
-    let claimed = tx.claim_job(queue, shared.id, lease_ms, shared.cx.now()).await?;
-    tx.commit().await?;
-    Ok(claimed.map(|(job, lease)| (job, lease, asked)))
+    let most = i64::try_from(most).unwrap_or(1);
+    execution::take(&shared.cx, queue, shared.id, lease_ms, most).await
 }
 
 /// Waits for the doorbell. One that does not work is set up again; the poll goes on meanwhile.

@@ -9,7 +9,7 @@ use slipway_domain::port::driver::{
     ApplyInput, Driver, DriverError, Health, PlanInput, Run as _, Stop,
 };
 use slipway_domain::redact::Redactor;
-use slipway_services::execution::{self, Begun, Ending};
+use slipway_services::execution::{self, Begun, Ending, Started, Taken};
 use slipway_telemetry::carrier;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -20,7 +20,8 @@ use crate::run::JobRun;
 use crate::verdict;
 
 /// Runs a claimed job and records how it ended.
-pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instant) {
+pub(crate) async fn run(shared: &Shared, taken: Taken, claimed: Instant) {
+    let Taken { job, lease, started } = taken;
     let span = tracing::info_span!("job", job_id = %job.id, deployment_id = %job.deployment_id,
         kind = %job.kind, queue = %job.queue, attempt = job.attempt, epoch = lease.epoch);
     carrier::set_parent(&span, job.traceparent.as_deref());
@@ -29,7 +30,7 @@ pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instan
     shared.metrics.job_started(queue.as_str(), waited.to_std().unwrap_or_default());
     let began = Instant::now();
     let ended = job.clone();
-    let outcome = run_in_span(shared, job, lease, claimed).instrument(span).await;
+    let outcome = run_in_span(shared, job, lease, started, claimed).instrument(span).await;
     execution::ring_waiting(&shared.cx, &ended).await;
     shared.metrics.job_ended(queue.as_str(), outcome, began.elapsed());
 }
@@ -37,11 +38,26 @@ pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instan
 /// How a run is counted.
 type Outcome = &'static str;
 
-async fn run_in_span(shared: &Shared, job: Job, lease: Lease, claimed: Instant) -> Outcome {
+async fn run_in_span(
+    shared: &Shared,
+    job: Job,
+    lease: Lease,
+    started: Option<Started>,
+    claimed: Instant,
+) -> Outcome {
     let holding = shared.held.hold(&job, lease, claimed);
     let brake = holding.brake.clone();
     tracing::info!("job started");
-    let begun = persist(&brake, || execution::begin(&shared.cx, &job, &lease)).await;
+    let ready = match started {
+        Some(started) => Some(execution::ready(&shared.cx, started).await),
+        None => None,
+    };
+    let begun = match ready {
+        Some(Ok(begun)) => Ok(begun),
+        Some(Err(fault)) if fault.kind() != Kind::Unavailable => Err(fault),
+        // Not started yet, or the database went away meanwhile.
+        _ => persist(&brake, || execution::begin(&shared.cx, &job, &lease)).await,
+    };
     let (work, redactor) = match begun {
         Ok(Begun::Plan { input, redactor }) => (Work::Plan(input), redactor),
         Ok(Begun::Apply { input, redactor }) => (Work::Apply(input), redactor),

@@ -295,6 +295,17 @@ impl Tree {
         (!entries.is_empty()).then_some(Self { entries })
     }
 
+    /// Bytes of all files together.
+    pub fn size(&self) -> usize {
+        self.entries
+            .values()
+            .map(|entry| match entry {
+                Entry::File { content, .. } => content.len(),
+                Entry::Link { .. } => 0,
+            })
+            .sum()
+    }
+
     /// Files and links by path.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))

@@ -11,7 +11,7 @@ use slipway_domain::id::{AuditId, DeploymentId, JobId};
 use slipway_domain::job::{Doorbell, JobKind, NewJob};
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_store::Tx;
-use slipway_store::deployment::Record;
+use slipway_store::deployment::{Changed, Record};
 
 use crate::Ctx;
 
@@ -119,11 +119,30 @@ impl<'a> Change<'a> {
 
     /// Writes everything that waits.
     pub(crate) async fn save(&mut self, tx: &mut Tx) -> Result<(), Fault> {
-        self.record.deployment.updated_at = self.now;
-        let events = std::mem::take(&mut self.events);
-        tx.update_deployment(self.record, self.stored, &events).await?;
-        self.stored = self.record.deployment.state;
-        tx.insert_audit(&std::mem::take(&mut self.audit)).await?;
+        Ok(Self::save_all(tx, std::slice::from_mut(self)).await?)
+    }
+
+    /// Writes everything that waits in several changes, of as many deployments.
+    pub(crate) async fn save_all(
+        tx: &mut Tx,
+        changes: &mut [Self],
+    ) -> Result<(), slipway_store::Error> {
+        let mut rows: Vec<_> = changes
+            .iter_mut()
+            .map(|change| {
+                change.record.deployment.updated_at = change.now;
+                Changed { record: change.record, from: change.stored, events: &change.events }
+            })
+            .collect();
+        tx.update_deployments(&mut rows).await?;
+        drop(rows);
+        let mut audit = Vec::new();
+        for change in changes {
+            change.stored = change.record.deployment.state;
+            change.events.clear();
+            audit.append(&mut change.audit);
+        }
+        tx.insert_audit(&audit).await?;
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use slipway_store::Store;
 use crate::gather::Gather;
 use crate::intake::Intake;
 use crate::look::{Line, Looks};
+use crate::source::Trees;
 use crate::template::Library;
 
 /// The house. Cheap to clone.
@@ -38,13 +39,14 @@ pub struct Ctx {
     pub gathered: Gathered,
 }
 
-/// Where calls that come at the same time meet, so that they can share a unit of work. Every house
-/// has one; clones of it are the same one.
+/// What the calls of one process share: where those that come at the same time meet, so that one
+/// unit of work does for all of them, and what was read a moment ago. Clones of it are the same one.
 #[derive(Debug, Clone, Default)]
 pub struct Gathered {
     pub(crate) intake: Gather<Intake>,
     pub(crate) looks: Gather<Looks>,
     pub(crate) line: Line,
+    pub(crate) trees: Trees,
 }
 
 /// What the operator chose, as far as verbs need it.

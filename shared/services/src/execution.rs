@@ -12,8 +12,8 @@ use slipway_domain::deployment::{Deployment, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::gate::{GateKind, GateResult, GateVerdict, conclude};
-use slipway_domain::id::{ArtifactId, PlanId};
-use slipway_domain::job::{Job, JobKind, JobState, Lease};
+use slipway_domain::id::{ArtifactId, PlanId, WorkerId};
+use slipway_domain::job::{Job, JobKind, JobState, Lease, Queue};
 use slipway_domain::log::NewLogLine;
 use slipway_domain::plan::{Action, Binding, Counts, Plan};
 use slipway_domain::port::driver::{
@@ -24,9 +24,10 @@ use slipway_domain::secret::MASK;
 use slipway_domain::source::Source;
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_domain::variable::{Hidden, masked, secrets_in};
-use slipway_store::Tx;
 use slipway_store::deployment::Record;
 use slipway_store::state::NewStateVersion;
+use slipway_store::{Error, Tx};
+use tokio::time::Instant;
 
 use crate::change::{Change, lock};
 pub use crate::ending::{Ending, ended, ring_waiting};
@@ -96,6 +97,126 @@ async fn open(cx: &Ctx, id: ArtifactId) -> Result<(ArtifactKind, Bytes), Fault> 
     Ok((artifact.kind, content))
 }
 
+/// A job that was taken from its queue.
+#[derive(Debug)]
+pub struct Taken {
+    /// The job.
+    pub job: Job,
+    /// The worker's right to it.
+    pub lease: Lease,
+    /// Its deployment, if that was moved into its running state along with the claim. If not,
+    /// [`begin`] does it.
+    pub started: Option<Started>,
+}
+
+/// A deployment that has just been moved into its running state.
+pub struct Started {
+    record: Record,
+    variables: Variables,
+}
+
+impl std::fmt::Debug for Started {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The variables are in clear.
+        write!(f, "Started({})", self.record.deployment.id)
+    }
+}
+
+/// Takes up to `most` due jobs of a queue for a worker, and begins plans at once. Gives them with
+/// the moment from which their leases count at the earliest.
+///
+/// Here a job is locked before its deployment, against the order of everybody else; so deployments
+/// are only tried for, and one that somebody else has is begun later.
+pub async fn take(
+    cx: &Ctx,
+    queue: Queue,
+    worker: WorkerId,
+    lease_ms: i64,
+    most: i64,
+) -> Result<(Instant, Vec<Taken>), Error> {
+    match take_and_start(cx, queue, worker, lease_ms, most, true).await {
+        // One deployment that cannot be read must not keep the others from their workers: they are
+        // begun one by one, and that one fails alone.
+        Err(error) if !matches!(error, Error::Unavailable(_) | Error::Changed) => {
+            tracing::warn!(%queue, %error, "jobs cannot be begun together");
+            take_and_start(cx, queue, worker, lease_ms, most, false).await
+        }
+        done => done,
+    }
+}
+
+async fn take_and_start(
+    cx: &Ctx,
+    queue: Queue,
+    worker: WorkerId,
+    lease_ms: i64,
+    most: i64,
+    start: bool,
+) -> Result<(Instant, Vec<Taken>), Error> {
+    let mut tx = cx.store.begin().await?;
+    // Not before: while the database was away, the wait for a connection was no part of the lease.
+    let asked = Instant::now();
+    let claimed = tx.claim_jobs(queue, worker, lease_ms, most, cx.now()).await?;
+    let mut taken: Vec<_> =
+        claimed.into_iter().map(|(job, lease)| Taken { job, lease, started: None }).collect();
+    let plans: Vec<_> = taken
+        .iter()
+        .filter(|taken| start && taken.job.kind == JobKind::Plan)
+        .map(|taken| taken.job.deployment_id)
+        .collect();
+    let mut started = Vec::new();
+    if !plans.is_empty() {
+        started = tx.try_lock_deployments(&plans).await?;
+        start_plans(cx, &mut tx, &taken, &mut started).await?;
+    }
+    tx.commit().await?;
+    for (record, variables) in started {
+        let id = record.deployment.id;
+        cx.tell(id).await;
+        if let Some(taken) = taken.iter_mut().find(|taken| taken.job.deployment_id == id) {
+            taken.started = Some(Started { record, variables });
+        }
+    }
+    Ok((asked, taken))
+}
+
+/// Moves those of the deployments that wait for their plan into `planning`; drops the others.
+async fn start_plans(
+    cx: &Ctx,
+    tx: &mut Tx,
+    taken: &[Taken],
+    deployments: &mut Vec<(Record, Variables)>,
+) -> Result<(), Error> {
+    let who = system();
+    deployments.retain(|(record, _)| record.deployment.state.next(Move::StartPlanning).is_ok());
+    let mut changes = Vec::with_capacity(deployments.len());
+    for (record, _) in deployments.iter_mut() {
+        let of = record.deployment.id;
+        let Some(Taken { job, lease, .. }) = taken.iter().find(|t| t.job.deployment_id == of)
+        else {
+            continue;
+        };
+        let mut change = Change::by(cx, &who, record);
+        let detail = start_detail(job, lease);
+        change.step(Move::StartPlanning, None, detail).map_err(|_| Error::Changed)?;
+        changes.push(change);
+    }
+    Change::save_all(tx, &mut changes).await
+}
+
+fn start_detail(job: &Job, lease: &Lease) -> serde_json::Value {
+    serde_json::json!({"job_id": job.id, "attempt": job.attempt, "epoch": lease.epoch})
+}
+
+/// Gathers what the driver needs for a job whose deployment was started when it was taken. When the
+/// database goes away meanwhile, [`begin`] does the same.
+pub async fn ready(cx: &Ctx, started: Started) -> Result<Begun, Fault> {
+    let Started { record, variables } = started;
+    let redactor = Redactor::new(secrets_in(&variables, &hidden(&record.deployment)));
+    let input = Box::new(plan_input(cx, &record, variables).await?);
+    Ok(Begun::Plan { input, redactor })
+}
+
 /// Moves the deployment into its running state and gathers what the driver needs. When the
 /// deployment has ended or changed its mind in the meantime, the job is ended instead.
 ///
@@ -133,8 +254,7 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         approved(&record)?;
     }
     if !again {
-        let detail =
-            serde_json::json!({"job_id": job.id, "attempt": job.attempt, "epoch": lease.epoch});
+        let detail = start_detail(job, lease);
         Change::by(cx, &who, &mut record).go(&mut tx, by, None, detail).await?;
     }
     let variables = tx.variables(job.deployment_id).await?;
@@ -175,10 +295,7 @@ fn approved(record: &Record) -> Result<(), Fault> {
 async fn plan_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<PlanInput, Fault> {
     let d = &record.deployment;
     let source = match record.source_artifact {
-        Some(artifact) => {
-            let (_, archive) = open(cx, artifact).await?;
-            SourceInput::Tree(source::unpack(cx, archive).await?)
-        }
+        Some(artifact) => SourceInput::Tree(source::kept(cx, artifact).await?),
         None => match &d.source {
             Source::Git { url, reference, path } => SourceInput::Git {
                 url: url.clone(),
@@ -216,7 +333,6 @@ async fn apply_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<
     }
     let state = state_of(cx, record).await?;
     let artifact = record.source_artifact.ok_or_else(|| gone("source"))?;
-    let (_, archive) = open(cx, artifact).await?;
     let (_, plan_file) = open(cx, plan.plan_file).await?;
     let (_, context) = open(cx, plan.context).await?;
     if slipway_domain::artifact::digest(&plan_file) != plan.binding.plan_file {
@@ -227,7 +343,7 @@ async fn apply_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<
         stack_id: d.stack_id,
         stack: d.stack.clone(),
         operation: d.operation,
-        source: source::unpack(cx, archive).await?,
+        source: source::kept(cx, artifact).await?,
         root: record.source_root.clone(),
         variables,
         tool: plan.plan.tool,
@@ -332,7 +448,11 @@ pub async fn plan_finished(
         cx.tell(job.deployment_id).await;
         return Ok(record.deployment);
     }
-    let variables = tx.variables(job.deployment_id).await?;
+    let variables = if planned.no_changes && fetched.is_none() {
+        Variables::new()
+    } else {
+        tx.variables(job.deployment_id).await?
+    };
     if let Some((archive, commit)) = &fetched {
         // From here on the deployment is what was fetched, whatever the branch does next.
         tx.insert_artifact(archive).await?;

@@ -1,9 +1,9 @@
 //! Turns what a submitter names into what a worker gets: an archive that is known to be safe and
 //! whose variables are known to fit, or a git repository to fetch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use slipway_domain::artifact::ArtifactKind;
@@ -179,6 +179,48 @@ pub(crate) async fn unpack_some(cx: &Ctx, archive: Bytes) -> Result<Tree, Fault>
 pub(crate) async fn unpack(cx: &Ctx, archive: Bytes) -> Result<Tree, Fault> {
     let limits = cx.settings.source_limits;
     blocking(move || Tree::from_tar_gz(&archive, limits)).await?.map_err(Fault::from)
+}
+
+/// The tree of an archive that is kept. The last few are remembered: the jobs of one deployment,
+/// and those of one template, need the same one.
+pub(crate) async fn kept(cx: &Ctx, id: ArtifactId) -> Result<Tree, Fault> {
+    if let Some(tree) = cx.gathered.trees.get(id) {
+        return Ok(tree);
+    }
+    let found = cx.store.open_artifact(id).await?;
+    let (_, archive) = found.ok_or_else(|| Fault::internal(format!("artifact {id} is gone")))?;
+    let tree = unpack(cx, archive).await?;
+    cx.gathered.trees.put(id, &tree);
+    Ok(tree)
+}
+
+/// Trees that were unpacked last. What an id names never changes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trees(Arc<Mutex<VecDeque<(ArtifactId, Tree)>>>);
+
+/// Trees that are remembered.
+const TREES: usize = 16;
+/// Bytes of files in a tree that is remembered.
+const TREE_BYTES: usize = 1 << 20;
+
+impl Trees {
+    fn get(&self, id: ArtifactId) -> Option<Tree> {
+        let mut trees = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = trees.iter().position(|(other, _)| *other == id)?;
+        let found = trees.remove(at)?;
+        let tree = found.1.clone();
+        trees.push_front(found);
+        Some(tree)
+    }
+
+    fn put(&self, id: ArtifactId, tree: &Tree) {
+        if tree.size() > TREE_BYTES {
+            return;
+        }
+        let mut trees = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.push_front((id, tree.clone()));
+        trees.truncate(TREES);
+    }
 }
 
 /// Packs a tree.

@@ -30,6 +30,17 @@ pub struct Record {
     pub version: i64,
 }
 
+/// A deployment that has changed.
+#[derive(Debug)]
+pub struct Changed<'a> {
+    /// What it is now; its version is the one it was read with, and grows when it is written.
+    pub record: &'a mut Record,
+    /// The state it was read in.
+    pub from: DeploymentState,
+    /// What happened.
+    pub events: &'a [EventBody],
+}
+
 /// A deployment to be added.
 #[derive(Debug, Clone, Copy)]
 pub struct New<'a> {
@@ -138,13 +149,26 @@ impl TryFrom<Row> for Record {
     }
 }
 
+/// A deployment and its variables, sealed.
+#[derive(sqlx::FromRow)]
+struct SealedRow {
+    #[sqlx(flatten)]
+    row: Row,
+    variables_sealed: Vec<u8>,
+}
+
 macro_rules! select {
     ($rest:literal) => {
+        select!("", $rest)
+    };
+    ($more:literal, $rest:literal) => {
         concat!(
             "select id, stack_id, project, stack_name, environment, driver, operation, state, ",
             "reason, source, source_artifact, source_root, source_commit, variables, options, ",
             "plan, approval, failure, cancel_requested_at, phases, submitted_by, traceparent, ",
-            "version, created_at, updated_at, ended_at, expires_at from deployments ",
+            "version, created_at, updated_at, ended_at, expires_at",
+            $more,
+            " from deployments ",
             $rest
         )
     };
@@ -271,15 +295,71 @@ impl Tx {
         state.map(|state| word("state", DeploymentState::parse(&state), &state)).transpose()
     }
 
-    /// Writes what may change of a deployment, and appends events to it. Refused
-    /// ([`Error::Changed`]) when it is not any more what `record` was read from: in state `from`,
-    /// at `record.version`.
-    pub async fn update_deployment(
+    /// Those of `ids` that nobody has locked right now, each with its variables in clear; they are
+    /// locked until the unit of work ends.
+    pub async fn try_lock_deployments(
         &mut self,
-        record: &mut Record,
-        from: DeploymentState,
-        events: &[EventBody],
-    ) -> Result<()> {
+        ids: &[DeploymentId],
+    ) -> Result<Vec<(Record, Variables)>> {
+        let rows: Vec<SealedRow> = match self.conn() {
+            Conn::Sqlite(conn) => {
+                let mut query =
+                    sqlx::QueryBuilder::new(select!(", variables_sealed", "where id in ("));
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(*id);
+                }
+                query.push(")");
+                query.build_query_as().fetch_all(conn).await?
+            }
+            Conn::Postgres(conn) => {
+                let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+                sqlx::query_as(select!(
+                    ", variables_sealed",
+                    "where id = any($1) for no key update skip locked"
+                ))
+                .bind(ids)
+                .fetch_all(conn)
+                .await?
+            }
+        };
+        rows.into_iter()
+            .map(|SealedRow { row, variables_sealed }| {
+                let variables = self.open_variables(row.id, &variables_sealed)?;
+                Ok((Record::try_from(row)?, variables))
+            })
+            .collect()
+    }
+
+    /// Writes what may change of deployments, and appends events to them. Refused
+    /// ([`Error::Changed`]) when one of them is not any more what its record was read from.
+    pub async fn update_deployments(&mut self, changes: &mut [Changed<'_>]) -> Result<()> {
+        let last = match self.conn() {
+            Conn::Sqlite(_) => {
+                let mut last = Vec::with_capacity(changes.len());
+                for change in changes.iter() {
+                    last.push((change.record.deployment.id, self.update_one(change).await?));
+                }
+                last
+            }
+            Conn::Postgres(conn) => update_many(conn, changes).await?,
+        };
+        let mut events = Vec::new();
+        for change in changes.iter() {
+            let d = &change.record.deployment;
+            let (_, last) = last.iter().find(|(id, _)| *id == d.id).ok_or(Error::Changed)?;
+            events.extend(numbered(d.id, change.events, *last, d.updated_at));
+        }
+        self.insert_events(&events).await?;
+        for change in changes {
+            change.record.version += 1;
+        }
+        Ok(())
+    }
+
+    /// One row of [`Tx::update_deployments`]; gives the number of its last event.
+    async fn update_one(&mut self, change: &Changed<'_>) -> Result<i64> {
+        let record = &*change.record;
         let d = &record.deployment;
         let text = |json: Option<Result<String>>| json.transpose();
         let last = sql!(scalar_maybe i64, self,
@@ -289,18 +369,26 @@ impl Tx {
                  ended_at = $16, expires_at = $17, version = version + 1,
                  event_seq = event_seq + $18
              where id = $1 and state = $2 and version = $3 returning event_seq",
-            d.id, from.as_str(), record.version, d.state.as_str(),
+            d.id, change.from.as_str(), record.version, d.state.as_str(),
             d.reason.as_deref().map(without_nul),
             record.source_artifact, record.source_root.as_deref(), d.commit.as_deref(),
             to_json(&d.variables)?, text(d.plan.as_ref().map(to_json))?,
             text(d.approval.as_ref().map(to_json))?, text(d.failure.as_ref().map(to_json))?,
             d.cancel_requested_at, to_json(&d.phases)?, d.updated_at, d.ended_at, d.expires_at,
-            count(events))?;
-        let last = last.ok_or(Error::Changed)?;
-        let events = numbered(d.id, events, last, d.updated_at);
-        self.insert_events(&events).await?;
-        record.version += 1;
-        Ok(())
+            count(change.events))?;
+        last.ok_or(Error::Changed)
+    }
+
+    /// Writes what may change of a deployment, and appends events to it. Refused
+    /// ([`Error::Changed`]) when it is not any more what `record` was read from: in state `from`,
+    /// at `record.version`.
+    pub async fn update_deployment(
+        &mut self,
+        record: &mut Record,
+        from: DeploymentState,
+        events: &[EventBody],
+    ) -> Result<()> {
+        self.update_deployments(&mut [Changed { record, from, events }]).await
     }
 
     /// Up to `limit + 1` deployments, newest first.
@@ -325,7 +413,11 @@ impl Tx {
     pub async fn variables(&mut self, id: DeploymentId) -> Result<Variables> {
         let sealed: Vec<u8> = sql!(scalar Vec<u8>, self,
             "select variables_sealed from deployments where id = $1", id)?;
-        let clear = self.keys.open(&variables_place(id), &sealed)?;
+        self.open_variables(id, &sealed)
+    }
+
+    fn open_variables(&self, id: DeploymentId, sealed: &[u8]) -> Result<Variables> {
+        let clear = self.keys.open(&variables_place(id), sealed)?;
         serde_json::from_slice(&clear).map_err(|e| Error::corrupt("deployments", e))
     }
 
@@ -387,6 +479,61 @@ impl Tx {
         )?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
+}
+
+/// All rows of [`Tx::update_deployments`] in one statement; gives the numbers of their last events.
+async fn update_many(
+    conn: &mut sqlx::PgConnection,
+    changes: &[Changed<'_>],
+) -> Result<Vec<(DeploymentId, i64)>> {
+    fn column<'a, T>(changes: &'a [Changed<'_>], value: impl Fn(&'a Changed<'_>) -> T) -> Vec<T> {
+        changes.iter().map(value).collect()
+    }
+    fn json<'a>(
+        changes: &'a [Changed<'_>],
+        value: impl Fn(&'a Deployment) -> Option<Result<String>>,
+    ) -> Result<Vec<Option<String>>> {
+        changes.iter().map(|change| value(&change.record.deployment).transpose()).collect()
+    }
+    let rows = sqlx::query_as(
+        "update deployments d set state = v.state, reason = v.reason,
+             source_artifact = v.source_artifact, source_root = v.source_root,
+             source_commit = v.source_commit, variables = v.variables, plan = v.plan,
+             approval = v.approval, failure = v.failure,
+             cancel_requested_at = v.cancel_requested_at, phases = v.phases,
+             updated_at = v.updated_at, ended_at = v.ended_at, expires_at = v.expires_at,
+             version = d.version + 1, event_seq = d.event_seq + v.events
+         from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::uuid[],
+                 $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+                 $13::timestamptz[], $14::text[], $15::timestamptz[], $16::timestamptz[],
+                 $17::timestamptz[], $18::bigint[])
+             as v (id, from_state, version, state, reason, source_artifact, source_root,
+                 source_commit, variables, plan, approval, failure, cancel_requested_at, phases,
+                 updated_at, ended_at, expires_at, events)
+         where d.id = v.id and d.state = v.from_state and d.version = v.version
+         returning d.id, d.event_seq",
+    )
+    .bind(column(changes, |c| c.record.deployment.id.0))
+    .bind(column(changes, |c| c.from.as_str()))
+    .bind(column(changes, |c| c.record.version))
+    .bind(column(changes, |c| c.record.deployment.state.as_str()))
+    .bind(column(changes, |c| c.record.deployment.reason.as_deref().map(without_nul)))
+    .bind(column(changes, |c| c.record.source_artifact.map(|id| id.0)))
+    .bind(column(changes, |c| c.record.source_root.as_deref()))
+    .bind(column(changes, |c| c.record.deployment.commit.as_deref()))
+    .bind(json(changes, |d| Some(to_json(&d.variables)))?)
+    .bind(json(changes, |d| d.plan.as_ref().map(to_json))?)
+    .bind(json(changes, |d| d.approval.as_ref().map(to_json))?)
+    .bind(json(changes, |d| d.failure.as_ref().map(to_json))?)
+    .bind(column(changes, |c| c.record.deployment.cancel_requested_at))
+    .bind(json(changes, |d| Some(to_json(&d.phases)))?)
+    .bind(column(changes, |c| c.record.deployment.updated_at))
+    .bind(column(changes, |c| c.record.deployment.ended_at))
+    .bind(column(changes, |c| c.record.deployment.expires_at))
+    .bind(column(changes, |c| count(c.events)))
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
 }
 
 fn variables_place(id: DeploymentId) -> String {

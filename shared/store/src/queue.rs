@@ -58,6 +58,16 @@ pub struct QueueTotals {
     pub runnable: i64,
 }
 
+/// What a queue lets run.
+pub(crate) enum Room {
+    /// It is paused.
+    Closed,
+    /// As many as there are.
+    Open,
+    /// So many more.
+    For(i64),
+}
+
 impl Tx {
     /// What operators set, for every queue.
     pub async fn queue_settings(&mut self) -> Result<Vec<QueueSettings>> {
@@ -94,20 +104,25 @@ impl Tx {
         if changed == 1 { Ok(()) } else { Err(missing(queue)) }
     }
 
-    /// Whether a job of the queue may be started now. For a queue with a cap its row is locked, so
+    /// How many jobs of the queue may be started now. For a queue with a cap its row is locked, so
     /// that of two who would take the last place one waits and sees that it is taken.
-    pub(crate) async fn may_claim(&mut self, queue: Queue) -> Result<bool> {
+    pub(crate) async fn room(&mut self, queue: Queue) -> Result<Room> {
         let limits = sql!(maybe LimitRow, self,
             "select paused_at is not null, cap from queues where name = $1", queue.as_str())?;
         let Some((paused, cap)) = limits else { return Err(missing(queue)) };
-        let Some(_) = cap.filter(|_| !paused) else { return Ok(!paused) };
+        if paused {
+            return Ok(Room::Closed);
+        }
+        if cap.is_none() {
+            return Ok(Room::Open);
+        }
         let text =
             fill(self, "select coalesce(cap, 2147483647) from queues where name = $1 {for_update}");
         let cap = sql!(scalar i32, self, text, queue.as_str())?;
         let running = sql!(scalar i64, self,
             "select cast(count(*) as bigint) from jobs where state = 'running' and queue = $1",
             queue.as_str())?;
-        Ok(running < i64::from(cap))
+        Ok(Room::For(i64::from(cap) - running))
     }
 
     /// Totals of every queue that has jobs.
