@@ -12,7 +12,7 @@ use slipway_domain::deployment::{Deployment, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::gate::{GateKind, GateResult, GateVerdict, conclude};
-use slipway_domain::id::{ArtifactId, PlanId, WorkerId};
+use slipway_domain::id::{ArtifactId, DeploymentId, PlanId, WorkerId};
 use slipway_domain::job::{Job, JobKind, JobState, Lease, Queue};
 use slipway_domain::log::NewLogLine;
 use slipway_domain::plan::{Action, Binding, Counts, Plan};
@@ -164,11 +164,14 @@ async fn take_and_start(
         .filter(|taken| start && taken.job.kind == JobKind::Plan)
         .map(|taken| taken.job.deployment_id)
         .collect();
-    let mut started = Vec::new();
-    if !plans.is_empty() {
-        started = tx.try_lock_deployments(&plans).await?;
-        start_plans(cx, &mut tx, &taken, &mut started).await?;
-    }
+    let started = match start_plans(cx, &mut tx, &taken, &plans).await {
+        Ok(started) => started,
+        Err(error) => {
+            // Now, not some time later: whoever claims next would pass over what is locked.
+            tx.rollback().await?;
+            return Err(error);
+        }
+    };
     tx.commit().await?;
     for (record, variables) in started {
         let id = record.deployment.id;
@@ -180,28 +183,36 @@ async fn take_and_start(
     Ok((asked, taken))
 }
 
-/// Moves those of the deployments that wait for their plan into `planning`; drops the others.
+/// Moves those of the deployments that wait for their plan, and that nobody else has in hand, into
+/// `planning`; gives them.
 async fn start_plans(
     cx: &Ctx,
     tx: &mut Tx,
     taken: &[Taken],
-    deployments: &mut Vec<(Record, Variables)>,
-) -> Result<(), Error> {
+    plans: &[DeploymentId],
+) -> Result<Vec<(Record, Variables)>, Error> {
+    if plans.is_empty() {
+        return Ok(Vec::new());
+    }
     let who = system();
+    let mut deployments = tx.try_lock_deployments(plans).await?;
     deployments.retain(|(record, _)| record.deployment.state.next(Move::StartPlanning).is_ok());
     let mut changes = Vec::with_capacity(deployments.len());
-    for (record, _) in deployments.iter_mut() {
+    for (record, _) in &mut deployments {
         let of = record.deployment.id;
         let Some(Taken { job, lease, .. }) = taken.iter().find(|t| t.job.deployment_id == of)
         else {
             continue;
         };
         let mut change = Change::by(cx, &who, record);
-        let detail = start_detail(job, lease);
-        change.step(Move::StartPlanning, None, detail).map_err(|_| Error::Changed)?;
+        change
+            .step(Move::StartPlanning, None, start_detail(job, lease))
+            .map_err(|_| Error::Changed)?;
         changes.push(change);
     }
-    Change::save_all(tx, &mut changes).await
+    Change::save_all(tx, &mut changes).await?;
+    drop(changes);
+    Ok(deployments)
 }
 
 fn start_detail(job: &Job, lease: &Lease) -> serde_json::Value {

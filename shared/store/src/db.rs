@@ -161,6 +161,12 @@ impl Store {
         Ok(Tx { inner, keys: self.keys.clone() })
     }
 
+    /// The same store with other keys: what was sealed before cannot be opened.
+    #[must_use]
+    pub fn with_keys(&self, keys: Keyring) -> Self {
+        Self { keys: Arc::new(keys), ..self.clone() }
+    }
+
     /// The keys that seal what is kept.
     pub fn keys(&self) -> &Keyring {
         &self.keys

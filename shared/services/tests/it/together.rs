@@ -1,0 +1,176 @@
+//! What is done together at the same time is the same as what is done one by one.
+
+use std::collections::BTreeSet;
+
+use slipway_domain::deployment::Options as How;
+use slipway_domain::fault::Code;
+use slipway_domain::id::{ArtifactId, RandomMint};
+use slipway_domain::job::{JobKind, JobState, Queue};
+use slipway_domain::source::Source;
+use slipway_domain::state::DeploymentState as S;
+use slipway_services::deployment::{self, Submit};
+use slipway_services::execution::{self, Begun};
+use slipway_services::{Gathered, event};
+use slipway_store::crypto::Keyring;
+
+use crate::rig::{Rig, code, key, on_both_engines};
+
+on_both_engines! {
+    submissions_at_the_same_time_are_judged_one_by_one,
+    an_archive_that_is_shared_is_kept_once_and_again_when_it_is_gone,
+    plans_that_are_taken_together_are_begun_together,
+    a_deployment_that_cannot_be_read_keeps_nobody_from_work,
+}
+
+/// Every round has some of each: new stacks and old ones, keys that come twice, the same key with
+/// another request, an upload that is not there, one that supersedes.
+async fn submissions_at_the_same_time_are_judged_one_by_one(rig: Rig) {
+    let base = rig.request("net").await;
+    let missing = Source::Archive { artifact_id: ArtifactId::new(&RandomMint), path: None };
+    let other =
+        Submit { operation: slipway_domain::deployment::Operation::Destroy, ..base.clone() };
+    let requests: Vec<(Submit, Option<String>)> = (0..60)
+        .map(|n| {
+            let stack = key(&format!("s{}", n % 7));
+            let request = Submit { stack, ..base.clone() };
+            match n % 6 {
+                0 => (request, None),
+                1 => (request, Some(format!("own-{n}"))),
+                2 => (base.clone(), Some("twice".to_owned())),
+                3 => (other.clone(), Some("twice".to_owned())),
+                4 => (Submit { source: Some(missing.clone()), ..request }, Some(format!("no-{n}"))),
+                _ => {
+                    let options = How { supersede: true, ..How::default() };
+                    (Submit { options, stack: key("only"), ..base.clone() }, None)
+                }
+            }
+        })
+        .collect();
+    let all = requests.iter().map(|(request, idempotency_key)| {
+        deployment::submit(&rig.cx, &rig.who, request.clone(), idempotency_key.as_deref())
+    });
+    let all = futures::future::join_all(all).await;
+
+    let mut first_twice = BTreeSet::new();
+    let mut made = BTreeSet::new();
+    for (n, outcome) in all.into_iter().enumerate() {
+        match n % 6 {
+            4 => {
+                let fault = outcome.unwrap_err();
+                assert_eq!(fault.errors[0].pointer, "/source/artifact_id", "{fault}");
+            }
+            // Whichever of the two requests came first has the key.
+            2 | 3 => match outcome {
+                Ok(accepted) => {
+                    first_twice.insert(accepted.deployment.id);
+                    made.insert(accepted.deployment.id);
+                }
+                Err(fault) => assert_eq!(fault.code, Code::IdempotencyKeyReused, "{fault}"),
+            },
+            _ => {
+                let accepted = outcome.unwrap();
+                assert!(!accepted.replayed);
+                assert!(made.insert(accepted.deployment.id), "each is a deployment of its own");
+                assert_eq!(accepted.deployment.stack, requests[n].0.stack);
+            }
+        }
+    }
+    assert_eq!(first_twice.len(), 1, "one key, one deployment");
+    assert_eq!(made.len(), 31);
+    let mut superseded = 0;
+    for id in &made {
+        let deployment = rig.get(*id).await;
+        let jobs = rig.jobs(*id).await;
+        assert_eq!(jobs.len(), 1);
+        let events = event::page(&rig.cx, &rig.who, *id, 0, 100).await.unwrap();
+        let seqs: Vec<_> = events.iter().map(|event| event.seq).collect();
+        assert_eq!(seqs, (1..=i64::try_from(seqs.len()).unwrap()).collect::<Vec<_>>());
+        let mut tx = rig.cx.store.read().await.unwrap();
+        let audit = tx.audit_of(&id.to_string()).await.unwrap();
+        assert_eq!(audit[0].0, "deployment.submit");
+        if deployment.state == S::Superseded {
+            superseded += 1;
+            assert_eq!(jobs[0].state, JobState::Cancelled);
+        } else {
+            assert_eq!((deployment.state, jobs[0].state), (S::Submitted, JobState::Queued));
+        }
+    }
+    assert_eq!(superseded, 9, "of ten for one stack the last remains");
+    // The refused ones left nothing: as many jobs as deployments.
+    let mut tx = rig.cx.store.read().await.unwrap();
+    let totals = tx.queue_totals().await.unwrap();
+    assert_eq!(totals[0].waiting, 31 - 9);
+}
+
+async fn an_archive_that_is_shared_is_kept_once_and_again_when_it_is_gone(rig: Rig) {
+    let request = Submit {
+        stack: key("net"),
+        source: Some(Source::Template { name: "hello".to_owned() }),
+        variables: [].into(),
+        operation: slipway_domain::deployment::Operation::Deploy,
+        options: How::default(),
+    };
+    let artifact = async |rig: &Rig| {
+        let accepted = deployment::submit(&rig.cx, &rig.who, request.clone(), None).await.unwrap();
+        let mut tx = rig.cx.store.read().await.unwrap();
+        let record = tx.deployment(accepted.deployment.id).await.unwrap().unwrap();
+        let id = record.source_artifact.unwrap();
+        assert!(tx.artifact(id).await.unwrap().is_some(), "it is there");
+        id
+    };
+    let first = artifact(&rig).await;
+    assert_eq!(artifact(&rig).await, first);
+    // Another store, where what this process remembers is not.
+    let mut other = crate::rig::sqlite(4).await;
+    other.cx.templates = rig.cx.templates.clone();
+    let second = artifact(&other).await;
+    assert_ne!(second, first);
+    assert_eq!(artifact(&other).await, second);
+}
+
+async fn plans_that_are_taken_together_are_begun_together(rig: Rig) {
+    let mut ids = BTreeSet::new();
+    for stack in ["a", "b", "c", "d"] {
+        ids.insert(rig.submit(stack).await);
+    }
+    let (_, taken) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 3).await.unwrap();
+    assert_eq!(taken.len(), 3, "as many as asked for");
+    for taken in taken {
+        assert_eq!((taken.job.kind, taken.job.attempt), (JobKind::Plan, 1));
+        assert!(ids.remove(&taken.job.deployment_id), "each once");
+        assert_eq!(rig.get(taken.job.deployment_id).await.state, S::Planning);
+        let begun = execution::ready(&rig.cx, taken.started.unwrap()).await.unwrap();
+        let Begun::Plan { input, .. } = begun else { panic!("{begun:?}") };
+        assert_eq!(input.variables["password"], "hunter2");
+        // Whoever finds it begun under its own lease goes on.
+        let again = execution::begin(&rig.cx, &taken.job, &taken.lease).await.unwrap();
+        assert!(matches!(again, Begun::Plan { .. }), "{again:?}");
+        rig.check_events(taken.job.deployment_id).await;
+    }
+    let (_, rest) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 3).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    assert!(ids.remove(&rest[0].job.deployment_id));
+    let (_, none) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 3).await.unwrap();
+    assert!(none.is_empty());
+}
+
+async fn a_deployment_that_cannot_be_read_keeps_nobody_from_work(mut rig: Rig) {
+    let sealed_before = rig.submit("old").await;
+    // Its variables are sealed with a key that is gone.
+    let keys = Keyring::parse(&Keyring::generate().unwrap()).unwrap();
+    rig.cx.store = rig.cx.store.with_keys(keys);
+    rig.cx.gathered = Gathered::default();
+    let readable = rig.submit("new").await;
+    let (_, taken) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 5).await.unwrap();
+    assert_eq!(taken.len(), 2);
+    for taken in taken {
+        assert!(taken.started.is_none(), "they are begun one by one");
+        let begun = execution::begin(&rig.cx, &taken.job, &taken.lease).await;
+        if taken.job.deployment_id == sealed_before {
+            assert_eq!(code(begun), Code::Internal);
+        } else {
+            assert_eq!(taken.job.deployment_id, readable);
+            begun.unwrap();
+        }
+    }
+}
