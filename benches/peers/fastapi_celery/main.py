@@ -1,10 +1,6 @@
 """The API: accepts deployments and shows them.
 
     uvicorn main:app --loop uvloop --http httptools --no-access-log
-
-Written for speed where that costs no clarity: statements of SQLAlchemy Core, built once; each
-request is one statement that is its own transaction, so no BEGIN and COMMIT are sent; answers are
-serialised by Pydantic as FastAPI advises.
 """
 
 import time
@@ -13,35 +9,31 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import FastAPI, Header, HTTPException, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Response
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 import settings
-from tables import deployments, metadata
+from tables import Base, Deployment
 from tasks import deploy
 
 engine = create_async_engine(
     make_url(settings.DATABASE_URL).set(drivername="postgresql+asyncpg"),
-    isolation_level="AUTOCOMMIT",
     pool_size=20,
     max_overflow=0,
 )
+session_of = async_sessionmaker(engine, expire_on_commit=False)
 
-SHOWN = [deployments.c[name] for name in (
-    "id", "project", "stack", "environment", "state", "variables", "created_at",
-)]
-# Nothing comes back when the key was used before.
-MAKE = (
-    insert(deployments)
-    .on_conflict_do_nothing(index_elements=["idempotency_key"])
-    .returning(*SHOWN)
-)
-OF_KEY = select(*SHOWN).where(deployments.c.idempotency_key == bindparam("key"))
-OF_ID = select(*SHOWN).where(deployments.c.id == bindparam("id"))
+
+async def session():
+    async with session_of() as session:
+        yield session
+
+
+Session = Annotated[AsyncSession, Depends(session)]
 
 
 class NewDeployment(BaseModel):
@@ -66,7 +58,7 @@ class ShownDeployment(BaseModel):
 @asynccontextmanager
 async def lifespan(_: FastAPI):
     async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+        await connection.run_sync(Base.metadata.create_all)
     yield
     await engine.dispose()
 
@@ -84,24 +76,28 @@ async def submit(
     new: NewDeployment,
     idempotency_key: Annotated[str, Header(max_length=255)],
     response: Response,
+    session: Session,
 ) -> ShownDeployment:
-    row = new.model_dump()
-    row.update(id=uuid.uuid4(), idempotency_key=idempotency_key, state="queued")
-    async with engine.connect() as connection:
-        made = (await connection.execute(MAKE, row)).one_or_none()
+    made = insert(Deployment).values(
+        id=uuid.uuid4(), idempotency_key=idempotency_key, state="queued", **new.model_dump()
+    )
+    made = made.on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(Deployment)
+    deployment = (await session.scalars(made)).one_or_none()
+    if deployment is None:
         # Sent before: the same answer, and no second task.
-        shown = made or (await connection.execute(OF_KEY, {"key": idempotency_key})).one()
-    if made:
+        stored = select(Deployment).where(Deployment.idempotency_key == idempotency_key)
+        deployment = (await session.scalars(stored)).one()
+    else:
+        await session.commit()
         hold_s = 600.0 if new.stack.startswith("hold") else 0.0
-        deploy.delay(str(made.id), time.time(), hold_s)
-    response.headers["location"] = f"/deployments/{shown.id}"
-    return ShownDeployment.model_validate(shown)
+        deploy.delay(str(deployment.id), time.time(), hold_s)
+    response.headers["location"] = f"/deployments/{deployment.id}"
+    return ShownDeployment.model_validate(deployment)
 
 
 @app.get("/deployments/{deployment_id}")
-async def show(deployment_id: uuid.UUID) -> ShownDeployment:
-    async with engine.connect() as connection:
-        shown = (await connection.execute(OF_ID, {"id": deployment_id})).one_or_none()
-    if shown is None:
+async def show(deployment_id: uuid.UUID, session: Session) -> ShownDeployment:
+    deployment = await session.get(Deployment, deployment_id)
+    if deployment is None:
         raise HTTPException(404, "there is no such deployment")
-    return ShownDeployment.model_validate(shown)
+    return ShownDeployment.model_validate(deployment)

@@ -1,25 +1,34 @@
 """The one table."""
 
-from sqlalchemy import Column, DateTime, Double, Index, MetaData, String, Table, Uuid, func
+import uuid
+from datetime import datetime
+
+from sqlalchemy import DateTime, Index, String, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.dialects.postgresql import JSONB
 
-metadata = MetaData()
 
-deployments = Table(
-    "deployments",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("idempotency_key", String(255), nullable=False, unique=True),
-    Column("project", String, nullable=False),
-    Column("stack", String, nullable=False),
-    Column("environment", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("variables", JSONB, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    # Seconds since 1970 by the clock of this machine, for the benchmark.
-    Column("committed_at", Double),
-    Column("started_at", Double),
-    Column("running_at", Double),
-    Column("ended_at", Double),
-    Index("deployments_by_state", "state"),
-)
+class Base(DeclarativeBase):
+    pass
+
+
+class Deployment(Base):
+    __tablename__ = "deployments"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(String(255), unique=True)
+    project: Mapped[str]
+    stack: Mapped[str]
+    environment: Mapped[str]
+    state: Mapped[str]
+    variables: Mapped[dict] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+    # Seconds since 1970 by the clock of this machine, for the benchmark's pickup latency.
+    committed_at: Mapped[float | None]
+    started_at: Mapped[float | None]
+    running_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+
+    __table_args__ = (Index("deployments_by_state", "state"),)

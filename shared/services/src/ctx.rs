@@ -17,6 +17,7 @@ use crate::intake::Intake;
 use crate::look::{Line, Looks};
 use crate::source::Trees;
 use crate::template::Library;
+use crate::unchanged::Ends;
 
 /// The house. Cheap to clone.
 #[derive(Clone)]
@@ -47,6 +48,7 @@ pub struct Gathered {
     pub(crate) looks: Gather<Looks>,
     pub(crate) line: Line,
     pub(crate) trees: Trees,
+    pub(crate) unchanged: Gather<Ends>,
 }
 
 /// What the operator chose, as far as verbs need it.

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use crate::change::{Change, lock};
 pub use crate::ending::{Ending, ended, ring_waiting};
 use crate::ending::{fail, settle};
+use crate::unchanged::Unchanged;
 use crate::{Ctx, deployment, source};
 
 /// Slipway itself as the one who acts.
@@ -416,9 +417,32 @@ pub async fn save_state(cx: &Ctx, job: &Job, lease: &Lease, blob: StateBlob) -> 
     Ok(())
 }
 
+/// Records a finished plan. The many that find nothing to do (drift is looked for in all stacks)
+/// and end at the same time share a unit of work.
+pub async fn plan_finished(
+    cx: &Ctx,
+    job: &Job,
+    lease: &Lease,
+    planned: Planned,
+) -> Result<Deployment, Fault> {
+    if !planned.no_changes || planned.fetched.is_some() {
+        return plan_finished_alone(cx, job, lease, planned).await;
+    }
+    let end = Unchanged {
+        job: job.clone(),
+        lease: *lease,
+        made_from: planned.state.clone(),
+        outputs: planned.current_outputs.clone(),
+    };
+    match cx.gathered.unchanged.ask(cx, end).await? {
+        Some(deployment) => Ok(*deployment),
+        None => plan_finished_alone(cx, job, lease, planned).await,
+    }
+}
+
 /// Records a finished plan: the plan and its artifacts, what the gates say, and the state that
 /// follows from that.
-pub async fn plan_finished(
+async fn plan_finished_alone(
     cx: &Ctx,
     job: &Job,
     lease: &Lease,

@@ -25,6 +25,7 @@ pub mod queue;
 mod source;
 pub mod stack;
 pub mod template;
+mod unchanged;
 pub mod upkeep;
 pub mod worker;
 

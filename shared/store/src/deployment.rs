@@ -278,6 +278,22 @@ impl Tx {
         sql!(maybe Row, self, text, id)?.map(Record::try_from).transpose()
     }
 
+    /// Deployments, locked until the unit of work ends; those that are there.
+    pub async fn lock_deployments(&mut self, ids: &[DeploymentId]) -> Result<Vec<Record>> {
+        let rows: Vec<Row> = match self.conn() {
+            Conn::Sqlite(_) => return self.deployments_by_id(ids).await,
+            Conn::Postgres(conn) => {
+                let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+                // In one order everywhere.
+                sqlx::query_as(select!("where id = any($1) order by id for no key update"))
+                    .bind(ids)
+                    .fetch_all(conn)
+                    .await?
+            }
+        };
+        rows.into_iter().map(Record::try_from).collect()
+    }
+
     /// A deployment, locked until the unit of work ends; `None` when there is none, or when
     /// somebody else has it locked right now.
     pub async fn try_lock_deployment(&mut self, id: DeploymentId) -> Result<Option<Record>> {
@@ -334,23 +350,21 @@ impl Tx {
     /// Writes what may change of deployments, and appends events to them. Refused
     /// ([`Error::Changed`]) when one of them is not any more what its record was read from.
     pub async fn update_deployments(&mut self, changes: &mut [Changed<'_>]) -> Result<()> {
-        let last = match self.conn() {
+        match self.conn() {
             Conn::Sqlite(_) => {
-                let mut last = Vec::with_capacity(changes.len());
                 for change in changes.iter() {
-                    last.push((change.record.deployment.id, self.update_one(change).await?));
+                    let last = self.update_one(change).await?;
+                    let d = &change.record.deployment;
+                    let events = numbered(d.id, change.events, last, d.updated_at);
+                    self.insert_events(&events).await?;
                 }
-                last
             }
-            Conn::Postgres(conn) => update_many(conn, changes).await?,
-        };
-        let mut events = Vec::new();
-        for change in changes.iter() {
-            let d = &change.record.deployment;
-            let (_, last) = last.iter().find(|(id, _)| *id == d.id).ok_or(Error::Changed)?;
-            events.extend(numbered(d.id, change.events, *last, d.updated_at));
+            Conn::Postgres(conn) => {
+                if update_many(conn, changes).await? != changes.len() {
+                    return Err(Error::Changed);
+                }
+            }
         }
-        self.insert_events(&events).await?;
         for change in changes {
             change.record.version += 1;
         }
@@ -433,6 +447,35 @@ impl Tx {
         Ok(())
     }
 
+    /// Keeps the outputs of deployments, sealed.
+    pub async fn set_outputs_of_many(
+        &mut self,
+        outputs: &[(DeploymentId, &[Output])],
+    ) -> Result<()> {
+        let sealed = outputs
+            .iter()
+            .map(|(id, outputs)| self.keys.seal(&outputs_place(*id), to_json(outputs)?.as_bytes()))
+            .collect::<Result<Vec<_>>>()?;
+        match self.conn() {
+            Conn::Sqlite(_) => {
+                for (id, outputs) in outputs {
+                    self.set_outputs(*id, outputs).await?;
+                }
+            }
+            Conn::Postgres(conn) => {
+                sqlx::query(
+                    "update deployments d set outputs_sealed = v.sealed
+                     from unnest($1::uuid[], $2::bytea[]) as v (id, sealed) where d.id = v.id",
+                )
+                .bind(outputs.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
+                .bind(sealed)
+                .execute(conn)
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The outputs of a deployment, in clear; `None` when it has none yet.
     pub async fn outputs(&mut self, id: DeploymentId) -> Result<Option<Vec<Output>>> {
         let sealed = sql!(scalar_maybe Option<Vec<u8>>, self,
@@ -481,11 +524,9 @@ impl Tx {
     }
 }
 
-/// All rows of [`Tx::update_deployments`] in one statement; gives the numbers of their last events.
-async fn update_many(
-    conn: &mut sqlx::PgConnection,
-    changes: &[Changed<'_>],
-) -> Result<Vec<(DeploymentId, i64)>> {
+/// All rows of [`Tx::update_deployments`] and their events in one statement; gives how many
+/// deployments were what they were read from.
+async fn update_many(conn: &mut sqlx::PgConnection, changes: &[Changed<'_>]) -> Result<usize> {
     fn column<'a, T>(changes: &'a [Changed<'_>], value: impl Fn(&'a Changed<'_>) -> T) -> Vec<T> {
         changes.iter().map(value).collect()
     }
@@ -495,8 +536,20 @@ async fn update_many(
     ) -> Result<Vec<Option<String>>> {
         changes.iter().map(|change| value(&change.record.deployment).transpose()).collect()
     }
-    let rows = sqlx::query_as(
-        "update deployments d set state = v.state, reason = v.reason,
+    // Of each event: whose it is, how many of the same change come after it, and what it says.
+    let mut events: (Vec<_>, Vec<i64>, Vec<&str>, Vec<String>, Vec<_>) = Default::default();
+    for change in changes {
+        let d = &change.record.deployment;
+        for (after, body) in (0..).zip(change.events.iter().rev()) {
+            events.0.push(d.id.0);
+            events.1.push(after);
+            events.2.push(body.kind());
+            events.3.push(to_json(body)?);
+            events.4.push(d.updated_at);
+        }
+    }
+    let rows: Vec<(DeploymentId,)> = sqlx::query_as(
+        "with changed as (update deployments d set state = v.state, reason = v.reason,
              source_artifact = v.source_artifact, source_root = v.source_root,
              source_commit = v.source_commit, variables = v.variables, plan = v.plan,
              approval = v.approval, failure = v.failure,
@@ -511,7 +564,13 @@ async fn update_many(
                  source_commit, variables, plan, approval, failure, cancel_requested_at, phases,
                  updated_at, ended_at, expires_at, events)
          where d.id = v.id and d.state = v.from_state and d.version = v.version
-         returning d.id, d.event_seq",
+         returning d.id, d.event_seq),
+         told as (insert into events (deployment_id, seq, kind, body, at)
+             select c.id, c.event_seq - e.after, e.kind, e.body, e.at
+             from unnest($19::uuid[], $20::bigint[], $21::text[], $22::text[], $23::timestamptz[])
+                 as e (deployment_id, after, kind, body, at)
+             join changed c on c.id = e.deployment_id)
+         select id from changed",
     )
     .bind(column(changes, |c| c.record.deployment.id.0))
     .bind(column(changes, |c| c.from.as_str()))
@@ -531,9 +590,14 @@ async fn update_many(
     .bind(column(changes, |c| c.record.deployment.ended_at))
     .bind(column(changes, |c| c.record.deployment.expires_at))
     .bind(column(changes, |c| count(c.events)))
+    .bind(events.0)
+    .bind(events.1)
+    .bind(events.2)
+    .bind(events.3)
+    .bind(events.4)
     .fetch_all(conn)
     .await?;
-    Ok(rows)
+    Ok(rows.len())
 }
 
 fn variables_place(id: DeploymentId) -> String {

@@ -185,6 +185,55 @@ impl Tx {
         sql!(maybe Row, self, text, id)?.map(Record::try_from).transpose()
     }
 
+    /// Stacks, locked until the unit of work ends; those that are there.
+    pub async fn lock_stacks(&mut self, ids: &[StackId]) -> Result<Vec<Record>> {
+        let rows: Vec<Row> = match self.conn() {
+            Conn::Sqlite(_) => {
+                let mut found = Vec::new();
+                for id in ids {
+                    found.extend(self.stack(*id).await?);
+                }
+                return Ok(found);
+            }
+            Conn::Postgres(conn) => {
+                let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+                // In one order everywhere.
+                sqlx::query_as(select!("where id = any($1) order by id for no key update"))
+                    .bind(ids)
+                    .fetch_all(conn)
+                    .await?
+            }
+        };
+        rows.into_iter().map(Record::try_from).collect()
+    }
+
+    /// Notes which deployments stacks run now.
+    pub async fn set_current_deployments(
+        &mut self,
+        current: &[(StackId, DeploymentId)],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        match self.conn() {
+            Conn::Sqlite(_) => {
+                for (stack, deployment) in current {
+                    self.set_current_deployment(*stack, *deployment, now).await?;
+                }
+            }
+            Conn::Postgres(conn) => {
+                sqlx::query(
+                    "update stacks s set current_deployment = v.deployment, updated_at = $3
+                     from unnest($1::uuid[], $2::uuid[]) as v (id, deployment) where s.id = v.id",
+                )
+                .bind(current.iter().map(|(stack, _)| stack.0).collect::<Vec<_>>())
+                .bind(current.iter().map(|(_, deployment)| deployment.0).collect::<Vec<_>>())
+                .bind(now)
+                .execute(conn)
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Up to `limit + 1` stacks, newest first.
     pub async fn stacks(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<Record>> {
         sql!(all Row, self,
