@@ -13,9 +13,9 @@
 //! - `drain_rate_*`: jobs that do nothing are accepted first, then the worker starts: jobs a second
 //!   between the first and the last end, on the rows.
 //! - `pickup_*`: ten jobs a second, one at a time, the worker idle: from the moment the API had
-//!   committed to the driver's `plan` being called. The peer's task counts as started at its first
-//!   line, before it moves its row to `running`; in `pickup_work_*` when that is done, as it is on
-//!   our side when the driver is called.
+//!   committed to the job's start: a worker has it and begins (ours when its lease is committed, the
+//!   peer's at the first line of its task). `pickup_work_*`: to the start of the work itself, when
+//!   the row says that it runs (ours when the driver's `plan` is called).
 //! - `recovery_*`: three workers with a job each are killed, at three moments of a heartbeat's
 //!   period; the longest time until another worker runs the job again. Our lease and the peer's
 //!   visibility timeout are the same (`lease_s`), and both look every second for what has run out.

@@ -125,16 +125,27 @@ impl Ours {
     /// When the API had committed deployments, by their ids, in microseconds since 1970: its log
     /// says so as the first thing after the commit and before the doorbell.
     pub(super) fn commits(&self) -> anyhow::Result<HashMap<String, i64>> {
-        let text = std::fs::read_to_string(self.dir.path().join("said"))?;
-        let mut commits = HashMap::new();
-        for line in text.lines().filter(|line| line.contains("deployment accepted")) {
+        self.told("said", "deployment accepted")
+    }
+
+    /// When the worker `name` had taken jobs, by the ids of their deployments, in microseconds since
+    /// 1970: the lease is committed, and the job begins.
+    pub(super) fn taken(&self, name: &str) -> anyhow::Result<HashMap<String, i64>> {
+        self.told(&format!("said-{name}"), "job started")
+    }
+
+    /// When a log told something of deployments.
+    fn told(&self, log: &str, what: &str) -> anyhow::Result<HashMap<String, i64>> {
+        let text = std::fs::read_to_string(self.dir.path().join(log))?;
+        let mut moments = HashMap::new();
+        for line in text.lines().filter(|line| line.contains(what)) {
             let line: serde_json::Value = serde_json::from_str(line)?;
             let id = line["deployment_id"].as_str().context("no id in a line of the log")?;
             let at = line["timestamp"].as_str().context("no time in a line of the log")?;
             let at = DateTime::parse_from_rfc3339(at)?.timestamp_micros();
-            commits.insert(id.to_owned(), at);
+            moments.insert(id.to_owned(), at);
         }
-        Ok(commits)
+        Ok(moments)
     }
 
     /// Removes the database. No process may run any more.

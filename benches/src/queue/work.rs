@@ -137,9 +137,10 @@ async fn drained<F: Future<Output = anyhow::Result<Ended>>>(
     }
 }
 
-/// Latencies of pickups: until the peer's task begins, and until its work would.
+/// Latencies of pickups: until a worker has the job and begins with it, and until its work begins,
+/// which is after the row says that it runs.
 #[derive(Default)]
-struct PeerPickups {
+struct Pickups {
     begun: Sample,
     working: Sample,
 }
@@ -161,22 +162,28 @@ async fn pickups(
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
 
-    let mut theirs = PeerPickups::default();
-    let mut ours: Vec<Sample> = sides.iter().map(|_| Sample::default()).collect();
+    let mut theirs = Pickups::default();
+    let mut ours: Vec<_> = sides.iter().map(|_| Pickups::default()).collect();
     for round in 0..PICKUP_ROUNDS {
         let project = format!("pickup-{round}");
         for times in peer_pickups(peer, peer_address, &project, PICKUPS).await? {
             theirs.begun.push(seconds(times.started - times.committed));
             theirs.working.push(seconds(times.running - times.committed));
         }
-        for ((side, api), sample) in sides.iter().zip(apis).zip(&mut ours) {
-            sample.append(our_pickups(side, api.address, &project, PICKUPS).await?);
+        for ((side, api), pickups) in sides.iter().zip(apis).zip(&mut ours) {
+            let some = our_pickups(side, api.address, &project, PICKUPS).await?;
+            pickups.begun.append(some.begun);
+            pickups.working.append(some.working);
         }
     }
     peer_worker.runs()?;
     workers.iter_mut().try_for_each(Process::runs)?;
-    for (side, sample) in sides.iter().zip(&ours) {
-        for (what, peer) in [("pickup", &theirs.begun), ("pickup_work", &theirs.working)] {
+    for (side, ours) in sides.iter().zip(&ours) {
+        let kinds = [
+            ("pickup", &theirs.begun, &ours.begun),
+            ("pickup_work", &theirs.working, &ours.working),
+        ];
+        for (what, peer, sample) in kinds {
             for percent in [50, 99] {
                 let name = format!("{what}_p{percent}_ms_{}", side.broker.name);
                 let of = |sample: &Sample| {
@@ -219,21 +226,25 @@ async fn our_pickups(
     address: SocketAddr,
     project: &str,
     count: u64,
-) -> anyhow::Result<Sample> {
+) -> anyhow::Result<Pickups> {
     let shape = OurSubmits(Batch::new(project));
     let paths = submit_slowly(address, &shape, count).await?;
     let starts = within(|| async {
         let starts = side.starts(WORKER)?;
         Ok(paths.iter().all(|path| starts.contains_key(id(path))).then_some(starts))
     });
-    let (starts, commits) = (starts.await?, side.commits()?);
-    let mut sample = Sample::default();
+    let (starts, taken, commits) = (starts.await?, side.taken(WORKER)?, side.commits()?);
+    let mut pickups = Pickups::default();
     for path in &paths {
         let at = commits.get(id(path)).context("the API's log does not tell of a deployment")?;
-        let took = starts.get(id(path)).context("a job that did not start")? - at;
-        sample.push(Duration::from_micros(u64::try_from(took).unwrap_or_default()));
+        let since = |moment: Option<&i64>| {
+            let took = moment.context("a job that did not start")? - at;
+            anyhow::Ok(Duration::from_micros(u64::try_from(took).unwrap_or_default()))
+        };
+        pickups.begun.push(since(taken.get(id(path)))?);
+        pickups.working.push(since(starts.get(id(path)))?);
     }
-    Ok(sample)
+    Ok(pickups)
 }
 
 async fn peer_pickups(
