@@ -1,5 +1,6 @@
 //! Stops: gentle, hard, by a lost lease, and what is left behind.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use slipway_domain::port::driver::{Driver as _, DriverError, Stop};
@@ -58,6 +59,26 @@ async fn a_gentle_stop_records_what_was_done() {
     none_left("slipway-test-gentle").await;
     let again = rig.plan(&Job::new(), &source).await.unwrap();
     assert_eq!(again.changes.len(), 2, "only the two that were interrupted");
+}
+
+#[tokio::test]
+async fn a_gentle_stop_that_comes_before_the_tool_listens_is_no_lost_apply() {
+    // Like the tool in its first milliseconds: it has not taken SIGINT in hand yet.
+    let dir = tempfile::tempdir().unwrap();
+    let deaf = dir.path().join("terraform");
+    let tool = "tool=$(command -v terraform || command -v tofu)";
+    let script = format!(
+        "#!/bin/sh\n{tool}\ncase $1 in apply) exec sleep 60;; *) exec \"$tool\" \"$@\";; esac\n"
+    );
+    std::fs::write(&deaf, script).unwrap();
+    std::fs::set_permissions(&deaf, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut rig = Rig::with(|options| options.binary = Some(deaf)).await;
+    let source = tree(&[("main.tf", "resource \"terraform_data\" \"a\" {}\n")]);
+    let planned = rig.plan(&Job::new(), &source).await.unwrap();
+    // With the first event of all: the tool is about to be started.
+    let job = Job::stopping_at(0, Stop::Gently);
+    let error = rig.apply(&job, &source, &planned).await.unwrap_err();
+    assert!(matches!(error, DriverError::Stopped), "{error:?}");
 }
 
 #[tokio::test]
