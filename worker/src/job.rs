@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::Shared;
-use crate::held::{Brake, Reason};
+use crate::held::{Brake, Holding, Reason};
 use crate::run::JobRun;
 use crate::verdict;
 
@@ -38,7 +38,7 @@ pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instan
 type Outcome = &'static str;
 
 async fn run_in_span(shared: &Shared, job: Job, lease: Lease, claimed: Instant) -> Outcome {
-    let holding = shared.held.hold(&job, lease, claimed);
+    let holding = shared.held.hold(&job, lease, shared.options.lease, claimed);
     let brake = holding.brake.clone();
     tracing::info!("job started");
     let begun = persist(&brake, || execution::begin(&shared.cx, &job, &lease)).await;
@@ -54,7 +54,7 @@ async fn run_in_span(shared: &Shared, job: Job, lease: Lease, claimed: Instant) 
         }
     };
     let limits = tokio::spawn(watch_limits(brake.clone(), job.soft_limit_s, job.hard_limit_s));
-    let outcome = drive(shared, &job, &lease, work, redactor, &brake).await;
+    let outcome = drive(shared, &job, &lease, work, redactor, &holding).await;
     limits.abort();
     outcome
 }
@@ -97,8 +97,9 @@ async fn drive(
     lease: &Lease,
     work: Work,
     redactor: Redactor,
-    brake: &Brake,
+    holding: &Holding<'_>,
 ) -> Outcome {
+    let brake = &holding.brake;
     if let Some(reason) = brake.reason() {
         // Asked to stop before the driver was: nothing was touched, and an apply too may go back.
         tracing::info!(?reason, "stopped before it began");
@@ -119,6 +120,7 @@ async fn drive(
         workspace,
         redactor,
         brake.clone(),
+        holding.fuse.clone(),
     ));
     let outcome = match work {
         Work::Plan(input) => plan(shared, job, lease, &run, *input, brake).await,

@@ -46,7 +46,7 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
 /// What follows for a run that was asked to stop before its driver was started.
 pub(crate) fn untouched(job: &Job, reason: Reason) -> Option<Ending> {
     match reason {
-        Reason::Shutdown => Some(Ending::HandBack),
+        Reason::Shutdown | Reason::LeaseFading => Some(Ending::HandBack),
         reason => ending(job, DriverError::Stopped, Some(reason)),
     }
 }
@@ -108,6 +108,15 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
             JobKind::Apply => Ending::Stopped {
                 summary: "the apply was stopped because its worker was shut down; what had been \
                           made is recorded in the state"
+                    .to_owned(),
+            },
+        },
+        // The lease lives after all.
+        Some(Reason::LeaseFading) => match job.kind {
+            JobKind::Plan => Ending::HandBack,
+            JobKind::Apply => Ending::Stopped {
+                summary: "the apply was stopped because its lease could not be renewed in time; \
+                          what had been made is recorded in the state"
                     .to_owned(),
             },
         },
@@ -203,6 +212,7 @@ pub(crate) mod tests {
         for kind in [JobKind::Plan, JobKind::Apply] {
             let job = a(kind);
             assert_eq!(untouched(&job, Reason::Shutdown), Some(Ending::HandBack));
+            assert_eq!(untouched(&job, Reason::LeaseFading), Some(Ending::HandBack));
             assert_eq!(untouched(&job, Reason::Cancel), Some(Ending::Cancelled));
             assert_eq!(untouched(&job, Reason::LeaseLost), None);
         }
