@@ -53,13 +53,13 @@ pub(super) async fn nothing_goes_on_after_a_lost_apply(end: End) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(rig.fleet.of(Role::Worker), [worker]);
+    let runs = || proc::all().iter().filter(|p| p.run().is_some()).count();
+    assert!(runs() > 0, "there is something to end");
     match end {
         End::Killed => rig.fleet.kill(worker, false),
         End::Frozen => rig.fleet.freeze(worker, false),
     }
     let gone = Instant::now();
-    let runs = || proc::all().iter().filter(|p| p.run().is_some()).count();
-    assert!(runs() > 0, "there is something to end");
     let seen = tokio::spawn(async move {
         let mut last = gone.elapsed();
         while runs() > 0 && gone.elapsed() < Duration::from_mins(1) {

@@ -29,7 +29,7 @@ pub(crate) const MAX_LINE_BYTES: usize = 4 << 20;
 /// the group can keep it open that long.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long a guard that is told to kill everything has for it. It finds also what left the group.
-const GUARD: Duration = Duration::from_millis(700);
+const GUARD: Duration = Duration::from_millis(250);
 const CHUNK: usize = 64 << 10;
 
 /// What to start.

@@ -25,8 +25,10 @@ use super::{Order, Report, Times, WORD, now_ns};
 const TICK: Duration = Duration::from_millis(500);
 /// The same where the end of the tool cannot be waited for together with other things.
 const TICK_WITHOUT_PIDFD: Duration = Duration::from_millis(5);
-/// How long it tries to kill what the tool left behind one by one.
+/// How long it tries to kill one by one what the tool left behind.
 const SWEEP: Duration = Duration::from_millis(500);
+/// The same when all is to be killed: then the group is killed in one stroke.
+const SWEEP_NOW: Duration = Duration::from_millis(200);
 /// Longest line of the worker.
 const MAX_LINE_BYTES: usize = 256;
 /// It was called in a way that no worker does.
@@ -293,7 +295,7 @@ fn sweep(longest: Duration) {
 
 /// Kills everything, and this process at last.
 fn kill_all() -> ! {
-    sweep(SWEEP);
+    sweep(SWEEP_NOW);
     // What has been started faster than it could be killed, in one stroke.
     let _ = rustix::process::kill_process_group(rustix::process::getpgrp(), Signal::KILL);
     loop {
