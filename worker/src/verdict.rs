@@ -208,6 +208,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_lease_that_faded_and_lives_ends_the_run_in_order() {
+        let asked = Some(Reason::LeaseFading);
+        let plan = ending(&a(JobKind::Plan), DriverError::Stopped, asked).unwrap();
+        assert_eq!(plan, Ending::HandBack);
+        let apply = ending(&a(JobKind::Apply), DriverError::Stopped, asked).unwrap();
+        assert!(
+            matches!(&apply, Ending::Stopped { summary } if summary.contains("could not be renewed")),
+            "{apply:?}"
+        );
+    }
+
+    #[test]
     fn an_apply_that_was_never_started_goes_back_to_its_queue() {
         for kind in [JobKind::Plan, JobKind::Apply] {
             let job = a(kind);
