@@ -93,6 +93,11 @@ impl Fleet {
         }))
     }
 
+    /// Where its processes work.
+    pub(super) fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
     fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,6 +35,11 @@ impl Proc {
         Some(Self { pid, parent, stopped, cwd })
     }
 
+    /// Whether it works below `dir`.
+    pub(super) fn is_below(&self, dir: &Path) -> bool {
+        self.cwd.starts_with(dir)
+    }
+
     /// The run that this process belongs to, if its directory says so.
     pub(super) fn run(&self) -> Option<RunKey> {
         run_in(&self.cwd)
@@ -90,7 +95,7 @@ pub(super) fn freeze_descendants(root: i32) -> BTreeSet<i32> {
 
 /// Those of `all` that work below `dir`.
 pub(super) fn below(dir: &Path, all: &[Proc]) -> BTreeSet<i32> {
-    all.iter().filter(|p| p.cwd.starts_with(dir)).map(|p| p.pid).collect()
+    all.iter().filter(|p| p.is_below(dir)).map(|p| p.pid).collect()
 }
 
 /// Whether anything of this job is alive, in whatever epoch.

@@ -129,8 +129,8 @@ fn masters(fleet: &Fleet) -> BTreeMap<RunKey, Master> {
         let master = if standing.well_for < AWAKE { Master::Frozen } else { Master::Well };
         of.extend(proc::descendants(standing.pid, &all).into_iter().map(|pid| (pid, master)));
     }
-    // What is frozen does nothing, whoever has the right to it.
-    let working = all.iter().filter(|p| !p.stopped);
+    // What is frozen does nothing, whoever has the right to it. And other tests run on this machine.
+    let working = all.iter().filter(|p| !p.stopped && p.is_below(fleet.dir()));
     let runs = working.filter_map(|p| Some((p.run()?, of.get(&p.pid).copied())));
     let mut masters = BTreeMap::new();
     for (run, master) in runs {
