@@ -32,6 +32,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: it must cost next to nothing.
+    if let Some(code) = slipway_driver_terraform::guard() {
+        return code;
+    }
     // One TLS stack for every crate that asks; it fails only when it was chosen before.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = match Cli::try_parse() {

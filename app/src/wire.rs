@@ -13,7 +13,7 @@ use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
 use slipway_domain::tree::Limits;
-use slipway_driver_terraform::{GitOptions, Inspector, Options as DriverOptions, Terraform};
+use slipway_driver_terraform::{GitOptions, Guard, Inspector, Options as DriverOptions, Terraform};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
 use slipway_services::{Ctx, Gathered, Library, Settings};
 use slipway_store::crypto::Keyring;
@@ -57,6 +57,7 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
     env_allow.extend(terraform.env_allow.iter().cloned());
     let options = DriverOptions {
         binary: terraform.binary.clone(),
+        guard: Guard::This,
         provider_mirror: terraform.provider_mirror.clone(),
         cli_config_file: terraform.cli_config_file.clone(),
         env_allow,

@@ -1,11 +1,12 @@
 //! The jobs that this process runs right now, and the heartbeat that keeps their leases.
 //!
-//! A process that cannot renew a lease stops its subprocess before the lease ends, judged by its
-//! own monotonic clock and for each job by itself: a job that was claimed after the database came
+//! A process that cannot renew a lease stops its subprocess before the lease ends, gently first and
+//! then hard, judged by its own monotonic clock and for each job by itself: a job that was claimed after the database came
 //! back has a whole lease before it. A process that slept past the end (SIGSTOP, a suspended
 //! machine) finds its jobs missing from the first heartbeat after it woke up, and stops them at
 //! once. Only jobs that are here are renewed, so one that was let fall runs out and is closed by
-//! the reaper.
+//! the reaper. Each renewal is passed on to the runs, whose tools' guards do the same in its place
+//! when this process is frozen or dead.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use slipway_domain::id::{DeploymentId, JobId};
 use slipway_domain::job::{Job, Lease};
-use slipway_domain::port::driver::Stop;
+use slipway_domain::port::driver::{LeaseEnd, Stop};
 use slipway_queue::Signal;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ use crate::Shared;
 /// Why a run was asked to stop. The strongest reason wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
+    /// The lease could not be renewed for long. It may yet be.
+    LeaseFading,
     /// The worker shuts down.
     Shutdown,
     /// A person asked for it.
@@ -40,7 +43,7 @@ impl Reason {
     /// How hard this reason stops a run.
     pub(crate) const fn stop(self) -> Stop {
         match self {
-            Self::Shutdown | Self::Cancel | Self::SoftLimit => Stop::Gently,
+            Self::LeaseFading | Self::Shutdown | Self::Cancel | Self::SoftLimit => Stop::Gently,
             Self::HardLimit | Self::LeaseLost => Stop::Now,
         }
     }
@@ -57,15 +60,16 @@ impl Default for Brake {
 }
 
 impl Brake {
-    /// Asks for a stop. A weaker reason than the present one changes nothing.
-    pub(crate) fn pull(&self, reason: Reason) {
+    /// Asks for a stop; says whether that is news. A weaker reason than the present one changes
+    /// nothing.
+    pub(crate) fn pull(&self, reason: Reason) -> bool {
         self.0.send_if_modified(|present| {
             let stronger = present.is_none_or(|p| p < reason);
             if stronger {
                 *present = Some(reason);
             }
             stronger
-        });
+        })
     }
 
     /// The strongest reason so far.
@@ -95,7 +99,42 @@ struct Entry {
     brake: Brake,
     /// When the claim or heartbeat was sent that gave the lease its present length: the lease ends
     /// no earlier than a lease's length after this.
-    good: Instant,
+    good: watch::Sender<Instant>,
+}
+
+/// When a run under a lease is stopped that is not renewed.
+#[derive(Debug, Clone)]
+pub(crate) struct Fuse {
+    good: watch::Receiver<Instant>,
+    lease: Duration,
+}
+
+impl Fuse {
+    /// By the last renewal.
+    pub(crate) fn end(&self) -> LeaseEnd {
+        let good = *self.good.borrow();
+        LeaseEnd {
+            // The worker itself, if it can, asks a little earlier.
+            interrupt_at: (good + self.lease * 4 / 5).into_std(),
+            kill_at: (good + hard_span(self.lease)).into_std(),
+        }
+    }
+
+    /// Waits for a renewal.
+    pub(crate) async fn renewed(&self, known: LeaseEnd) -> LeaseEnd {
+        let mut good = self.good.clone();
+        loop {
+            good.borrow_and_update();
+            let end = self.end();
+            if end != known {
+                return end;
+            }
+            // The run has ended: there will be no other.
+            if good.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -116,20 +155,29 @@ impl Held {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a run whose claim was sent at `claimed`; it counts until the answer is dropped.
-    pub(crate) fn hold<'a>(&'a self, job: &Job, lease: Lease, claimed: Instant) -> Holding<'a> {
+    /// Notes a run whose claim, for a lease of `length`, was sent at `claimed`; it counts until the
+    /// answer is dropped.
+    pub(crate) fn hold<'a>(
+        &'a self,
+        job: &Job,
+        lease: Lease,
+        length: Duration,
+        claimed: Instant,
+    ) -> Holding<'a> {
         let brake = Brake::default();
         if job.cancel_requested {
             brake.pull(Reason::Cancel);
         }
-        let entry = Entry { deployment_id: job.deployment_id, brake: brake.clone(), good: claimed };
+        let good = watch::Sender::new(claimed);
+        let fuse = Fuse { good: good.subscribe(), lease: length };
+        let entry = Entry { deployment_id: job.deployment_id, brake: brake.clone(), good };
         let key = (job.id, lease.epoch);
         let mut runs = self.runs();
         if runs.stopping {
             brake.pull(Reason::Shutdown);
         }
         runs.entries.insert(key, entry);
-        Holding { held: self, key, brake }
+        Holding { held: self, key, brake, fuse }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -145,14 +193,22 @@ impl Held {
         }
     }
 
-    /// Stops every run whose lease was not renewed for `span`; says when to look again.
-    fn lose_overdue(&self, now: Instant, span: Duration) -> Option<Instant> {
+    /// Stops every run whose lease was not renewed for long, gently or hard; says when to look
+    /// again.
+    fn lose_overdue(&self, now: Instant, lease: Duration) -> Option<Instant> {
         let mut next = None;
         for ((job_id, epoch), entry) in &self.runs().entries {
             if entry.brake.reason() == Some(Reason::LeaseLost) {
                 continue;
             }
-            let until = entry.good + span;
+            let good = *entry.good.borrow();
+            let mut until = good + gentle_span(lease);
+            if until <= now {
+                if entry.brake.pull(Reason::LeaseFading) {
+                    tracing::warn!(%job_id, epoch, "heartbeats do not get through: asking the job to stop");
+                }
+                until = good + hard_span(lease);
+            }
             if until <= now {
                 tracing::error!(%job_id, epoch, "no heartbeat got through in time: stopping the job");
                 entry.brake.pull(Reason::LeaseLost);
@@ -173,6 +229,7 @@ pub(crate) struct Holding<'a> {
     held: &'a Held,
     key: (JobId, i64),
     pub(crate) brake: Brake,
+    pub(crate) fuse: Fuse,
 }
 
 impl Drop for Holding<'_> {
@@ -181,10 +238,15 @@ impl Drop for Holding<'_> {
     }
 }
 
+/// After how long without a heartbeat a run is asked to stop.
+fn gentle_span(lease: Duration) -> Duration {
+    lease * 3 / 4
+}
+
 /// How long a run may go on without a heartbeat: less than a lease, because killing a process group
 /// and noticing it takes a moment.
-fn span(lease: Duration) -> Duration {
-    lease.saturating_sub(lease / 5)
+fn hard_span(lease: Duration) -> Duration {
+    lease * 9 / 10
 }
 
 /// Extends leases until `end`; also brings requests to stop.
@@ -211,12 +273,12 @@ pub(crate) async fn beat(shared: Arc<Shared>, end: CancellationToken) {
 /// Stops runs whose leases are not renewed in time, until `end`. Apart from the heartbeat, which
 /// may be the very thing that hangs.
 pub(crate) async fn watch_leases(shared: Arc<Shared>, end: CancellationToken) {
-    let span = span(shared.options.lease);
+    let lease = shared.options.lease;
     loop {
         let now = Instant::now();
-        let next = shared.held.lose_overdue(now, span);
+        let next = shared.held.lose_overdue(now, lease);
         // A run that is noted meanwhile has nearly all of its lease before it.
-        let look = now + span / 4;
+        let look = now + lease / 5;
         tokio::select! {
             () = end.cancelled() => return,
             () = tokio::time::sleep_until(next.map_or(look, |next| next.min(look))) => {}
@@ -241,7 +303,11 @@ async fn renew(shared: &Shared) -> slipway_store::Result<()> {
         let Some(entry) = runs.entries.get_mut(&(job_id, epoch)) else { continue };
         let beat = beats.iter().find(|b| b.job_id == job_id && b.epoch == epoch);
         if let Some(beat) = beat {
-            entry.good = entry.good.max(sent);
+            entry.good.send_if_modified(|good| {
+                let later = *good < sent;
+                *good = sent.max(*good);
+                later
+            });
             if beat.cancel_requested {
                 entry.brake.pull(Reason::Cancel);
             }
@@ -303,30 +369,55 @@ mod tests {
         Lease { job_id: job.id, worker_id, epoch }
     }
 
+    fn hold<'a>(held: &'a Held, job: &Job, epoch: i64) -> Holding<'a> {
+        held.hold(job, lease(job, epoch), LEASE, Instant::now())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn each_run_is_judged_by_its_own_lease() {
         let held = Held::default();
         let (early, late) = (crate::verdict::tests::job(), crate::verdict::tests::job());
-        let first = held.hold(&early, lease(&early, 1), Instant::now());
+        let first = hold(&held, &early, 1);
         tokio::time::advance(Duration::from_secs(7)).await;
-        let second = held.hold(&late, lease(&late, 1), Instant::now());
-        assert!(held.lose_overdue(Instant::now(), span(LEASE)).is_some());
+        let second = hold(&held, &late, 1);
+        assert!(held.lose_overdue(Instant::now(), LEASE).is_some());
         assert_eq!((first.brake.reason(), second.brake.reason()), (None, None));
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let next = held.lose_overdue(Instant::now(), span(LEASE)).unwrap();
-        assert_eq!(first.brake.reason(), Some(Reason::LeaseLost), "two seconds before its end");
-        assert_eq!(second.brake.reason(), None, "it has seven seconds left");
-        assert_eq!(next, Instant::now() + Duration::from_secs(7));
+        tokio::time::advance(Duration::from_millis(500)).await;
+        let next = held.lose_overdue(Instant::now(), LEASE).unwrap();
+        assert_eq!(first.brake.reason(), Some(Reason::LeaseFading), "a quarter before its end");
+        assert_eq!(next, Instant::now() + Duration::from_millis(1500));
+        tokio::time::advance(Duration::from_millis(1500)).await;
+        let next = held.lose_overdue(Instant::now(), LEASE).unwrap();
+        assert_eq!(first.brake.reason(), Some(Reason::LeaseLost), "a second before its end");
+        assert_eq!(second.brake.reason(), None, "it has eight seconds left");
+        assert_eq!(next, Instant::now() + Duration::from_millis(5500));
         drop(second);
-        assert!(held.lose_overdue(Instant::now(), span(LEASE)).is_none(), "one is lost once");
+        assert!(held.lose_overdue(Instant::now(), LEASE).is_none(), "one is lost once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_is_told_to_who_waits_for_it() {
+        let held = Held::default();
+        let job = crate::verdict::tests::job();
+        let holding = hold(&held, &job, 1);
+        let first = holding.fuse.end();
+        assert_eq!(first.kill_at - first.interrupt_at, LEASE / 10);
+        let waiting = holding.fuse.renewed(first);
+        tokio::pin!(waiting);
+        let early = tokio::time::timeout(Duration::from_secs(5), &mut waiting).await;
+        assert!(early.is_err());
+        held.runs().entries[&(job.id, 1)].good.send_replace(Instant::now());
+        let second = waiting.await;
+        assert_eq!(second.kill_at - first.kill_at, Duration::from_secs(5));
+        assert_eq!(holding.fuse.end(), second);
     }
 
     #[tokio::test]
     async fn the_end_of_a_former_run_leaves_the_present_one() {
         let held = Held::default();
         let job = crate::verdict::tests::job();
-        let former = held.hold(&job, lease(&job, 1), Instant::now());
-        let present = held.hold(&job, lease(&job, 2), Instant::now());
+        let former = hold(&held, &job, 1);
+        let present = hold(&held, &job, 2);
         drop(former);
         assert_eq!(held.len(), 1);
         held.stop_all();
@@ -338,7 +429,7 @@ mod tests {
         let held = Held::default();
         held.stop_all();
         let job = crate::verdict::tests::job();
-        let late = held.hold(&job, lease(&job, 1), Instant::now());
+        let late = hold(&held, &job, 1);
         assert_eq!(late.brake.reason(), Some(Reason::Shutdown));
     }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::Shared;
-use crate::held::{Brake, Reason};
+use crate::held::{Brake, Holding, Reason};
 use crate::run::JobRun;
 use crate::verdict;
 
@@ -45,7 +45,7 @@ async fn run_in_span(
     started: Option<Started>,
     claimed: Instant,
 ) -> Outcome {
-    let holding = shared.held.hold(&job, lease, claimed);
+    let holding = shared.held.hold(&job, lease, shared.options.lease, claimed);
     let brake = holding.brake.clone();
     tracing::info!("job started");
     let ready = match started {
@@ -70,7 +70,7 @@ async fn run_in_span(
         }
     };
     let limits = tokio::spawn(watch_limits(brake.clone(), job.soft_limit_s, job.hard_limit_s));
-    let outcome = drive(shared, &job, &lease, work, redactor, &brake).await;
+    let outcome = drive(shared, &job, &lease, work, redactor, &holding).await;
     limits.abort();
     outcome
 }
@@ -113,8 +113,9 @@ async fn drive(
     lease: &Lease,
     work: Work,
     redactor: Redactor,
-    brake: &Brake,
+    holding: &Holding<'_>,
 ) -> Outcome {
+    let brake = &holding.brake;
     if let Some(reason) = brake.reason() {
         // Asked to stop before the driver was: nothing was touched, and an apply too may go back.
         tracing::info!(?reason, "stopped before it began");
@@ -135,6 +136,7 @@ async fn drive(
         workspace,
         redactor,
         brake.clone(),
+        holding.fuse.clone(),
     ));
     let outcome = match work {
         Work::Plan(input) => plan(shared, job, lease, &run, *input, brake).await,

@@ -8,13 +8,13 @@ use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Kind};
 use slipway_domain::job::{Job, Lease};
 use slipway_domain::log::{LogStream, NewLogLine, bounded};
-use slipway_domain::port::driver::{DriverError, Run, StateBlob, Stop};
+use slipway_domain::port::driver::{DriverError, LeaseEnd, Run, StateBlob, Stop};
 use slipway_domain::redact::Redactor;
 use slipway_services::{Ctx, execution};
 use slipway_telemetry::carrier;
 use tokio::sync::Notify;
 
-use crate::held::{Brake, Reason};
+use crate::held::{Brake, Fuse, Reason};
 use crate::verdict;
 use crate::workspace::Workspace;
 
@@ -121,6 +121,7 @@ pub(crate) struct JobRun {
     workspace: Workspace,
     redactor: Redactor,
     brake: Brake,
+    fuse: Fuse,
     buffer: Mutex<Buffer>,
     /// Of the span it was made in.
     traceparent: Option<String>,
@@ -135,6 +136,7 @@ impl JobRun {
         workspace: Workspace,
         redactor: Redactor,
         brake: Brake,
+        fuse: Fuse,
     ) -> Self {
         Self {
             cx,
@@ -143,6 +145,7 @@ impl JobRun {
             workspace,
             redactor,
             brake,
+            fuse,
             buffer: Mutex::default(),
             traceparent: carrier::current_traceparent(),
             more: Notify::new(),
@@ -181,7 +184,9 @@ impl JobRun {
             execution::append(&self.cx, &self.lease, of, &batch.lines, &batch.events).await;
         match written {
             Ok(()) => {}
-            Err(fault) if fault.code == Code::LeaseLost => self.brake.pull(Reason::LeaseLost),
+            Err(fault) if fault.code == Code::LeaseLost => {
+                self.brake.pull(Reason::LeaseLost);
+            }
             Err(fault) if fault.kind() == Kind::Unavailable => {
                 self.buffer().put_back(batch);
                 self.more.notify_one();
@@ -256,6 +261,14 @@ impl Run for JobRun {
 
     async fn stopped(&self, at_least: Stop) -> Stop {
         self.brake.pulled(at_least).await.stop()
+    }
+
+    fn lease_end(&self) -> Option<LeaseEnd> {
+        Some(self.fuse.end())
+    }
+
+    async fn lease_renewed(&self, known: LeaseEnd) -> LeaseEnd {
+        self.fuse.renewed(known).await
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
 /// What follows for a run that was asked to stop before its driver was started.
 pub(crate) fn untouched(job: &Job, reason: Reason) -> Option<Ending> {
     match reason {
-        Reason::Shutdown => Some(Ending::HandBack),
+        Reason::Shutdown | Reason::LeaseFading => Some(Ending::HandBack),
         reason => ending(job, DriverError::Stopped, Some(reason)),
     }
 }
@@ -108,6 +108,15 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
             JobKind::Apply => Ending::Stopped {
                 summary: "the apply was stopped because its worker was shut down; what had been \
                           made is recorded in the state"
+                    .to_owned(),
+            },
+        },
+        // The lease lives after all.
+        Some(Reason::LeaseFading) => match job.kind {
+            JobKind::Plan => Ending::HandBack,
+            JobKind::Apply => Ending::Stopped {
+                summary: "the apply was stopped because its lease could not be renewed in time; \
+                          what had been made is recorded in the state"
                     .to_owned(),
             },
         },
@@ -199,10 +208,23 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_lease_that_faded_and_lives_ends_the_run_in_order() {
+        let asked = Some(Reason::LeaseFading);
+        let plan = ending(&a(JobKind::Plan), DriverError::Stopped, asked).unwrap();
+        assert_eq!(plan, Ending::HandBack);
+        let apply = ending(&a(JobKind::Apply), DriverError::Stopped, asked).unwrap();
+        assert!(
+            matches!(&apply, Ending::Stopped { summary } if summary.contains("could not be renewed")),
+            "{apply:?}"
+        );
+    }
+
+    #[test]
     fn an_apply_that_was_never_started_goes_back_to_its_queue() {
         for kind in [JobKind::Plan, JobKind::Apply] {
             let job = a(kind);
             assert_eq!(untouched(&job, Reason::Shutdown), Some(Ending::HandBack));
+            assert_eq!(untouched(&job, Reason::LeaseFading), Some(Ending::HandBack));
             assert_eq!(untouched(&job, Reason::Cancel), Some(Ending::Cancelled));
             assert_eq!(untouched(&job, Reason::LeaseLost), None);
         }

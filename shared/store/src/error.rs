@@ -52,6 +52,8 @@ impl From<sqlx::Error> for Error {
 fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
+        // What a server says that dies while it is connected to, or what a proxy says before it.
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
@@ -134,6 +136,14 @@ mod tests {
         for code in [2067, 11, 1] {
             assert!(!passes_on_sqlite(code), "{code}");
         }
+    }
+
+    #[test]
+    fn a_server_that_dies_while_it_is_connected_to_is_away() {
+        // An empty answer to the first byte that is sent to it.
+        let answer = "unexpected response from SSLRequest: 0x00".to_owned();
+        let fault = Fault::from(Error::from(sqlx::Error::Protocol(answer)));
+        assert_eq!(fault.code, Code::Unavailable);
     }
 
     #[test]

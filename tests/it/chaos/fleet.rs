@@ -93,6 +93,11 @@ impl Fleet {
         }))
     }
 
+    /// Where its processes work.
+    pub(super) fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
     fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,9 +207,9 @@ impl Fleet {
         let Some(mut up) = self.places()[index].up.take() else { return };
         let pid = pid(&up.child);
         if tree {
-            // Nothing new is started while the list is made.
+            // A machine dies in one moment: nobody in it notices that another is dead.
             proc::signal(pid, Signal::STOP);
-            for child in proc::descendants(pid, &proc::all()) {
+            for child in proc::freeze_descendants(pid) {
                 proc::signal(child, Signal::KILL);
             }
         }
@@ -220,9 +225,7 @@ impl Fleet {
         let pid = pid(&up.child);
         proc::signal(pid, Signal::STOP);
         if tree {
-            for child in proc::descendants(pid, &proc::all()) {
-                proc::signal(child, Signal::STOP);
-            }
+            proc::freeze_descendants(pid);
         }
     }
 

@@ -9,7 +9,7 @@ use slipway_services::deployment::Submit;
 use super::broker::Transport;
 use super::fleet::Role;
 use super::proc;
-use super::rig::Rig;
+use super::rig::{LEASE_S, Rig};
 use super::run::ready;
 use crate::harness::{PATIENCE, digest, key, until};
 
@@ -53,24 +53,34 @@ pub(super) async fn nothing_goes_on_after_a_lost_apply(end: End) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(rig.fleet.of(Role::Worker), [worker]);
+    let fleet = rig.fleet.clone();
+    let its_own = move |p: &&proc::Proc| p.run().is_some() && p.is_below(fleet.dir());
+    let runs = move || proc::all().iter().filter(&its_own).count();
+    assert!(runs() > 0, "there is something to end");
     match end {
         End::Killed => rig.fleet.kill(worker, false),
         End::Frozen => rig.fleet.freeze(worker, false),
     }
     let gone = Instant::now();
+    let watch = runs.clone();
+    let seen = tokio::spawn(async move {
+        let mut last = gone.elapsed();
+        while watch() > 0 && gone.elapsed() < Duration::from_mins(1) {
+            last = gone.elapsed();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        last
+    });
     // The API's own loops close the job.
     until(&client, id, &[S::NeedsAttention]).await;
     let lost = gone.elapsed();
-    let runs = || proc::all().iter().filter(|p| p.run().is_some()).count();
     let left = runs();
-    let mut last = gone.elapsed();
-    while runs() > 0 && gone.elapsed() < Duration::from_mins(1) {
-        last = gone.elapsed();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let last = seen.await.unwrap();
     let ledger = std::fs::read_to_string(&rig.ledger).unwrap();
     println!(
         "lost after {lost:?}, its last process was seen after {last:?}; the ledger:\n{ledger}"
     );
     assert_eq!(left, 0, "{left} processes of the lost apply go on; the last one until {last:?}");
+    // The last heartbeat was before that.
+    assert!(last < Duration::from_secs(LEASE_S), "its lease was over before: {last:?}");
 }

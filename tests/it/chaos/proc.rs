@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(super) struct Proc {
     pub(super) pid: i32,
     pub(super) parent: i32,
+    /// It is frozen: it does nothing until somebody lets it go on.
+    pub(super) stopped: bool,
     cwd: PathBuf,
 }
 
@@ -29,7 +31,13 @@ impl Proc {
             return None;
         }
         let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-        Some(Self { pid, parent, cwd })
+        let stopped = matches!(state, "T" | "t");
+        Some(Self { pid, parent, stopped, cwd })
+    }
+
+    /// Whether it works below `dir`.
+    pub(super) fn is_below(&self, dir: &Path) -> bool {
+        self.cwd.starts_with(dir)
     }
 
     /// The run that this process belongs to, if its directory says so.
@@ -67,9 +75,27 @@ pub(super) fn descendants(root: i32, all: &[Proc]) -> BTreeSet<i32> {
     }
 }
 
+/// Freezes all that comes from `root`, which must be frozen already, and says what that is. When it
+/// returns, none of them starts anything more.
+pub(super) fn freeze_descendants(root: i32) -> BTreeSet<i32> {
+    let mut frozen = BTreeSet::new();
+    loop {
+        let found = descendants(root, &all());
+        let before = frozen.len();
+        for pid in found {
+            if frozen.insert(pid) {
+                signal(pid, Signal::STOP);
+            }
+        }
+        if frozen.len() == before {
+            return frozen;
+        }
+    }
+}
+
 /// Those of `all` that work below `dir`.
 pub(super) fn below(dir: &Path, all: &[Proc]) -> BTreeSet<i32> {
-    all.iter().filter(|p| p.cwd.starts_with(dir)).map(|p| p.pid).collect()
+    all.iter().filter(|p| p.is_below(dir)).map(|p| p.pid).collect()
 }
 
 /// Whether anything of this job is alive, in whatever epoch.

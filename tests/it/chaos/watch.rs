@@ -121,7 +121,7 @@ impl Watch {
     }
 }
 
-/// Runs that have processes, and what their workers are like.
+/// Runs that have working processes, and what their workers are like.
 fn masters(fleet: &Fleet) -> BTreeMap<RunKey, Master> {
     let all = proc::all();
     let mut of: BTreeMap<i32, Master> = BTreeMap::new();
@@ -129,7 +129,9 @@ fn masters(fleet: &Fleet) -> BTreeMap<RunKey, Master> {
         let master = if standing.well_for < AWAKE { Master::Frozen } else { Master::Well };
         of.extend(proc::descendants(standing.pid, &all).into_iter().map(|pid| (pid, master)));
     }
-    let runs = all.iter().filter_map(|p| Some((p.run()?, of.get(&p.pid).copied())));
+    // What is frozen does nothing, whoever has the right to it. And other tests run on this machine.
+    let working = all.iter().filter(|p| !p.stopped && p.is_below(fleet.dir()));
+    let runs = working.filter_map(|p| Some((p.run()?, of.get(&p.pid).copied())));
     let mut masters = BTreeMap::new();
     for (run, master) in runs {
         // Any process whose worker is there speaks for the others.

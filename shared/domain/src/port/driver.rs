@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,6 +30,16 @@ pub enum Stop {
     Gently,
     /// End now; the lease is about to be lost or the hard limit is reached (kill the group).
     Now,
+}
+
+/// When the lease of a run ends, as far as its worker knows: what a tool is told that has to end in
+/// time even when its worker does not live to say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseEnd {
+    /// From here on the tool is asked to finish what is in flight and to end.
+    pub interrupt_at: Instant,
+    /// From here on nothing of it may run: a little later the house gives the job up.
+    pub kill_at: Instant,
 }
 
 /// What a running driver may use of the house. Implemented by the worker for one job.
@@ -62,6 +73,16 @@ pub trait Run: Send + Sync {
 
     /// Waits until a stop at least as hard as `at_least` is asked for.
     async fn stopped(&self, at_least: Stop) -> Stop;
+
+    /// When the lease ends that this runs under; `None`: under none.
+    fn lease_end(&self) -> Option<LeaseEnd> {
+        None
+    }
+
+    /// Waits until [`Run::lease_end`] is another than `known`: a heartbeat got through.
+    async fn lease_renewed(&self, _known: LeaseEnd) -> LeaseEnd {
+        std::future::pending().await
+    }
 }
 
 /// A version of a stack's state.

@@ -221,6 +221,10 @@ async fn conclude(
     if matches!(saved, Err(DriverError::Fenced)) {
         return Err(DriverError::Fenced);
     }
+    if interrupted_before_it_began(&ended) && !ears.begun {
+        saved?;
+        return Err(DriverError::Stopped);
+    }
     let killed = ended.signal.is_some() || ended.asked == Some(Stop::Now);
     if killed && ended.code != Some(0) {
         return Err(DriverError::Lost { summary: killed_summary(&ended, saved.is_ok()) });
@@ -248,6 +252,11 @@ async fn conclude(
             summary: "the apply finished, but the state that it wrote cannot be read".to_owned(),
         }),
     }
+}
+
+/// The tool takes SIGINT in hand before it does anything: one that dies of it had not come so far.
+fn interrupted_before_it_began(ended: &Ended) -> bool {
+    ended.asked == Some(Stop::Gently) && ended.signal == Some(rustix::process::Signal::INT.as_raw())
 }
 
 fn killed_summary(ended: &Ended, saved: bool) -> String {

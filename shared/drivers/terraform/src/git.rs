@@ -238,8 +238,13 @@ impl Repo<'_> {
         if env.get("GIT_SSH").is_none() && env.get("GIT_SSH_COMMAND").is_none() {
             env = env.with("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=20");
         }
-        let command =
-            Command { program: self.program.clone(), args: all, dir: self.dir.clone(), env };
+        let command = Command {
+            program: self.program.clone(),
+            args: all,
+            dir: self.dir.clone(),
+            env,
+            guard: self.host.guard.program(),
+        };
         // Git's words are logged as they are; a URL of ours holds no credentials.
         let workspace = Workspace::new(self.run.workspace(), None)?;
         let mut ears = Ears::new(self.run, self.host.clock.as_ref(), &workspace, STEP);

@@ -14,7 +14,7 @@ use slipway_domain::port::driver::Run;
 use crate::cache::Cache;
 use crate::environment::{Environment, is_executable};
 use crate::hcl::Dialect;
-use crate::options::{GitOptions, Options};
+use crate::options::{GitOptions, Guard, Options};
 use crate::process::{self, Command, Stdout, Stops};
 use crate::workspace::Workspace;
 
@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     /// e.g. `linux_amd64`.
     pub(crate) platform: String,
     pub(crate) env: Environment,
+    pub(crate) guard: Guard,
     pub(crate) git: GitOptions,
     pub(crate) limits: slipway_domain::tree::Limits,
     pub(crate) parallelism: Option<u16>,
@@ -72,7 +73,7 @@ impl Host {
     ) -> Result<Self, ToolMissing> {
         let env = Environment::from_process(&options.env_allow);
         let program = locate(&options, &env)?;
-        let (tool, platform) = version(&program, &env).await?;
+        let (tool, platform) = version(&program, &env, &options.guard).await?;
         let absolute = |path: &Path| {
             std::path::absolute(path)
                 .map_err(|e| ToolMissing { why: format!("{} is not a path: {e}", path.display()) })
@@ -95,6 +96,7 @@ impl Host {
             tool,
             platform,
             env,
+            guard: options.guard,
             git: options.git,
             limits: options.limits,
             parallelism: options.parallelism,
@@ -125,6 +127,7 @@ impl Host {
             args: args.into_iter().map(Into::into).collect(),
             dir: workspace.module().to_path_buf(),
             env: env.with("TF_CLI_CONFIG_FILE", config),
+            guard: self.guard.program(),
         }
     }
 
@@ -158,13 +161,18 @@ fn locate(options: &Options, env: &Environment) -> Result<PathBuf, ToolMissing> 
         .ok_or_else(|| ToolMissing { why: "neither `terraform` nor `tofu` is on PATH".to_owned() })
 }
 
-async fn version(program: &Path, env: &Environment) -> Result<(Tool, String), ToolMissing> {
+async fn version(
+    program: &Path,
+    env: &Environment,
+    guard: &Guard,
+) -> Result<(Tool, String), ToolMissing> {
     let wrong = |what: String| ToolMissing { why: format!("{} {what}", program.display()) };
     let command = Command {
         program: program.to_path_buf(),
         args: vec!["version".into()],
         dir: std::env::temp_dir(),
         env: quiet(env.clone()).with("TF_CLI_CONFIG_FILE", "/dev/null"),
+        guard: guard.program(),
     };
     let run = crate::unattended::Unattended;
     let mut said = String::new();

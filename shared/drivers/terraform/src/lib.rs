@@ -2,7 +2,7 @@
 //!
 //! It implements [`slipway_domain::port::driver`] and depends on nothing else of the house. Each
 //! concern has its file: [`hcl`](Inspector) reads configurations without the tool, `process` starts
-//! processes (and nothing else does), `init` decides what must be installed and `cache` keeps it,
+//! processes through a [`guard`] (and nothing else does), `init` decides what must be installed and `cache` keeps it,
 //! `plan`, `show` and `apply` run the tool and put what it says into the house's words.
 
 mod apply;
@@ -11,6 +11,7 @@ mod context;
 mod environment;
 mod failure;
 mod git;
+mod guard;
 mod hcl;
 mod host;
 mod init;
@@ -35,9 +36,10 @@ use slipway_domain::port::driver::{
 use slipway_domain::stack::DriverKind;
 use tracing::Instrument as _;
 
+pub use guard::guard;
 pub use hcl::Inspector;
 pub use host::ToolMissing;
-pub use options::{GitOptions, Options};
+pub use options::{GitOptions, Guard, Options};
 
 /// The driver. Cheap to clone; one serves any number of jobs at once.
 #[derive(Clone)]

@@ -7,12 +7,39 @@ use slipway_domain::tree::Limits;
 
 use crate::environment::DEFAULT_ALLOW;
 
+/// Who looks after the tools when the worker cannot: the program through which each is started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// Nobody: a tool goes on when this process is killed. For tests of the driver alone.
+    #[default]
+    None,
+    /// This very executable, whose `main` calls [`crate::guard`] before anything else.
+    This,
+    /// Another executable that does so.
+    At(PathBuf),
+}
+
+impl Guard {
+    /// The executable, if there is to be one.
+    pub(crate) fn program(&self) -> Option<PathBuf> {
+        match self {
+            Self::None => None,
+            // Also when the file was replaced by a newer version meanwhile: both sides speak as one.
+            Self::This if cfg!(target_os = "linux") => Some("/proc/self/exe".into()),
+            Self::This => std::env::current_exe().ok(),
+            Self::At(program) => Some(program.clone()),
+        }
+    }
+}
+
 /// How the driver runs.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The `terraform` or `tofu` executable. Without one, `terraform` and then `tofu` is looked for
     /// on `PATH`.
     pub binary: Option<PathBuf>,
+    /// Through what the tools are started.
+    pub guard: Guard,
     /// Directory for what `init` installed, kept between jobs and shared by every worker of the
     /// machine. Made when it is missing.
     pub cache_dir: PathBuf,
@@ -39,6 +66,7 @@ impl Options {
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
         Self {
             binary: None,
+            guard: Guard::None,
             cache_dir: cache_dir.into(),
             provider_mirror: None,
             direct: false,

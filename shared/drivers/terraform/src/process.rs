@@ -1,8 +1,9 @@
-//! The only place in the driver that starts processes.
+//! The only place in the driver that starts processes; each through a guard ([`crate::guard`]), which
+//! outlives this process.
 //!
 //! A child runs in a process group of its own, with a cleared environment and no standard input.
-//! A gentle stop is SIGINT to the child alone, once; a hard one is SIGKILL to the whole group. When
-//! the child has ended, however it ended, and also when the future is dropped, what is left of the
+//! A gentle stop is SIGINT to the child alone, once; a hard one is SIGKILL to the whole group, of
+//! which the guard is one. When the child has ended, however it ended, and also when the future is dropped, what is left of the
 //! group is killed: no grandchild outlives its job. Output is read line by line and bounded.
 
 use std::ffi::OsString;
@@ -15,17 +16,20 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rustix::process::{Pid, Signal};
 use slipway_domain::log::LogStream;
-use slipway_domain::port::driver::{Run, Stop};
+use slipway_domain::port::driver::{LeaseEnd, Run, Stop};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
+use crate::guard::{Rein, Report};
 
 /// A longer line is cut here; the rest of it is read and thrown away.
 pub(crate) const MAX_LINE_BYTES: usize = 4 << 20;
 /// How long output is still read after the child and its group are dead. Only a process that left
 /// the group can keep it open that long.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long a guard that is told to kill everything has for it. It finds also what left the group.
+const GUARD: Duration = Duration::from_millis(250);
 const CHUNK: usize = 64 << 10;
 
 /// What to start.
@@ -39,6 +43,8 @@ pub(crate) struct Command {
     pub(crate) dir: PathBuf,
     /// Its whole environment.
     pub(crate) env: Environment,
+    /// The guard through which it is started.
+    pub(crate) guard: Option<PathBuf>,
 }
 
 /// What happens to standard output. Standard error always comes as lines.
@@ -123,6 +129,65 @@ impl Drop for Group {
     }
 }
 
+/// A child, and how it is stopped.
+struct Child {
+    process: tokio::process::Child,
+    group: Group,
+    rein: Option<Rein>,
+}
+
+impl Child {
+    fn start(command: Command, end: Option<LeaseEnd>) -> io::Result<Self> {
+        let (rein, stdin, program, args) = match command.guard {
+            Some(guard) => {
+                let (rein, theirs) = Rein::new()?;
+                let mut args = Rein::arguments(end);
+                args.push(command.program.into());
+                args.extend(command.args);
+                (Some(rein), Stdio::from(theirs), guard, args)
+            }
+            None => (None, Stdio::null(), command.program, command.args),
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one place that starts processes"
+        )]
+        let mut starting = tokio::process::Command::new(program);
+        starting
+            .args(args)
+            .current_dir(&command.dir)
+            .env_clear()
+            .envs(command.env.pairs())
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let process = starting.spawn()?;
+        let pid = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Ok(Self { process, group: Group(pid), rein })
+    }
+
+    fn interrupt(&self) {
+        match &self.rein {
+            // A guard that does not listen is dead or frozen; the hard stop is for that.
+            Some(rein) => drop(rein.gently()),
+            None => self.group.interrupt_leader(),
+        }
+    }
+
+    /// Kills everything; says when that is to be done again, without asking anybody.
+    fn kill(&self) -> Option<tokio::time::Instant> {
+        if let Some(rein) = &self.rein
+            && rein.now().is_ok()
+        {
+            return Some(tokio::time::Instant::now() + GUARD);
+        }
+        self.group.signal(Signal::KILL);
+        None
+    }
+}
+
 /// Runs a command to its end, and passes stops on to it.
 pub(crate) async fn run(
     command: Command,
@@ -131,28 +196,21 @@ pub(crate) async fn run(
     listener: Listener<'_>,
 ) -> Result<Ended, Failed> {
     let name = command.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts processes")]
-    let mut starting = tokio::process::Command::new(&command.program);
-    starting
-        .args(&command.args)
-        .current_dir(&command.dir)
-        .env_clear()
-        .envs(command.env.pairs())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    let mut child = starting.spawn().map_err(|source| Failed::Start { program: name, source })?;
-    let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
-    let mut out = Reader::new(child.stdout.take(), LogStream::Stdout, stdout);
-    let mut err = Reader::new(child.stderr.take(), LogStream::Stderr, Stdout::Lines);
+    let not_started = |source| Failed::Start { program: name, source };
+    let lease_end = stops.run.lease_end();
+    let mut child = match Child::start(command, lease_end) {
+        Ok(child) => child,
+        Err(error) => return Err(not_started(error)),
+    };
+    let mut out = Reader::new(child.process.stdout.take(), LogStream::Stdout, stdout);
+    let mut err = Reader::new(child.process.stderr.take(), LogStream::Stderr, Stdout::Lines);
 
     let mut gently = stops.run.stopped(Stop::Gently);
     let mut now = stops.run.stopped(Stop::Now);
+    let mut renewed = lease_end.map(|end| stops.run.lease_renewed(end));
     let mut asked = None;
     let mut status: Option<ExitStatus> = None;
-    let mut deadline = None;
+    let (mut kill_at, mut deadline) = (None, None);
     while status.is_none() || !(out.done() && err.done()) {
         tokio::select! {
             read = out.fill(), if !out.done() => if !out.take(read, listener) {
@@ -160,22 +218,32 @@ pub(crate) async fn run(
                 return Err(Failed::TooMuch(out.limit()));
             },
             read = err.fill(), if !err.done() => { err.take(read, listener); }
-            ended = child.wait(), if status.is_none() => {
+            ended = child.process.wait(), if status.is_none() => {
                 status = Some(ended.map_err(Failed::Wait)?);
-                group.signal(Signal::KILL);
+                child.group.signal(Signal::KILL);
                 deadline = Some(tokio::time::Instant::now() + DRAIN);
             }
             _ = &mut gently, if status.is_none() && asked.is_none() => {
                 asked = Some(Stop::Gently);
-                group.interrupt_leader();
+                child.interrupt();
             }
             _ = &mut now, if status.is_none() && asked != Some(Stop::Now) => {
                 asked = Some(Stop::Now);
-                group.signal(Signal::KILL);
+                kill_at = child.kill();
             }
             () = stops.halt.cancelled(), if status.is_none() && asked != Some(Stop::Now) => {
                 asked = Some(Stop::Now);
-                group.signal(Signal::KILL);
+                kill_at = child.kill();
+            }
+            end = either(&mut renewed), if status.is_none() => {
+                if let Some(rein) = &child.rein {
+                    rein.lease(end);
+                }
+                renewed = Some(stops.run.lease_renewed(end));
+            }
+            () = until(kill_at), if status.is_none() && kill_at.is_some() => {
+                kill_at = None;
+                child.group.signal(Signal::KILL);
             }
             () = until(deadline), if deadline.is_some() => break,
         }
@@ -183,7 +251,22 @@ pub(crate) async fn run(
     out.finish(listener);
     err.finish(listener);
     let status = status.ok_or_else(|| Failed::Wait(io::Error::other("no exit status")))?;
+    for report in child.rein.take().map(Rein::reports).unwrap_or_default() {
+        match report {
+            Report::NotStarted(code) => {
+                return Err(not_started(io::Error::from_raw_os_error(code)));
+            }
+            Report::Interrupted => asked = asked.or(Some(Stop::Gently)),
+        }
+    }
     Ok(Ended { code: status.code(), signal: status.signal(), asked, stdout: out.kept() })
+}
+
+async fn either<T>(future: &mut Option<impl Future<Output = T> + Unpin>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

@@ -11,6 +11,9 @@ use super::{Found, Promise, View, repeated};
 /// A process whose worker has lost its lease and is well is killed at once; this is for a machine
 /// that has more to do than it can.
 const ZOMBIE: Duration = Duration::from_secs(4);
+/// One whose worker is dead or frozen is killed before its lease is over; this is for the moments
+/// between two looks, and for those in which what was frozen itself goes on and is killed.
+const UNWATCHED: Duration = Duration::from_secs(1);
 
 pub(super) fn once(view: &View<'_>, found: &mut Found) {
     for line in &view.all.broken {
@@ -168,4 +171,9 @@ pub(super) fn fenced(view: &View<'_>, found: &mut Found) {
     found.unless(seen.zombie <= ZOMBIE, Promise::Fenced, || {
         format!("{:?} went on for {:?} without its lease", seen.zombie_run, seen.zombie)
     });
+    for (who, how_long) in [("dead", seen.orphan), ("frozen", seen.frozen)] {
+        found.unless(how_long <= UNWATCHED, Promise::Fenced, || {
+            format!("a run of a {who} worker went on for {how_long:?} after the end of its lease")
+        });
+    }
 }

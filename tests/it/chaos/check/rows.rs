@@ -10,7 +10,9 @@ use slipway_domain::state::{DeploymentState as S, Move};
 use super::{Found, Promise, Turn, View, without_holes};
 
 /// How a deployment may fail in bad times. Anything else is a surprise.
-const REASONS: [&str; 2] = [
+const REASONS: [&str; 3] = [
+    // Cut off or frozen for nearly as long as its lease: the same.
+    "because its lease could not be renewed in time",
     // Drained: asked to stop, and what was made is recorded.
     "because its worker was shut down",
     "everything was applied, but its health was not looked at",

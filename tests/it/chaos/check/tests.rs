@@ -472,6 +472,8 @@ fn whoever_writes_without_a_lease_is_found() {
     });
     planted(P, "after its end", |e| lines(e, "b")[3].at_us = i64::MAX / 2);
     planted(P, "without its lease", |e| e.seen.zombie = Duration::from_mins(1));
+    planted(P, "of a dead worker", |e| e.seen.orphan = Duration::from_secs(2));
+    planted(P, "of a frozen worker", |e| e.seen.frozen = Duration::from_secs(2));
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn shell(script: &str) -> Command {
         args: vec!["-c".into(), script.into()],
         dir: std::env::temp_dir(),
         env: Environment::from_process(&["PATH"]).with("MARK", "set"),
+        guard: None,
     }
 }
 

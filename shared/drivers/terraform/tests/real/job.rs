@@ -9,17 +9,20 @@ use slipway_domain::event::{EventBody, ResourceStatus};
 use slipway_domain::id::{DeploymentId, Mint as _, RandomMint, StackId};
 use slipway_domain::log::NewLogLine;
 use slipway_domain::port::driver::{
-    Applied, ApplyInput, Driver as _, DriverError, PlanInput, Planned, Run, SourceInput, StateBlob,
-    Stop,
+    Applied, ApplyInput, Driver as _, DriverError, LeaseEnd, PlanInput, Planned, Run, SourceInput,
+    StateBlob, Stop,
 };
 use slipway_domain::redact::Redactor;
 use slipway_domain::stack::StackKey;
 use slipway_domain::tree::Tree;
-use slipway_driver_terraform::{Options, Terraform};
+use slipway_driver_terraform::{Guard, Options, Terraform};
 use tokio::sync::watch;
 
 /// The trace that every job belongs to.
 pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// The executable that is the guard here; in the product it is `slipway` itself.
+pub(crate) const GUARD: &str = env!("CARGO_BIN_EXE_slipway-guard-for-tests");
 
 /// One job.
 pub(crate) struct Job {
@@ -33,6 +36,8 @@ pub(crate) struct Job {
     /// Stop so hard when this many resources have been begun.
     stop_at: Option<(usize, Stop)>,
     redactor: Redactor,
+    /// It runs under a lease that is never renewed.
+    lease_end: Option<LeaseEnd>,
 }
 
 impl Job {
@@ -46,6 +51,7 @@ impl Job {
             stop: watch::Sender::new(None),
             stop_at: None,
             redactor: Redactor::default(),
+            lease_end: None,
         }
     }
 
@@ -60,6 +66,11 @@ impl Job {
 
     pub(crate) fn knowing(secrets: &[&str]) -> Self {
         Self { redactor: Redactor::new(secrets), ..Self::new() }
+    }
+
+    /// One whose worker hears nothing of its lease any more.
+    pub(crate) fn until(lease_end: LeaseEnd) -> Self {
+        Self { lease_end: Some(lease_end), ..Self::new() }
     }
 
     pub(crate) fn ask(&self, stop: Stop) {
@@ -143,6 +154,10 @@ impl Run for Job {
         let stop = *seen.wait_for(|stop| stop.is_some_and(|s| s >= at_least)).await.unwrap();
         stop.unwrap()
     }
+
+    fn lease_end(&self) -> Option<LeaseEnd> {
+        self.lease_end
+    }
 }
 
 /// A driver with a cache of its own, and a stack that lives through several jobs.
@@ -170,6 +185,7 @@ impl Rig {
         let cache = dir.path().join("cache");
         let mut options = Options::new(&cache);
         options.git.allow_file = true;
+        options.guard = Guard::At(GUARD.into());
         change(&mut options);
         let driver = Terraform::detect(options).await.unwrap();
         Self { driver, cache, _dir: dir, state: None, root: None }

@@ -1,8 +1,10 @@
 //! Stops: gentle, hard, by a lost lease, and what is left behind.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use slipway_domain::port::driver::{Driver as _, DriverError, Stop};
+use rustix::process::{Pid, Signal};
+use slipway_domain::port::driver::{Driver as _, DriverError, LeaseEnd, Run as _, Stop};
 use slipway_domain::tree::Tree;
 
 use crate::job::{Job, Rig, tree};
@@ -61,6 +63,26 @@ async fn a_gentle_stop_records_what_was_done() {
 }
 
 #[tokio::test]
+async fn a_gentle_stop_that_comes_before_the_tool_listens_is_no_lost_apply() {
+    // Like the tool in its first milliseconds: it has not taken SIGINT in hand yet.
+    let dir = tempfile::tempdir().unwrap();
+    let deaf = dir.path().join("terraform");
+    let tool = "tool=$(command -v terraform || command -v tofu)";
+    let script = format!(
+        "#!/bin/sh\n{tool}\ncase $1 in apply) exec sleep 60;; *) exec \"$tool\" \"$@\";; esac\n"
+    );
+    std::fs::write(&deaf, script).unwrap();
+    std::fs::set_permissions(&deaf, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut rig = Rig::with(|options| options.binary = Some(deaf)).await;
+    let source = tree(&[("main.tf", "resource \"terraform_data\" \"a\" {}\n")]);
+    let planned = rig.plan(&Job::new(), &source).await.unwrap();
+    // With the first event of all: the tool is about to be started.
+    let job = Job::stopping_at(0, Stop::Gently);
+    let error = rig.apply(&job, &source, &planned).await.unwrap_err();
+    assert!(matches!(error, DriverError::Stopped), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_hard_kill_leaves_no_process_and_saves_what_can_be_read() {
     let mut rig = Rig::new().await;
     let source = slow("slipway-test-hard");
@@ -106,6 +128,48 @@ async fn a_lost_lease_kills_the_apply() {
     assert!(matches!(error, DriverError::Fenced), "{error:?}");
     assert!(start.elapsed() < Duration::from_mins(1));
     none_left("slipway-test-fenced").await;
+}
+
+#[tokio::test]
+async fn a_lease_that_fades_unheard_ends_the_apply_in_order() {
+    let mut rig = Rig::new().await;
+    let source = slow("slipway-test-fading");
+    let planned = rig.plan(&Job::new(), &source).await.unwrap();
+    let now = Instant::now();
+    let (soon, later) = (now + Duration::from_secs(3), now + Duration::from_mins(5));
+    let job = Job::until(LeaseEnd { interrupt_at: soon, kill_at: later });
+    let error = rig.apply(&job, &source, &planned).await.unwrap_err();
+    assert!(Instant::now() >= soon);
+    // Nobody had asked the driver, and yet it knows.
+    assert!(matches!(error, DriverError::Stopped), "{error:?}\n{}", job.text());
+    assert_eq!(rig.state.as_ref().unwrap().resource_count, 4);
+    none_left("slipway-test-fading").await;
+}
+
+#[tokio::test]
+async fn a_guard_that_is_killed_takes_its_apply_with_it() {
+    let rig = Rig::new().await;
+    let source = slow("slipway-test-unguarded");
+    let planned = rig.plan(&Job::new(), &source).await.unwrap();
+    let input = rig.applying(&source, &planned);
+    let (driver, job) = (rig.driver.clone(), Job::new());
+    let place = job.workspace().to_owned();
+    let task = tokio::spawn(async move { driver.apply(&job, input).await.map(|_| ()) });
+    let start = Instant::now();
+    while marked("slipway-test-unguarded").is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never began");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let guard = std::fs::read_dir("/proc").unwrap().flatten().find(|item| {
+        let cwd = std::fs::read_link(item.path().join("cwd")).unwrap_or_default();
+        let name = std::fs::read_to_string(item.path().join("comm")).unwrap_or_default();
+        cwd.starts_with(&place) && name == "slipway-guard\n"
+    });
+    let guard = guard.unwrap().file_name().into_string().unwrap().parse().unwrap();
+    rustix::process::kill_process(Pid::from_raw(guard).unwrap(), Signal::KILL).unwrap();
+    let error = task.await.unwrap().unwrap_err();
+    assert!(matches!(error, DriverError::Lost { .. }), "{error:?}");
+    none_left("slipway-test-unguarded").await;
 }
 
 #[tokio::test]
