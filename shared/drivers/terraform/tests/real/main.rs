@@ -9,3 +9,4 @@ mod plan;
 mod source;
 mod stops;
 mod store;
+mod subset;
