@@ -22,6 +22,7 @@ use slipway_domain::plan::StateMark;
 use slipway_domain::source::Source;
 use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState;
+use slipway_domain::state_version::StateOrigin;
 use slipway_store::crypto::Keyring;
 use slipway_store::deployment::{Filter, Record};
 use slipway_store::idempotency::{Key, Stored};
@@ -43,6 +44,7 @@ macro_rules! on_both_engines {
 }
 
 mod queue;
+mod state;
 
 struct Rig {
     store: Store,
@@ -544,8 +546,11 @@ async fn a_state_version_must_follow_the_one_before(rig: Rig) {
                 mark,
                 resource_count: serial,
                 artifact: id,
-                deployment_id,
-                epoch: 1,
+                origin: StateOrigin::Run,
+                deployment_id: Some(deployment_id),
+                epoch: Some(1),
+                written_by: None,
+                restored_from: None,
             };
             let added = tx.add_state_version(&new, now()).await;
             if added.is_ok() {
