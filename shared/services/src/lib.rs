@@ -21,6 +21,7 @@ pub mod plan;
 pub mod queue;
 mod source;
 pub mod stack;
+pub mod state;
 pub mod template;
 pub mod upkeep;
 pub mod worker;

@@ -7,4 +7,5 @@ mod races;
 mod repeats;
 mod rig;
 mod secrets;
+mod state;
 mod upkeep;

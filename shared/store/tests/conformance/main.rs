@@ -505,6 +505,10 @@ async fn artifacts_are_sealed_wherever_they_are_kept(rig: Rig) {
         let sealed =
             rig.store.seal_artifact(id, ArtifactKind::State, &content, now()).await.unwrap();
         assert!(rig.store.open_artifact(id).await.unwrap().is_none(), "not before the commit");
+        let twin = ArtifactId::new(&RandomMint);
+        let kind = ArtifactKind::PlanFile;
+        let discarded = rig.store.seal_artifact(twin, kind, &content, now()).await.unwrap();
+        rig.store.discard_artifact(discarded).await;
         let mut tx = rig.store.begin().await.unwrap();
         tx.insert_artifact(&sealed).await.unwrap();
         tx.commit().await.unwrap();
@@ -522,6 +526,8 @@ async fn artifacts_are_sealed_wherever_they_are_kept(rig: Rig) {
         }
     }
     assert!(files.iter().any(|f| f.to_string_lossy().contains("artifacts/state")), "{files:?}");
+    let discarded = files.iter().any(|f| f.to_string_lossy().contains("artifacts/plan_file"));
+    assert!(!discarded, "{files:?}");
     for file in files {
         let bytes = std::fs::read(&file).unwrap();
         assert!(!bytes.windows(9).any(|w| w == b"secret-in"), "{} is in clear", file.display());
