@@ -1,7 +1,5 @@
 //! Rules 9 and 10, and what is around the changes: data that is read, and bystanders.
 
-use std::collections::BTreeSet;
-
 use super::document::{Act, Change, Document, Key, Object};
 use super::rules::{Proof, tree};
 use super::verdict::{Filled, Rule};
@@ -26,15 +24,14 @@ impl Proof<'_> {
 
     /// What the plan leaves alone and what it reads is as it was.
     pub(super) fn bystanders(&mut self, a: &Document, b: &Document) {
-        let touched: BTreeSet<&str> = a.effective().map(|(key, _)| key.address.as_str()).collect();
+        // What is touched, the other rules look at. What is left alone at an address where only a
+        // deposed object goes is a bystander like any other.
+        let touched = |key: &Key| a.changes.get(key).is_some_and(Change::is_something);
         for (key, object) in &b.objects {
-            if touched.contains(key.address.as_str()) {
-                // Deposed objects of what is replaced, and all that rules 4 to 8 look at.
-                if !key.deposed.as_ref().is_some_and(|_| stray(a, b, key)) {
-                    continue;
-                }
-                let detail = "the state has a deposed object that no plan knows";
-                self.refuse(Rule::Bystander, &key.to_string(), "", detail);
+            let rest = key.deposed.is_some()
+                && touched(&Key::of(&key.address))
+                && b.changes.get(key).is_some_and(Change::is_something);
+            if touched(key) || rest {
                 continue;
             }
             let address = &key.to_string();
@@ -50,8 +47,7 @@ impl Proof<'_> {
             }
         }
         for (key, object) in &a.objects {
-            let gone = !b.objects.contains_key(key) && !touched.contains(key.address.as_str());
-            if gone && !object.is_data() {
+            if !b.objects.contains_key(key) && !touched(key) && !object.is_data() {
                 let detail = "was in the state, and is gone; nobody planned that";
                 self.refuse(Rule::Bystander, &key.to_string(), "", detail);
             }
@@ -59,11 +55,8 @@ impl Proof<'_> {
     }
 
     pub(super) fn unmoved(&mut self, address: &str, old: &Object, new: &Object) {
-        let of = |object: &'_ Object| {
-            (object.values().clone(), object.field("sensitive_values").clone())
-        };
-        let ((a, a_marks), (b, b_marks)) = (of(old), of(new));
-        self.same(Rule::Bystander, address, (&a, &a_marks), (&b, &b_marks));
+        let (a, b) = (old.field("sensitive_values"), new.field("sensitive_values"));
+        self.same(Rule::Bystander, address, (old.values(), a), (new.values(), b));
         if old.is_tainted() != new.is_tainted() {
             self.refuse(Rule::Bystander, address, "", "is tainted in one of the states only");
         }
@@ -124,9 +117,4 @@ impl Proof<'_> {
             }
         }
     }
-}
-
-/// Whether a deposed object in the state is to be touched by neither plan.
-fn stray(a: &Document, b: &Document, key: &Key) -> bool {
-    !a.objects.contains_key(key) && !b.changes.get(key).is_some_and(Change::is_something)
 }

@@ -360,6 +360,12 @@ impl Document {
         Some(Predecessor { id })
     }
 
+    /// The changes at one address: of the object there and of deposed ones.
+    pub(super) fn at(&self, address: &str) -> impl Iterator<Item = (&Key, &Change)> {
+        let all = self.changes.range(Key::of(address)..);
+        all.take_while(move |(key, _)| key.address == address)
+    }
+
     /// The changes for which an apply does something.
     pub(super) fn effective(&self) -> impl Iterator<Item = (&Key, &Change)> {
         self.changes.iter().filter(|(_, change)| change.is_something())

@@ -13,8 +13,7 @@ impl Proof<'_> {
         let keys: BTreeSet<&Key> = a.changes.keys().chain(b.changes.keys()).collect();
         for key in keys {
             let address = &key.to_string();
-            let of = |plan: &'_ Document| plan.changes.get(key).cloned();
-            let (Some(old), Some(new)) = (of(a), of(b)) else {
+            let (Some(old), Some(new)) = (a.changes.get(key), b.changes.get(key)) else {
                 let which = if a.changes.contains_key(key) { "approved" } else { "new" };
                 let something = |plan: &Document| {
                     plan.changes.get(key).is_some_and(|c| c.is_something() || c.act == Act::Read)
@@ -25,8 +24,8 @@ impl Proof<'_> {
                 }
                 continue;
             };
-            self.statics(address, &old, &new);
-            let (a_words, b_words) = (words(&old), words(&new));
+            self.statics(address, old, new);
+            let (a_words, b_words) = (words(old), words(new));
             if a_words != b_words || old.reason() != new.reason() {
                 let shown = |text: String| Some(Shown { text, mac: None });
                 self.push(
@@ -42,14 +41,13 @@ impl Proof<'_> {
             if old.importing() != new.importing() || old.previous() != new.previous() {
                 self.refuse(Rule::Change, address, "", "another import or move than approved");
             }
-            self.before(address, &old, &new, Step::Same);
-            self.settings(address, &old, &new, Step::Same);
-            let found = self.compare(address, Holes::Keep, tree(&old), tree(&new));
+            self.before(address, old, new, Step::Same);
+            self.settings(address, old, new, Step::Same);
+            let found = self.compare(address, Holes::Keep, tree(old), tree(new));
             self.refuse_all(Rule::After, address, found);
-            let identities =
-                (old.part("after_identity").clone(), new.part("after_identity").clone());
-            self.same(Rule::After, address, (&identities.0, &NULL), (&identities.1, &NULL));
-            self.hidden(address, &old, &new, Step::Same);
+            let identities = (old.part("after_identity"), new.part("after_identity"));
+            self.same(Rule::After, address, (identities.0, &NULL), (identities.1, &NULL));
+            self.hidden(address, old, new, Step::Same);
         }
         self.bystanders_of_equals(a, b);
         self.drift(a, b);
@@ -60,10 +58,9 @@ impl Proof<'_> {
         let names: BTreeSet<&String> = a.outputs.keys().chain(b.outputs.keys()).collect();
         for name in names {
             let address = &format!("output.{name}");
-            let of = |plan: &'_ Document| plan.outputs.get(name).cloned();
-            match (of(a), of(b)) {
+            match (a.outputs.get(name), b.outputs.get(name)) {
                 (Some(old), Some(new)) if old.act == new.act => {
-                    let found = self.compare(address, Holes::Keep, tree(&old), tree(&new));
+                    let found = self.compare(address, Holes::Keep, tree(old), tree(new));
                     self.refuse_all(Rule::Outputs, address, found);
                     let marks = (old.part("before_sensitive"), new.part("before_sensitive"));
                     self.same(

@@ -161,11 +161,16 @@ impl<'a> Proof<'a> {
         self.after(address, approved, change, step);
         self.hidden(address, approved, change, step);
         self.settings(address, approved, change, step);
-        if change.act.makes()
-            && self.journal().create_in_doubt(&key.address)
-            && step != Step::Tainted
-        {
-            self.inside.in_doubt.push(address.clone());
+        if change.act.makes() && step != Step::Tainted {
+            let made = self.journal().history(&key.address, Action::Create);
+            if made.ended == Some(Phase::Completed) {
+                // Also where the tool did not say by what to know it, and the state has its
+                // predecessor in its place.
+                let detail = "was made by this run, and would be made again";
+                self.refuse(Rule::LostState, address, "", detail);
+            } else if self.journal().create_in_doubt(&key.address) {
+                self.inside.in_doubt.push(address.clone());
+            }
         }
         self.half_done |= step != Step::Same;
         self.inside.left.push(Left {
@@ -285,7 +290,11 @@ impl<'a> Proof<'a> {
             .and_then(|entry| entry.id_value.as_deref())
             .filter(|id| !id.is_empty());
         let Some(id) = id else { return false };
+        // What it replaces would be forgotten.
+        let alone = *approved.before() == Json::Null
+            || self.journal().history(&key.address, Action::Delete).ended == Some(Phase::Completed);
         key.deposed.is_none()
+            && alone
             && approved.act.makes()
             && approved.importing().is_none()
             && matches!(change.act, Act::Nothing | Act::Update)
@@ -339,9 +348,8 @@ impl<'a> Proof<'a> {
         }
         self.refuse_all(Rule::After, address, found);
         if step == Step::Same || step == Step::Imported {
-            let identity = |change: &'_ Change| change.part("after_identity").clone();
-            let (old, new) = (identity(approved), identity(change));
-            self.same(Rule::After, address, (&old, &NULL), (&new, &NULL));
+            let (old, new) = (approved.part("after_identity"), change.part("after_identity"));
+            self.same(Rule::After, address, (old, &NULL), (new, &NULL));
         }
     }
 
@@ -404,11 +412,8 @@ impl<'a> Proof<'a> {
             self.refuse(Rule::Change, address, "", detail);
             return true;
         }
-        let twins = b.changes.iter().filter(|(other, twin)| {
-            other.address == key.address
-                && other.deposed.is_some()
-                && twin.is_something()
-                && !a.changes.contains_key(other)
+        let twins = b.at(&key.address).filter(|(other, twin)| {
+            other.deposed.is_some() && twin.is_something() && !a.changes.contains_key(other)
         });
         // More than one: the successor was made, broke and was deposed too. A person should look.
         if twins.count() > 1 {
@@ -453,6 +458,11 @@ impl<'a> Proof<'a> {
                           else did";
             self.refuse(Rule::Finished, address, "", detail);
         }
+        let replaces = matches!(approved.act, Act::DeleteCreate | Act::CreateDelete);
+        if replaces && !rest_left(b, key) && !self.began(&key.address, Action::Delete) {
+            let detail = "was to be replaced, and this run did not begin to delete the old one";
+            self.refuse(Rule::Finished, address, "", detail);
+        }
         let object = b.objects.get(key);
         if matches!(approved.act, Act::Delete | Act::Forget) {
             if object.is_some() {
@@ -474,10 +484,7 @@ impl<'a> Proof<'a> {
         } else {
             self.refuse(Rule::Finished, address, "", "is not in the state");
         }
-        let rest_left = b.changes.iter().any(|(other, change)| {
-            other.address == key.address && other != key && change.is_something()
-        });
-        if !rest_left {
+        if !rest_left(b, key) {
             self.inside.done.push(address.clone());
         }
     }
@@ -500,6 +507,11 @@ impl<'a> Proof<'a> {
             self.refuse(Rule::Progress, "", "", detail);
         }
     }
+}
+
+/// Whether something is left to do at the address, to another object than this.
+fn rest_left(b: &Document, key: &Key) -> bool {
+    b.at(&key.address).any(|(other, change)| other != key && change.is_something())
 }
 
 pub(super) fn tree(change: &Change) -> Tree<'_> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use slipway_domain::plan::{Action, StateMark};
 
-use super::model;
+use super::model::{self, Item, Kind, Stage};
 use super::{Bends, Case, case, entry, set};
 use crate::journal::Phase;
 use crate::subset::{Document, Rule};
@@ -142,6 +142,22 @@ fn rule_2_and_must_be_the_same_object() {
             made.filter(|e| e.id_value.is_some()).for_each(|e| e.id_value = Some("17".into()));
         })
         .accepted();
+}
+
+#[test]
+fn rule_2_nothing_is_made_again_also_where_its_id_is_not_known() {
+    // The state is as old as it was, with the predecessor in its place; no id was told.
+    let mut world = super::world();
+    world.items.retain(|item| item.name != "cbd");
+    world.items.push(Item::new("again", Kind::Cbd, Stage::Todo));
+    Case::of(&world).accepted();
+    let made = Case::of(&world).with(|c| {
+        for phase in [Phase::Started, Phase::Completed] {
+            c.entries.push(model::entry("x.again", Action::Create, phase));
+        }
+    });
+    let refused = made.refused_only(Rule::LostState);
+    assert!(refused.to_string().contains("would be made again"), "{refused}");
 }
 
 // Rules 3 and 4

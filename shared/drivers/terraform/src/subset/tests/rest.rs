@@ -1,9 +1,9 @@
 //! Rules 7 to 11, bystanders, doubt, and how refusals read.
 
 use serde_json::{Value, json};
-use slipway_domain::plan::Action::Create;
+use slipway_domain::plan::Action::{self, Create};
 
-use super::model;
+use super::model::{self, Item, Kind, Stage, World};
 use super::{Bends, Case, case};
 use crate::journal::Phase;
 use crate::subset::json::Json;
@@ -144,6 +144,25 @@ fn rule_8_what_is_done_was_done_by_this_run() {
     }
 }
 
+#[test]
+fn rule_8_a_replacement_is_done_when_the_old_one_was_deleted_by_this_run() {
+    let whole = |kind| {
+        let items =
+            vec![Item::new("r", kind, Stage::Done), Item::new("new", Kind::Create, Stage::Todo)];
+        Case::of(&World::new(items))
+    };
+    for kind in [Kind::Replace, Kind::Cbd] {
+        assert_eq!(whole(kind).accepted().done, ["x.r"]);
+        // The old one is nowhere, and nobody says that it was deleted.
+        whole(kind)
+            .with(|c| c.entries.retain(|entry| entry.action != Action::Delete))
+            .refused_only(Rule::Finished);
+        whole(kind)
+            .with(|c| c.entries.retain(|entry| entry.action != Create))
+            .refused_only(Rule::Finished);
+    }
+}
+
 // Rule 9
 
 #[test]
@@ -235,6 +254,25 @@ fn what_no_plan_touches_is_as_it_was() {
     inner.refused_only(Rule::Bystander);
 }
 
+#[test]
+fn what_stands_where_only_a_deposed_object_goes_is_a_bystander() {
+    let old = |c: &mut Case| {
+        for plan in [&mut c.a, &mut c.b] {
+            let mut object = model::object("x.still", json!({"id": "older"}));
+            object["deposed_key"] = json!("d7");
+            let module = &mut plan["prior_state"]["values"]["root_module"];
+            module["resources"].as_array_mut().unwrap().push(object);
+            let mut change =
+                model::change("x.still", &["delete"], json!({"id": "older"}), Value::Null);
+            change["deposed"] = json!("d7");
+            plan["resource_changes"].as_array_mut().unwrap().push(change);
+        }
+    };
+    assert!(case().with(old).accepted().left.iter().any(|l| l.address.contains("d7")));
+    let bent = case().with(old).with(|c| c.object("x.still")["values"]["name"] = json!("other"));
+    bent.refused_only(Rule::Bystander);
+}
+
 // Doubt
 
 #[test]
@@ -323,6 +361,19 @@ fn what_this_run_made_may_be_taken_in_again_when_a_person_says_so() {
         .with(update)
         .with(|c| c.fresh("x.made")["change"]["after"]["name"] = json!("other"))
         .refused_only(Rule::After);
+    // What it replaces would be forgotten, unless it was deleted.
+    let replaced = |words: &[&str]| {
+        let before = json!({"id": "old", "name": "o"});
+        case().with(rescue).with(|c| {
+            let old = c.old("x.made");
+            old["change"]["actions"] = json!(words);
+            old["change"]["before"] = before;
+        })
+    };
+    replaced(&["create", "delete"]).refused(Rule::Change);
+    replaced(&["delete", "create"])
+        .with(|c| c.entries.push(model::entry("x.made", Action::Delete, Phase::Completed)))
+        .accepted();
     // What was to be changed is not ours to import.
     let changed = case().with(|c| {
         let values = c.object("x.changed")["values"].clone();
