@@ -166,8 +166,11 @@ impl<'a> Proof<'a> {
             if made.ended == Some(Phase::Completed) {
                 // Also where the tool did not say by what to know it, and the state has its
                 // predecessor in its place.
-                let detail = "was made by this run, and would be made again";
-                self.refuse(Rule::LostState, address, "", detail);
+                let told = |r: &Refusal| r.rule == Rule::LostState && r.address == *address;
+                if !self.refusals.iter().any(told) {
+                    let detail = "was made by this run, and would be made again";
+                    self.refuse(Rule::LostState, address, "", detail);
+                }
             } else if self.journal().create_in_doubt(&key.address) {
                 self.inside.in_doubt.push(address.clone());
             }
