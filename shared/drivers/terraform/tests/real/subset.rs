@@ -544,3 +544,75 @@ fn an_import_of_something_else_is_refused() {
     let refused = stack.refused(&[], Rule::LostState);
     assert!(refused.has(Rule::Change), "{}", refused.to_text());
 }
+
+/// Modules with keys, and data that is read before and during the apply.
+const MODULES: &str = r#"
+variable "v" { default = "one" }
+module "m" {
+  source   = "./m"
+  for_each = toset(["a.b", "c\"d"])
+  v        = var.v
+}
+data "local_file" "early" { filename = "${path.root}/early.txt" }
+data "local_file" "late" {
+  filename   = "${path.root}/early.txt"
+  depends_on = [module.m]
+}
+resource "terraform_data" "kill" {
+  input            = [data.local_file.late.content, data.local_file.early.content]
+  triggers_replace = var.v
+  provisioner "local-exec" {
+    command = "if test -e die; then sleep 0.5; kill -9 $PPID; exit 1; fi; test ! -e fail"
+  }
+}
+resource "terraform_data" "end" { input = terraform_data.kill.id }
+output "ids" { value = [for m in module.m : m.ids] }
+"#;
+
+const MODULE: &str = r#"
+variable "v" {}
+resource "terraform_data" "x" {
+  count            = 2
+  input            = "${var.v}-${count.index}"
+  triggers_replace = var.v
+}
+output "ids" { value = terraform_data.x[*].id }
+"#;
+
+#[test]
+fn modules_and_data_are_carried_on_unless_the_data_changed() {
+    let mut stack = Stack::with_providers(
+        "resource \"local_file\" \"unused\" {\n  count    = 0\n  content  = \"\"\n  filename = \"x\"\n}\n",
+    );
+    std::fs::create_dir(stack.path("m")).unwrap();
+    stack.write("m/main.tf", MODULE);
+    stack.write("main.tf", MODULES);
+    stack.write("early.txt", "early");
+    assert!(stack.tool(&["init", "-input=false"]).status.success());
+    stack.deploy(&[]);
+    let two = ["-var=v=two"];
+    stack.approve(&two);
+    assert!(stack.equal(&two).is_ok());
+    stack.write("fail", "");
+    assert!(!stack.apply());
+    stack.remove("fail");
+    let inside = stack.accepted(&two, true);
+    assert_eq!(left(&inside), ["terraform_data.end", "terraform_data.kill"]);
+    assert_eq!(inside.done.len(), 4, "{inside:?}");
+    assert!(inside.done.contains(&r#"module.m["c\"d"].terraform_data.x[1]"#.to_owned()));
+    assert!(inside.filled.iter().any(|f| f.address == "data.local_file.late"), "{inside:?}");
+    // What is mixed into an unknown value came from data that is another now.
+    stack.write("early.txt", "another");
+    stack.refused(&two, Rule::Bystander);
+    stack.write("early.txt", "early");
+    assert!(stack.apply_fresh(&two));
+    assert!(stack.accepted(&two, true).left.is_empty());
+}
+
+impl Stack {
+    /// Plans anew and applies that, as part of the same run.
+    fn apply_fresh(&mut self, args: &[&str]) -> bool {
+        self.plan(args);
+        self.apply()
+    }
+}
