@@ -38,6 +38,10 @@ scopes! {
     DeploymentsApply = "deployments:apply";
     /// See stacks.
     StacksRead = "stacks:read";
+    /// Download states, with every secret in them, and list their versions.
+    StateRead = "state:read";
+    /// Lock, write, unlock and restore states.
+    StateWrite = "state:write";
     /// See the template library.
     TemplatesRead = "templates:read";
     /// See sensitive values in clear.

@@ -143,6 +143,10 @@ id!(
     ArtifactId, "art", "artifact"
 );
 id!(
+    /// A state that was refused and kept.
+    OrphanId, "orp", "orphan state"
+);
+id!(
     /// A worker process.
     WorkerId, "wrk", "worker"
 );

@@ -23,6 +23,7 @@ use slipway_domain::redact::Redactor;
 use slipway_domain::secret::MASK;
 use slipway_domain::source::Source;
 use slipway_domain::state::{DeploymentState, Move};
+use slipway_domain::state_version::StateOrigin;
 use slipway_domain::variable::{Hidden, masked, secrets_in};
 use slipway_store::deployment::Record;
 use slipway_store::state::NewStateVersion;
@@ -409,8 +410,11 @@ pub async fn save_state(cx: &Ctx, job: &Job, lease: &Lease, blob: StateBlob) -> 
         mark: blob.mark,
         resource_count: blob.resource_count,
         artifact: id,
-        deployment_id: job.deployment_id,
-        epoch: lease.epoch,
+        origin: StateOrigin::Run,
+        deployment_id: Some(job.deployment_id),
+        epoch: Some(lease.epoch),
+        written_by: None,
+        restored_from: None,
     };
     tx.add_state_version(&version, now).await?;
     tx.commit().await?;

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod queue;
 mod source;
 pub mod stack;
+pub mod state;
 pub mod template;
 mod unchanged;
 pub mod upkeep;

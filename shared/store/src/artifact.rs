@@ -127,6 +127,11 @@ impl Store {
         Ok(Some((artifact, content.into())))
     }
 
+    /// Lets go of a sealed artifact that was not recorded after all, and never will be.
+    pub async fn discard_artifact(&self, sealed: Sealed) {
+        self.delete_objects(sealed.location.into_iter().collect()).await;
+    }
+
     /// Removes objects whose rows are gone.
     pub(crate) async fn delete_objects(&self, locations: Vec<String>) {
         for location in locations {

@@ -15,12 +15,15 @@ mod guard;
 mod hcl;
 mod host;
 mod init;
+pub mod journal;
 mod options;
 mod plan;
 mod process;
+pub mod recovery;
 mod show;
 mod state;
 mod stream;
+pub mod subset;
 mod unattended;
 mod workspace;
 

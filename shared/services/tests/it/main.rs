@@ -7,5 +7,6 @@ mod races;
 mod repeats;
 mod rig;
 mod secrets;
+mod state;
 mod together;
 mod upkeep;

@@ -65,10 +65,12 @@ pub(crate) struct Rig {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) who: Principal,
     pub(crate) worker: WorkerId,
+    database: DatabaseUrl,
     _dir: tempfile::TempDir,
 }
 
 async fn open(database: DatabaseUrl, dir: tempfile::TempDir, connections: u32) -> Rig {
+    let place = database.clone();
     let store = Store::open(
         &Options {
             database,
@@ -105,7 +107,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir, connections: u32) -
         gathered: Gathered::default(),
     };
     let worker = WorkerId::new(&RandomMint);
-    Rig { cx, clock, who: Principal::local(Door::Rest), worker, _dir: dir }
+    Rig { cx, clock, who: Principal::local(Door::Rest), worker, database: place, _dir: dir }
 }
 
 /// The machine's time, for a clock that then stands still.
@@ -246,6 +248,23 @@ impl Rig {
 
     pub(crate) async fn get(&self, id: DeploymentId) -> Deployment {
         deployment::get(&self.cx, &self.who, id).await.unwrap()
+    }
+
+    /// What the audit log says was done, in order.
+    pub(crate) async fn audited(&self) -> Vec<String> {
+        let text = "select action from audit order by id";
+        match &self.database {
+            DatabaseUrl::Sqlite(path) => {
+                let path = path.to_string_lossy();
+                let mut c = sqlx::SqliteConnection::connect(&path).await.unwrap();
+                sqlx::query_scalar(text).fetch_all(&mut c).await.unwrap()
+            }
+            DatabaseUrl::Postgres(url) => {
+                let mut c = sqlx::PgConnection::connect(url).await.unwrap();
+                sqlx::query_scalar(text).fetch_all(&mut c).await.unwrap()
+            }
+            DatabaseUrl::Memory => panic!("nobody else can look into it"),
+        }
     }
 
     pub(crate) async fn jobs(&self, id: DeploymentId) -> Vec<Job> {

@@ -22,6 +22,7 @@ use slipway_domain::plan::StateMark;
 use slipway_domain::source::Source;
 use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState;
+use slipway_domain::state_version::StateOrigin;
 use slipway_store::crypto::Keyring;
 use slipway_store::deployment::{Filter, New, Record};
 use slipway_store::idempotency::{Key, Stored};
@@ -43,6 +44,7 @@ macro_rules! on_both_engines {
 }
 
 mod queue;
+mod state;
 
 struct Rig {
     store: Store,
@@ -514,6 +516,10 @@ async fn artifacts_are_sealed_wherever_they_are_kept(rig: Rig) {
         let sealed =
             rig.store.seal_artifact(id, ArtifactKind::State, &content, now()).await.unwrap();
         assert!(rig.store.open_artifact(id).await.unwrap().is_none(), "not before the commit");
+        let twin = ArtifactId::new(&RandomMint);
+        let kind = ArtifactKind::PlanFile;
+        let discarded = rig.store.seal_artifact(twin, kind, &content, now()).await.unwrap();
+        rig.store.discard_artifact(discarded).await;
         let mut tx = rig.store.begin().await.unwrap();
         tx.insert_artifact(&sealed).await.unwrap();
         tx.commit().await.unwrap();
@@ -531,6 +537,8 @@ async fn artifacts_are_sealed_wherever_they_are_kept(rig: Rig) {
         }
     }
     assert!(files.iter().any(|f| f.to_string_lossy().contains("artifacts/state")), "{files:?}");
+    let discarded = files.iter().any(|f| f.to_string_lossy().contains("artifacts/plan_file"));
+    assert!(!discarded, "{files:?}");
     for file in files {
         let bytes = std::fs::read(&file).unwrap();
         assert!(!bytes.windows(9).any(|w| w == b"secret-in"), "{} is in clear", file.display());
@@ -555,8 +563,11 @@ async fn a_state_version_must_follow_the_one_before(rig: Rig) {
                 mark,
                 resource_count: serial,
                 artifact: id,
-                deployment_id,
-                epoch: 1,
+                origin: StateOrigin::Run,
+                deployment_id: Some(deployment_id),
+                epoch: Some(1),
+                written_by: None,
+                restored_from: None,
             };
             let added = tx.add_state_version(&new, now()).await;
             if added.is_ok() {

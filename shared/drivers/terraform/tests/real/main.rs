@@ -10,3 +10,4 @@ mod plan;
 mod source;
 mod stops;
 mod store;
+mod subset;
