@@ -237,6 +237,20 @@ impl Pools {
     }
 }
 
+/// What every session with PostgreSQL is set to.
+///
+/// - A process that was stopped in the middle of a unit of work must not keep its locks: the reaper
+///   and everybody else would wait for it.
+/// - Every statement here is prepared, is made for an index and touches few rows. Planning such a
+///   statement anew each time costs as much as doing it; and plans that follow the statistics of a
+///   young table read all of it when it has grown, until somebody analyses it. So: one plan a
+///   statement, by index wherever there is one. (Without `jit = off`, a statement that has no index
+///   would be taken for a costly one and compiled.)
+const SESSION: &str = "set idle_in_transaction_session_timeout = '30s';
+    set plan_cache_mode = force_generic_plan;
+    set enable_seqscan = off;
+    set jit = off";
+
 async fn connect(options: &Options) -> Result<Pools> {
     let sqlite = |connect: SqliteConnectOptions| {
         connect
@@ -286,14 +300,9 @@ async fn connect(options: &Options) -> Result<Pools> {
                 .min_connections(1)
                 .acquire_timeout(options.connect_timeout)
                 .after_connect(|connection, _| {
-                    Box::pin(async move {
-                        // A process that was stopped in the middle of a unit of work must not keep
-                        // its locks: the reaper and everybody else would wait for it.
-                        sqlx::query("set idle_in_transaction_session_timeout = '30s'")
-                            .execute(connection)
-                            .await
-                            .map(|_| ())
-                    })
+                    Box::pin(
+                        async move { sqlx::raw_sql(SESSION).execute(connection).await.map(|_| ()) },
+                    )
                 })
                 .connect_with(connect)
                 .await?;

@@ -10,7 +10,7 @@ use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState;
 
 use crate::db::{Conn, Tx, sql};
-use crate::dialect::{fill, without_nul};
+use crate::dialect::{fill, only, without_nul};
 use crate::error::{Error, Result};
 use crate::event::{count, numbered};
 use crate::rows::insert_rows;
@@ -408,16 +408,22 @@ impl Tx {
     /// Up to `limit + 1` deployments, newest first.
     pub async fn deployments(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<Record>> {
         let stack = filter.stack_id.map(|id| id.0);
-        sql!(all Row, self,
-            select!("where ($1 or stack_id = $2)
-               and (cast($3 as text) is null or project = $3)
-               and (cast($4 as text) is null or environment = $4)
-               and (cast($5 as text) is null or state = $5)
-               and ($6 or id < $7)
-             order by id desc limit $8"),
-            stack.is_none(), stack.unwrap_or_default(), filter.project.as_deref(),
+        let text = only(
+            select!(
+                "where {stack_id = $1} and {project = $2} and {environment = $3}
+               and {state = $4} and {id < $5} order by id desc limit $6"
+            ),
+            &[
+                ("stack_id = $1", stack.is_some()),
+                ("project = $2", filter.project.is_some()),
+                ("environment = $3", filter.environment.is_some()),
+                ("state = $4", filter.state.is_some()),
+                ("id < $5", page.after.is_some()),
+            ],
+        );
+        sql!(all Row, self, text, stack.unwrap_or_default(), filter.project.as_deref(),
             filter.environment.as_deref(), filter.state.map(DeploymentState::as_str),
-            page.after.is_none(), page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
+            page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
         .into_iter()
         .map(Record::try_from)
         .collect()

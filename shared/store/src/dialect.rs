@@ -40,3 +40,32 @@ pub(crate) fn filled(tx: &mut Tx, text: &'static str) -> String {
             .replace("{skip_locked}", "for no key update skip locked"),
     }
 }
+
+/// Keeps those conditions of a list's text that are asked for. In the text they stand in braces,
+/// `{project = $3}`; `asked` says of each whether it counts. One that does not is left out, so that
+/// the plan of a statement fits what is asked, and its parameter is still there.
+pub(crate) fn only(text: &'static str, asked: &[(&'static str, bool)]) -> AssertSqlSafe<String> {
+    let mut text = text.to_owned();
+    for (condition, counts) in asked {
+        let hole = condition.find('$').map_or("null", |at| &condition[at..]);
+        let instead = if *counts {
+            (*condition).to_owned()
+        } else {
+            format!("(cast({hole} as text) is null or true)")
+        };
+        text = text.replace(&format!("{{{condition}}}"), &instead);
+    }
+    AssertSqlSafe(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_that_are_not_asked_for_are_left_out() {
+        let text = "select 1 where {a = $1} and {b < $2} limit $3";
+        let kept = only(text, &[("a = $1", true), ("b < $2", false)]);
+        assert_eq!(kept.0, "select 1 where a = $1 and (cast($2 as text) is null or true) limit $3");
+    }
+}

@@ -175,10 +175,10 @@ impl Tx {
         let text = fill(
             self,
             // The first of an index each; an aggregate over a condition reads the whole queue.
-            "select coalesce(max(t.turn), 0), {now_ms} from (
-                 select * from (select turn + 1 as turn from jobs where state = 'queued'
+            "select coalesce(max(t.next), 0), {now_ms} from (
+                 select * from (select turn + 1 as next from jobs where state = 'queued'
                      and queue = $1 and project = $2 and priority = $3
-                     order by turn desc limit 1) mine
+                     order by jobs.turn desc limit 1) mine
                  union all
                  select * from (select turn from jobs where state = 'queued'
                      and queue = $1 and priority = $3 and run_at_ms <= {now_ms}

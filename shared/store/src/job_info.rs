@@ -7,7 +7,7 @@ use slipway_domain::job::{JobInfo, JobState};
 use slipway_domain::page::PageRequest;
 
 use crate::db::{Tx, sql};
-use crate::dialect::fill;
+use crate::dialect::{fill, only};
 use crate::error::{Error, Result};
 
 #[derive(sqlx::FromRow)]
@@ -97,18 +97,24 @@ type RunRow = (WorkerId, JobId);
 impl Tx {
     /// Jobs, newest first; one more than asked for tells that there are more.
     pub async fn job_infos(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<JobInfo>> {
-        sql!(all Row, self,
-            select!("where (cast($1 as text) is null or queue = $1)
-               and (cast($2 as text) is null or kind = $2)
-               and (cast($3 as text) is null or state = $3)
-               and (cast($4 as text) is null or project = $4)
-               and ($5 or deployment_id = $6)
-               and ($7 or id < $8)
-             order by id desc limit $9"),
+        let text = only(
+            select!(
+                "where {queue = $1} and {kind = $2} and {state = $3} and {project = $4}
+               and {deployment_id = $5} and {id < $6} order by id desc limit $7"
+            ),
+            &[
+                ("queue = $1", filter.queue.is_some()),
+                ("kind = $2", filter.kind.is_some()),
+                ("state = $3", filter.state.is_some()),
+                ("project = $4", filter.project.is_some()),
+                ("deployment_id = $5", filter.deployment_id.is_some()),
+                ("id < $6", page.after.is_some()),
+            ],
+        );
+        sql!(all Row, self, text,
             filter.queue.as_deref(), filter.kind.as_deref(), filter.state.map(JobState::as_str),
-            filter.project.as_deref(), filter.deployment_id.is_none(),
-            filter.deployment_id.map(|id| id.0).unwrap_or_default(),
-            page.after.is_none(), page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
+            filter.project.as_deref(), filter.deployment_id.map(|id| id.0).unwrap_or_default(),
+            page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
         .into_iter()
         .map(JobInfo::try_from)
         .collect()

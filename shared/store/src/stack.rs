@@ -7,7 +7,7 @@ use slipway_domain::plan::StateMark;
 use slipway_domain::stack::{DriverKind, Stack, StackKey, StateInfo};
 
 use crate::db::{Conn, Tx, sql};
-use crate::dialect::fill;
+use crate::dialect::{fill, only};
 use crate::error::{Error, Result};
 use crate::rows::insert_rows;
 
@@ -236,14 +236,21 @@ impl Tx {
 
     /// Up to `limit + 1` stacks, newest first.
     pub async fn stacks(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<Record>> {
-        sql!(all Row, self,
-            select!("where (cast($1 as text) is null or project = $1)
-               and (cast($2 as text) is null or name = $2)
-               and (cast($3 as text) is null or environment = $3)
-               and ($4 or id < $5)
-             order by id desc limit $6"),
+        let text = only(
+            select!(
+                "where {project = $1} and {name = $2} and {environment = $3} and {id < $4}
+             order by id desc limit $5"
+            ),
+            &[
+                ("project = $1", filter.project.is_some()),
+                ("name = $2", filter.name.is_some()),
+                ("environment = $3", filter.environment.is_some()),
+                ("id < $4", page.after.is_some()),
+            ],
+        );
+        sql!(all Row, self, text,
             filter.project.as_deref(), filter.name.as_deref(), filter.environment.as_deref(),
-            page.after.is_none(), page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
+            page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
         .into_iter()
         .map(Record::try_from)
         .collect()
