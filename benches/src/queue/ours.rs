@@ -43,6 +43,8 @@ impl Ours {
             ("SLIPWAY_QUEUE_URL", broker.url.clone()),
             ("SLIPWAY_QUEUE_PREFIX", format!("bench-{}", unique())),
             ("SLIPWAY_ARTIFACTS_DIR", artifacts),
+            // No line a request, as on the peer's side.
+            ("SLIPWAY_TELEMETRY_LOG_LEVEL", "info,slipway_api::middleware=warn".to_owned()),
         ];
         let slipway = settings.slipway.clone();
         Ok(Self { slipway, broker: broker.clone(), database, dir, env })

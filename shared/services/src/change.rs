@@ -127,22 +127,23 @@ impl<'a> Change<'a> {
         tx: &mut Tx,
         changes: &mut [Self],
     ) -> Result<(), slipway_store::Error> {
-        let mut rows: Vec<_> = changes
-            .iter_mut()
-            .map(|change| {
-                change.record.deployment.updated_at = change.now;
-                Changed { record: change.record, from: change.stored, events: &change.events }
-            })
-            .collect();
-        tx.update_deployments(&mut rows).await?;
-        drop(rows);
         let mut audit = Vec::new();
+        let mut rows = Vec::with_capacity(changes.len());
+        for change in changes.iter_mut() {
+            change.record.deployment.updated_at = change.now;
+            audit.append(&mut change.audit);
+            rows.push(Changed {
+                record: change.record,
+                from: change.stored,
+                events: &change.events,
+            });
+        }
+        tx.update_deployments(&mut rows, &audit).await?;
+        drop(rows);
         for change in changes {
             change.stored = change.record.deployment.state;
             change.events.clear();
-            audit.append(&mut change.audit);
         }
-        tx.insert_audit(&audit).await?;
         Ok(())
     }
 

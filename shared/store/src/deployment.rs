@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use slipway_domain::access::Actor;
+use slipway_domain::audit::AuditRecord;
 use slipway_domain::deployment::{Deployment, Operation, Options, Output, Phase, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
@@ -347,9 +348,14 @@ impl Tx {
             .collect()
     }
 
-    /// Writes what may change of deployments, and appends events to them. Refused
-    /// ([`Error::Changed`]) when one of them is not any more what its record was read from.
-    pub async fn update_deployments(&mut self, changes: &mut [Changed<'_>]) -> Result<()> {
+    /// Writes what may change of deployments, appends events to them, and adds the audit records
+    /// that tell of it. Refused ([`Error::Changed`]) when one of them is not any more what its
+    /// record was read from.
+    pub async fn update_deployments(
+        &mut self,
+        changes: &mut [Changed<'_>],
+        audit: &[AuditRecord],
+    ) -> Result<()> {
         match self.conn() {
             Conn::Sqlite(_) => {
                 for change in changes.iter() {
@@ -358,9 +364,10 @@ impl Tx {
                     let events = numbered(d.id, change.events, last, d.updated_at);
                     self.insert_events(&events).await?;
                 }
+                self.insert_audit(audit).await?;
             }
             Conn::Postgres(conn) => {
-                if update_many(conn, changes).await? != changes.len() {
+                if update_many(conn, changes, audit).await? != changes.len() {
                     return Err(Error::Changed);
                 }
             }
@@ -402,7 +409,7 @@ impl Tx {
         from: DeploymentState,
         events: &[EventBody],
     ) -> Result<()> {
-        self.update_deployments(&mut [Changed { record, from, events }]).await
+        self.update_deployments(&mut [Changed { record, from, events }], &[]).await
     }
 
     /// Up to `limit + 1` deployments, newest first.
@@ -530,9 +537,13 @@ impl Tx {
     }
 }
 
-/// All rows of [`Tx::update_deployments`] and their events in one statement; gives how many
-/// deployments were what they were read from.
-async fn update_many(conn: &mut sqlx::PgConnection, changes: &[Changed<'_>]) -> Result<usize> {
+/// All rows of [`Tx::update_deployments`], their events and the audit records in one statement;
+/// gives how many deployments were what they were read from.
+async fn update_many(
+    conn: &mut sqlx::PgConnection,
+    changes: &[Changed<'_>],
+    audit: &[AuditRecord],
+) -> Result<usize> {
     fn column<'a, T>(changes: &'a [Changed<'_>], value: impl Fn(&'a Changed<'_>) -> T) -> Vec<T> {
         changes.iter().map(value).collect()
     }
@@ -554,6 +565,7 @@ async fn update_many(conn: &mut sqlx::PgConnection, changes: &[Changed<'_>]) -> 
             events.4.push(d.updated_at);
         }
     }
+    let actors = audit.iter().map(|a| to_json(&a.actor)).collect::<Result<Vec<_>>>()?;
     let rows: Vec<(DeploymentId,)> = sqlx::query_as(
         "with changed as (update deployments d set state = v.state, reason = v.reason,
              source_artifact = v.source_artifact, source_root = v.source_root,
@@ -575,7 +587,11 @@ async fn update_many(conn: &mut sqlx::PgConnection, changes: &[Changed<'_>]) -> 
              select c.id, c.event_seq - e.after, e.kind, e.body, e.at
              from unnest($19::uuid[], $20::bigint[], $21::text[], $22::text[], $23::timestamptz[])
                  as e (deployment_id, after, kind, body, at)
-             join changed c on c.id = e.deployment_id)
+             join changed c on c.id = e.deployment_id),
+         audited as (
+             insert into audit (id, at, actor, address, action, target, result, detail, trace_id)
+             select * from unnest($24::uuid[], $25::timestamptz[], $26::text[], $27::text[],
+                 $28::text[], $29::text[], $30::text[], $31::text[], $32::text[]))
          select id from changed",
     )
     .bind(column(changes, |c| c.record.deployment.id.0))
@@ -601,6 +617,15 @@ async fn update_many(conn: &mut sqlx::PgConnection, changes: &[Changed<'_>]) -> 
     .bind(events.2)
     .bind(events.3)
     .bind(events.4)
+    .bind(audit.iter().map(|a| a.id.0).collect::<Vec<_>>())
+    .bind(audit.iter().map(|a| a.at).collect::<Vec<_>>())
+    .bind(actors)
+    .bind(audit.iter().map(|a| a.address.as_deref()).collect::<Vec<_>>())
+    .bind(audit.iter().map(|a| a.action.as_str()).collect::<Vec<_>>())
+    .bind(audit.iter().map(|a| a.target.as_str()).collect::<Vec<_>>())
+    .bind(audit.iter().map(|a| a.result.as_str()).collect::<Vec<_>>())
+    .bind(audit.iter().map(|a| a.detail.to_string()).collect::<Vec<_>>())
+    .bind(audit.iter().map(|a| a.trace_id.as_deref()).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
     Ok(rows.len())
