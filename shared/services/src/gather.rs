@@ -38,6 +38,9 @@ pub(crate) trait Together: 'static {
 
 type Answer<T> = oneshot::Sender<Result<<T as Together>::Done, Fault>>;
 
+/// What one round takes, and where its answers go.
+type Taken<T> = (Vec<<T as Together>::Item>, Vec<Answer<T>>);
+
 /// Who waits, and how many rounds are under way.
 struct Waiting<T: Together> {
     items: VecDeque<(T::Item, Answer<T>)>,
@@ -102,7 +105,7 @@ impl<T: Together> Gather<T> {
 
     /// What the next round takes. With `None` the rounds are over, and whoever asks next begins
     /// new ones.
-    fn take(&self) -> Option<(Vec<T::Item>, Vec<Answer<T>>)> {
+    fn take(&self) -> Option<Taken<T>> {
         let mut waiting = self.lock();
         let (mut items, mut answers, mut later) = (Vec::new(), Vec::new(), VecDeque::new());
         while items.len() < T::MOST

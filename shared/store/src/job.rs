@@ -137,13 +137,12 @@ impl Tx {
         let mut now_ms = 0;
         for job in jobs {
             let whose = (job.kind.queue(), job.project.as_str(), job.priority.rank());
-            let turn = match next.get(&whose) {
-                Some(turn) => *turn,
-                None => {
-                    let (turn, asked_ms) = self.next_turn(whose).await?;
-                    now_ms = asked_ms;
-                    turn
-                }
+            let turn = if let Some(turn) = next.get(&whose) {
+                *turn
+            } else {
+                let (turn, asked_ms) = self.next_turn(whose).await?;
+                now_ms = asked_ms;
+                turn
             };
             next.insert(whose, turn + 1);
             rows.push((job, turn));

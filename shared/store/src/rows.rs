@@ -38,15 +38,13 @@ macro_rules! insert_rows {
                     .zip(kinds)
                     .map(|(number, kind)| format!("${number}::{kind}[]"))
                     .collect();
-                #[allow(unused_mut, reason = "only some have a last value")]
-                let mut text = format!(
-                    concat!("insert into ", $into, " select * from unnest({}) ", $after),
-                    holes.join(", ")
+                let text = format!(
+                    concat!("insert into ", $into, " select * from unnest({}) ", $after, "{}"),
+                    holes.join(", "),
+                    // The number of the last value, where there is one.
+                    concat!("" $(, $crate::rows::hole!($last))?)
+                        .replace('#', &(kinds.len() + 1).to_string())
                 );
-                $(
-                    let _ = &$last;
-                    text.push_str(&format!("${}", kinds.len() + 1));
-                )?
                 let query = sqlx::query::<sqlx::Postgres>(sqlx::AssertSqlSafe(text));
                 $(
                     let column = rows.iter().map(|$row| {
@@ -63,3 +61,11 @@ macro_rules! insert_rows {
     }};
 }
 pub(crate) use insert_rows;
+
+/// A place for a parameter whose number comes later.
+macro_rules! hole {
+    ($value:expr) => {
+        "$#"
+    };
+}
+pub(crate) use hole;

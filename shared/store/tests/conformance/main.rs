@@ -483,7 +483,7 @@ async fn doorbells_are_owed_again_after_a_while(rig: Rig) {
     assert_eq!(bells.iter().map(|b| b.job_id).collect::<Vec<_>>(), [id], "nobody came");
     assert!(tx.take_doorbells(60_000, 10).await.unwrap().is_empty());
     tx.commit().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1000)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let mut tx = rig.store.begin().await.unwrap();
     let bells = tx.take_doorbells(60_000, 10).await.unwrap();
     assert_eq!(bells.iter().map(|b| b.job_id).collect::<Vec<_>>(), [later], "it is due now");

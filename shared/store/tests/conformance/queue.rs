@@ -154,7 +154,7 @@ async fn the_same_key_is_one_job(rig: Rig) {
     let second = NewJob { idempotency_key: "k".into(), ..new_job(&of, JobKind::Plan, 0) };
     put(&rig.store, &first).await;
     let mut tx = rig.store.begin().await.unwrap();
-    assert_eq!(tx.insert_jobs(&[second.clone()], now()).await.unwrap(), 0);
+    assert_eq!(tx.insert_jobs(std::slice::from_ref(&second), now()).await.unwrap(), 0);
     tx.commit().await.unwrap();
     let mut tx = rig.store.read().await.unwrap();
     assert!(tx.job(second.id).await.unwrap().is_none());
