@@ -11,7 +11,10 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, Postgres, Sqlite, SqliteConnection,
+    Transaction,
+};
 
 use crate::artifact::Blobs;
 use crate::crypto::Keyring;
@@ -237,6 +240,9 @@ impl Pools {
     }
 }
 
+/// A connection that was idle for longer is asked whether it is still there before it is used.
+const RESTED: Duration = Duration::from_millis(500);
+
 /// What every session with PostgreSQL is set to.
 ///
 /// - A process that was stopped in the middle of a unit of work must not keep its locks: the reaper
@@ -299,6 +305,17 @@ async fn connect(options: &Options) -> Result<Pools> {
                 .max_connections(options.max_connections)
                 .min_connections(1)
                 .acquire_timeout(options.connect_timeout)
+                .test_before_acquire(false)
+                .before_acquire(|connection, about| {
+                    Box::pin(async move {
+                        // One that was used a moment ago is there; asking it would cost every unit
+                        // of work a round trip. One that has died fails here, and another is made.
+                        if about.idle_for > RESTED {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .after_connect(|connection, _| {
                     Box::pin(
                         async move { sqlx::raw_sql(SESSION).execute(connection).await.map(|_| ()) },
