@@ -76,21 +76,28 @@ pub(super) fn descendants(root: i32, all: &[Proc]) -> BTreeSet<i32> {
 }
 
 /// Freezes all that comes from `root`, which must be frozen already, and says what that is. When it
-/// returns, none of them starts anything more.
+/// returns, none of them starts anything more: a signal that was sent has not stopped anybody yet,
+/// so it looks until all of them stand still and nobody new has come.
 pub(super) fn freeze_descendants(root: i32) -> BTreeSet<i32> {
+    /// Looks at most; what has ended in between never stands still.
+    const LOOKS: usize = 500;
     let mut frozen = BTreeSet::new();
-    loop {
-        let found = descendants(root, &all());
+    for _ in 0..LOOKS {
+        let all = all();
+        let found = descendants(root, &all);
         let before = frozen.len();
-        for pid in found {
-            if frozen.insert(pid) {
-                signal(pid, Signal::STOP);
+        for pid in &found {
+            if frozen.insert(*pid) {
+                signal(*pid, Signal::STOP);
             }
         }
-        if frozen.len() == before {
-            return frozen;
+        let still = all.iter().filter(|p| found.contains(&p.pid)).all(|p| p.stopped);
+        if frozen.len() == before && still {
+            break;
         }
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
+    frozen
 }
 
 /// Those of `all` that work below `dir`.
