@@ -223,6 +223,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // What it had to say is half of what there is to know about a failure.
+        if std::thread::panicking() {
+            eprintln!("--- log of process {}:\n{}", self.child.id(), self.said());
+        }
         // Gently first, so that a running Terraform is not left behind.
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             self.signal(Signal::TERM);

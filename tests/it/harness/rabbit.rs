@@ -74,6 +74,10 @@ impl Own {
 impl Drop for Own {
     fn drop(&mut self) {
         self.stop();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.dir.path().join("log.txt")).unwrap_or_default();
+            eprintln!("--- log of RabbitMQ since its last start:\n{log}");
+        }
     }
 }
 

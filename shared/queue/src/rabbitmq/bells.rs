@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::keeper::{Line, over, up};
-use super::link::{Link, Lost, not_found};
+use super::link::{Link, Lost, not_found, timed_out};
 use super::{House, closed};
 use crate::{Bells, TransportError};
 
@@ -168,6 +168,10 @@ impl House {
 
 impl Taking {
     async fn begin(link: Arc<Link>, house: Arc<House>, queue: Queue) -> Result<Self, Lost> {
+        if house.mute.given_up(queue) {
+            link.delete(&house, queue).await?;
+            link.declare(&house, true).await?;
+        }
         link.declare(&house, false).await?;
         let (channel, consumer) = match consume(&link, &house, queue).await {
             Err(error) if not_found(&error) => {
@@ -202,8 +206,18 @@ async fn consume(link: &Link, house: &House, queue: Queue) -> lapin::Result<(Cha
         BasicConsumeOptions::default(),
         FieldTable::default(),
     );
-    let consumer = link.answer("consume", consumed).await?;
-    Ok((channel, consumer))
+    match link.answer("consume", consumed).await {
+        Ok(consumer) => {
+            house.mute.answered(queue);
+            Ok((channel, consumer))
+        }
+        Err(error) => {
+            if timed_out(&error) {
+                house.mute.silent(queue);
+            }
+            Err(error)
+        }
+    }
 }
 
 #[async_trait]

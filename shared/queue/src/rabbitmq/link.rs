@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use async_rs::TokioRuntime;
 use futures::StreamExt as _;
+use lapin::options::QueueDeleteOptions;
 use lapin::tcp::{AsyncTcpStream, TLSConfig};
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties};
+use slipway_domain::job::Queue;
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use tokio::time::timeout;
 
@@ -24,6 +26,8 @@ const DIAL: Duration = Duration::from_secs(5);
 const GREETING: Duration = Duration::from_secs(8);
 /// For any other answer of the broker.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// To delete a queue that does not answer: the broker asks it, too, and waits for a while.
+const DELETE: Duration = Duration::from_secs(20);
 /// To say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// The broker's own word about the end of a connection does not always reach the listener of
@@ -87,6 +91,11 @@ impl From<lapin::Error> for Lost {
 pub(super) fn not_found(error: &lapin::Error) -> bool {
     const NOT_FOUND: u16 = 404;
     matches!(error.kind(), lapin::ErrorKind::ProtocolError(said) if said.get_id() == NOT_FOUND)
+}
+
+/// Whether a question to the broker was not answered in time.
+pub(super) fn timed_out(error: &lapin::Error) -> bool {
+    matches!(error.kind(), lapin::ErrorKind::IOError(said) if said.kind() == ErrorKind::TimedOut)
 }
 
 /// A connection.
@@ -206,7 +215,16 @@ impl Link {
         what: &str,
         answer: impl Future<Output = lapin::Result<T>>,
     ) -> lapin::Result<T> {
-        let Ok(answered) = timeout(ANSWER, answer).await else {
+        self.answer_within(ANSWER, what, answer).await
+    }
+
+    async fn answer_within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        answer: impl Future<Output = lapin::Result<T>>,
+    ) -> lapin::Result<T> {
+        let Ok(answered) = timeout(limit, answer).await else {
             tracing::warn!(what, "the broker does not answer; connecting anew");
             self.cut();
             return Err(Error::from(ErrorKind::TimedOut).into());
@@ -232,6 +250,19 @@ impl Link {
             topology::tell(&conflicts, &house.ward);
             *declared = true;
         }
+        Ok(())
+    }
+
+    /// Deletes the doorbells of a queue that does not answer, with the queue.
+    pub(super) async fn delete(&self, house: &House, queue: Queue) -> lapin::Result<()> {
+        let name = house.topology.bells(queue);
+        tracing::warn!(%queue, name = name.as_str(), "the queue does not answer although its broker \
+            does; it is deleted and made anew, and its doorbells ring again");
+        let _alone = house.declaring.lock().await;
+        let channel = self.channel().await?;
+        let deleted = channel.queue_delete(name, QueueDeleteOptions::default());
+        self.answer_within(DELETE, "delete a queue", deleted).await?;
+        self.close_channel(&channel).await;
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod backoff;
 mod bells;
 mod keeper;
 mod link;
+mod mute;
 mod ringer;
 mod signals;
 mod topology;
@@ -38,6 +39,7 @@ use crate::{Bells, Signal, Transport, TransportError};
 use address::Address;
 use bells::RabbitBells;
 use keeper::Keeper;
+use mute::Mute;
 use ringer::Rung;
 use topology::Topology;
 use ward::Ward;
@@ -92,6 +94,8 @@ struct House {
     ward: Ward,
     /// Held by whoever declares queues.
     declaring: tokio::sync::Mutex<()>,
+    /// Queues that do not answer although the broker does.
+    mute: Mute,
     quarantined: AtomicU64,
     unconfirmed: AtomicU64,
     /// Names this process among those that say signals.
@@ -127,6 +131,7 @@ impl RabbitMq {
             topology: Topology::new(&options.prefix).map_err(trouble)?,
             ward: Ward::default(),
             declaring: tokio::sync::Mutex::default(),
+            mute: Mute::default(),
             quarantined: AtomicU64::new(0),
             unconfirmed: AtomicU64::new(0),
             instance: RandomMint.uuid().simple().to_string(),

@@ -296,6 +296,20 @@ async fn a_bell_for_a_queue_that_was_deleted_is_counted_and_the_queue_made_again
 }
 
 #[tokio::test]
+async fn a_broker_killed_right_after_it_made_the_queues_rings_again() {
+    let mut broker = RabbitBroker::own().await;
+    // The first connection makes them; what keeps a queue is on disk only seconds later.
+    let transport = broker.well().await;
+    let mut bells = transport.listen(Queue::Apply).await.unwrap();
+    broker.stop().await;
+    broker.start().await;
+    let up = Instant::now();
+    ring_until_woken(&transport, &mut bells, Queue::Apply).await;
+    println!("it rang {:?} after the restart", up.elapsed());
+    until("it is well again", || async { transport.health().await.is_ok() }).await;
+}
+
+#[tokio::test]
 async fn a_channel_that_the_broker_closes_is_opened_again() {
     let broker = RabbitBroker::shared();
     let (one, two) = (broker.well().await, broker.well().await);

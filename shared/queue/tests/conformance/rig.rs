@@ -10,7 +10,7 @@ use slipway_domain::job::{Doorbell, Queue};
 use slipway_queue::{Bells, Embedded, SharedTransport};
 
 /// Nothing takes longer, on a busy machine either.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long nothing must happen until it is believed that nothing does.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
