@@ -107,6 +107,36 @@ pub struct Approval {
     /// What they added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// The digest of the plan that they saw, when it is not this one: this one was proved to be
+    /// inside it, or equal to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried_from: Option<String>,
+    /// How often it was carried on to another plan.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub carries: u32,
+}
+
+impl Approval {
+    /// The digest of the plan that a person saw.
+    pub fn seen(&self) -> &str {
+        self.carried_from.as_deref().unwrap_or(&self.plan_digest)
+    }
+
+    /// The same yes to another plan, which was proved to be inside the one that was seen.
+    #[must_use]
+    pub fn carried_to(&self, plan_digest: &str) -> Self {
+        Self {
+            plan_digest: plan_digest.to_owned(),
+            carried_from: Some(self.seen().to_owned()),
+            carries: self.carries.saturating_add(1),
+            ..self.clone()
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// A deployment as it is kept.

@@ -9,6 +9,7 @@ use crate::access::Actor;
 use crate::gate::GateResult;
 use crate::id::DeploymentId;
 use crate::plan::{Action, Diagnostic, PlanSummary};
+use crate::recovery::RecoveryVerdict;
 use crate::source::Source;
 use crate::stack::StackKey;
 use crate::state::DeploymentState;
@@ -98,6 +99,9 @@ pub enum EventBody {
         /// The id that the provider gave it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resource_id: Option<String>,
+        /// The attribute that holds that id, when it is not `id`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id_key: Option<String>,
     },
     /// The tool complained.
     Diagnostic {
@@ -122,6 +126,19 @@ pub enum EventBody {
         /// When the next one may begin.
         run_at: DateTime<Utc>,
     },
+    /// What a lost apply did was found out; see `…/recovery`.
+    Recovery {
+        /// What follows.
+        verdict: RecoveryVerdict,
+        /// One sentence.
+        summary: String,
+        /// Resources that are done.
+        done: usize,
+        /// Resources that were made and that the state does not know.
+        lost: usize,
+        /// Resources of which nobody knows.
+        in_doubt: usize,
+    },
     /// The outputs are there; see `…/outputs`.
     Outputs {
         /// Their names.
@@ -142,6 +159,7 @@ impl EventBody {
             Self::Diagnostic { .. } => "diagnostic",
             Self::CancelRequested { .. } => "cancel_requested",
             Self::JobRetried { .. } => "job_retried",
+            Self::Recovery { .. } => "recovery",
             Self::Outputs { .. } => "outputs",
         }
     }

@@ -69,6 +69,8 @@ text_enum! {
         Plan = "plan",
         /// Apply a deployment's approved plan.
         Apply = "apply",
+        /// Find out what a lost apply did, and plan what is left of it.
+        Recover = "recover",
     }
 }
 
@@ -77,7 +79,8 @@ impl JobKind {
     pub const fn queue(self) -> Queue {
         match self {
             Self::Plan => Queue::Plan,
-            Self::Apply => Queue::Apply,
+            // What recovers a stack is what may go on to change it.
+            Self::Apply | Self::Recover => Queue::Apply,
         }
     }
 
@@ -85,7 +88,7 @@ impl JobKind {
     /// kinds it does not know, to those who know them.
     pub const fn version(self) -> i32 {
         match self {
-            Self::Plan | Self::Apply => 1,
+            Self::Plan | Self::Apply | Self::Recover => 1,
         }
     }
 
@@ -93,9 +96,15 @@ impl JobKind {
     /// effects: it goes to recovery, never to attempt 2.
     pub const fn may_repeat(self) -> bool {
         match self {
-            Self::Plan => true,
+            Self::Plan | Self::Recover => true,
             Self::Apply => false,
         }
+    }
+
+    /// Whether only one job of this kind, or of the others of which that is true, may run for a
+    /// stack at a time.
+    pub const fn holds_stack(self) -> bool {
+        matches!(self, Self::Apply | Self::Recover)
     }
 }
 

@@ -19,6 +19,7 @@ pub mod page;
 pub mod plan;
 pub mod port;
 pub mod queue;
+pub mod recovery;
 pub mod redact;
 pub mod secret;
 pub mod source;

@@ -127,6 +127,8 @@ named! {
         StartRecovery = "start_recovery",
         /// Proven: what is left is inside what was approved.
         Resume = "resume",
+        /// What is left is another plan than the one approved: the gates look at it.
+        Propose = "propose",
         /// It cannot be proven.
         AskAttention = "ask_attention",
         /// The last good release was put back.
@@ -218,6 +220,7 @@ impl DeploymentState {
             (S::Applying | S::Verifying | S::Recovering, M::Interrupt) => S::Interrupted,
             (S::Interrupted | S::NeedsAttention, M::StartRecovery) => S::Recovering,
             (S::Recovering, M::Resume) => S::Approved,
+            (S::Recovering, M::Propose) => S::Planned,
             (S::Interrupted | S::Recovering, M::AskAttention) => S::NeedsAttention,
             (S::Failed, M::RollBack) => S::RolledBack,
             // From the start: what was planned before may not hold any more.
@@ -329,7 +332,7 @@ mod tests {
             for by in moves {
                 let Ok(to) = at.next(by) else { continue };
                 match by {
-                    Move::StartPlanning | Move::Replan => approved = false,
+                    Move::StartPlanning | Move::Replan | Move::Propose => approved = false,
                     Move::Approve => approved = true,
                     Move::StartApply | Move::Resume => prop_assert!(approved, "{at} --{by}--> {to}"),
                     _ => {}

@@ -17,7 +17,8 @@ use crate::event::EventBody;
 use crate::fault::FieldError;
 use crate::id::{DeploymentId, StackId};
 use crate::log::NewLogLine;
-use crate::plan::{Diagnostic, OutputChange, ResourceChange, StateMark, Tool};
+use crate::plan::{Binding, Diagnostic, OutputChange, ResourceChange, StateMark, Tool};
+use crate::recovery::{JournalEntry, RecoveryReport, Resolution};
 use crate::redact::Redactor;
 use crate::stack::{DriverKind, StackKey};
 use crate::template::InputSpec;
@@ -61,8 +62,15 @@ pub trait Run: Send + Sync {
     /// the house; the driver must not wait for them.
     fn log(&self, line: NewLogLine);
 
-    /// Publishes an event, in order, like [`Run::log`].
+    /// Publishes an event, in order, like [`Run::log`]. What a resource does is the journal of an
+    /// apply: it is written as soon as it can be.
     fn event(&self, event: EventBody);
+
+    /// Waits until every event that was published is safe. A state that records something comes
+    /// after the journal that names it. Fails when the lease is gone.
+    async fn events_kept(&self) -> Result<(), DriverError> {
+        Ok(())
+    }
 
     /// Keeps a new version of the stack's state, and returns only when it is safe. Refused when
     /// the lease is gone.
@@ -256,6 +264,95 @@ pub struct Applied {
     pub state: StateMark,
 }
 
+/// What the recovery of a lost apply is made of.
+#[derive(Clone)]
+pub struct RecoverInput {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The stack.
+    pub stack_id: StackId,
+    /// What names the stack.
+    pub stack: StackKey,
+    /// What it is for.
+    pub operation: Operation,
+    /// The configuration as it was planned.
+    pub source: Tree,
+    /// Directory of the root module inside the tree; the top when absent.
+    pub root: Option<String>,
+    /// Input values, in clear.
+    pub variables: Variables,
+    /// What the variables above come to in a plan's binding.
+    pub variables_digest: String,
+    /// What the plan that a person saw is bound to.
+    pub approved: Binding,
+    /// The file of that plan.
+    pub plan_file: Bytes,
+    /// What the driver packed with that plan.
+    pub context: Bytes,
+    /// Everything that was done under its approval, in order.
+    pub journal: Vec<JournalEntry>,
+    /// Whether the journal is complete, and nothing of the lost run is running any more. If not,
+    /// anything may have been begun in its last moment.
+    pub collected: bool,
+    /// How often the approval was carried on already.
+    pub carries: u32,
+    /// The stack's current state.
+    pub state: Option<StateBlob>,
+    /// What a person said about resources in doubt.
+    pub resolutions: Vec<Resolution>,
+    /// A key of the deployment's own, under which secret values are compared.
+    pub key: [u8; 32],
+}
+
+impl fmt::Debug for RecoverInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecoverInput")
+            .field("deployment_id", &self.deployment_id)
+            .field("stack", &self.stack)
+            .field("journal", &self.journal.len())
+            .field("collected", &self.collected)
+            .field("carries", &self.carries)
+            .field("state", &self.state)
+            .field("resolutions", &self.resolutions.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was found out about a lost apply.
+#[derive(Debug, Clone)]
+pub struct Recovered {
+    /// What is known of it.
+    pub report: RecoveryReport,
+    /// What may follow.
+    pub next: AfterRecovery,
+}
+
+/// What may follow a recovery.
+#[derive(Debug, Clone)]
+pub enum AfterRecovery {
+    /// Everything was done: there is nothing left to apply.
+    Finished(Applied),
+    /// The rest is proved to be inside what was approved: this plan may be applied under the same
+    /// approval.
+    Continue(Box<Planned>),
+    /// The rest is not proved to be that, or takes lost things into the state: this plan wants an
+    /// approval of its own.
+    Propose(Box<Planned>),
+    /// Nothing may be planned before a person has said what became of something.
+    Ask,
+}
+
+/// What a driver finds in the directory of a run whose worker died: the rest of its journal, and
+/// its last state.
+#[derive(Debug, Clone, Default)]
+pub struct Salvage {
+    /// Everything that the tool said of resources, from the beginning, in order; `None` when it was
+    /// no apply, or left nothing that can be read.
+    pub journal: Option<Vec<JournalEntry>>,
+    /// The newest state that can be read.
+    pub state: Option<StateBlob>,
+}
+
 /// What a look at the result says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
@@ -327,6 +424,13 @@ pub trait Driver: Send + Sync {
 
     /// Applies a plan. Never repeated blindly.
     async fn apply(&self, run: &dyn Run, input: ApplyInput) -> Result<Applied, DriverError>;
+
+    /// Finds out what a lost apply did, and plans what is left. Changes nothing in the world, and may
+    /// be repeated freely.
+    async fn recover(&self, run: &dyn Run, input: RecoverInput) -> Result<Recovered, DriverError>;
+
+    /// Reads what a dead run left in its directory. Nothing writes there any more. Blocking.
+    fn salvage(&self, dir: &Path) -> Salvage;
 
     /// Looks whether the result is healthy.
     async fn verify(&self, run: &dyn Run, applied: &Applied) -> Result<Health, DriverError>;
