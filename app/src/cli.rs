@@ -60,6 +60,8 @@ pub enum ClientCommand {
     Events(EventsArgs),
     /// Stop a deployment
     Cancel(CancelArgs),
+    /// Show what became of a lost apply, and say what became of resources in doubt
+    Recovery(RecoveryArgs),
     /// Show a deployment's outputs
     Outputs(OutputsArgs),
     /// List stacks
@@ -286,6 +288,61 @@ pub struct CancelArgs {
     /// What to put on record with it
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+/// `slipway recovery`.
+#[derive(Debug, Clone, Args)]
+pub struct RecoveryArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// This resource is not there (or not changed): it is made (or changed) anew
+    #[arg(long, value_name = "ADDRESS")]
+    pub absent: Vec<String>,
+    /// This resource is there; with its id it is taken into the state
+    #[arg(long, value_name = "ADDRESS[=ID]")]
+    pub exists: Vec<ExistsArg>,
+    /// Have it looked at again with what was said before
+    #[arg(long)]
+    pub again: bool,
+    /// Then follow the deployment until it ends or waits for a person
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// A resource that is there, and its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistsArg {
+    /// Its address.
+    pub address: String,
+    /// Its id.
+    pub id: Option<String>,
+}
+
+impl std::str::FromStr for ExistsArg {
+    type Err = String;
+
+    /// The address ends at the first `=` outside of brackets and quotes: a key of `for_each` may
+    /// hold one.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (mut quoted, mut escaped) = (false, false);
+        for (at, c) in text.char_indices() {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' if quoted => escaped = true,
+                '"' => quoted = !quoted,
+                '=' if !quoted => {
+                    let (address, id) = (text[..at].to_owned(), text[at + 1..].to_owned());
+                    if id.is_empty() {
+                        return Err("there is no id after the =".to_owned());
+                    }
+                    return Ok(Self { address, id: Some(id) });
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { address: text.to_owned(), id: None })
+    }
 }
 
 /// `slipway outputs`.

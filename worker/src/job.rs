@@ -6,10 +6,11 @@ use std::time::Duration;
 use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::job::{Job, JobKind, Lease};
 use slipway_domain::port::driver::{
-    ApplyInput, Driver, DriverError, Health, PlanInput, Run as _, Stop,
+    Applied, ApplyInput, Driver, DriverError, Health, PlanInput, RecoverInput, Run as _, Stop,
 };
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::{self, Begun, Ending, Started, Taken};
+use slipway_services::recovery::{self, AfterRecord};
 use slipway_telemetry::carrier;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -61,8 +62,9 @@ async fn run_in_span(
     let (work, redactor) = match begun {
         Ok(Begun::Plan { input, redactor }) => (Work::Plan(input), redactor),
         Ok(Begun::Apply { input, redactor }) => (Work::Apply(input), redactor),
+        Ok(Begun::Recover { input, redactor }) => (Work::Recover(input), redactor),
         Ok(Begun::Nothing) => {
-            tracing::info!("nothing to do any more");
+            tracing::info!("nothing to do, any more or yet");
             return "skipped";
         }
         Err(fault) => {
@@ -78,6 +80,7 @@ async fn run_in_span(
 enum Work {
     Plan(Box<PlanInput>),
     Apply(Box<ApplyInput>),
+    Recover(Box<RecoverInput>),
 }
 
 /// A job that could not even begin: the fault is ours, so it may pass.
@@ -141,6 +144,7 @@ async fn drive(
     let outcome = match work {
         Work::Plan(input) => plan(shared, job, lease, &run, *input, brake).await,
         Work::Apply(input) => apply(shared, job, lease, &run, *input, brake).await,
+        Work::Recover(input) => recover(shared, job, lease, &run, *input, brake).await,
     };
     // The workspace is wiped off the async threads.
     let _ = tokio::task::spawn_blocking(move || drop(run)).await;
@@ -199,12 +203,61 @@ async fn apply(
     let applied = guarded(run, async move { driver.apply(&*its_run, input).await }).await;
     let applied = match applied {
         Ok(applied) => applied,
-        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+        Err(error) => {
+            // Whoever recovers it reads what the tool left.
+            let lost = matches!(error, DriverError::Lost { .. } | DriverError::Fenced)
+                || brake.reason() == Some(Reason::LeaseLost);
+            if lost {
+                run.leave();
+            }
+            return failed(shared, job, lease, run, brake, error).await;
+        }
     };
     let kept = persist(brake, || execution::apply_finished(&shared.cx, job, lease, &applied)).await;
     if let Err(fault) = kept {
+        run.leave();
         return end(shared, job, lease, brake, could_not_record(job, &fault)).await;
     }
+    verify(shared, job, lease, run, applied, brake).await
+}
+
+/// Finds out what a lost apply did.
+async fn recover(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    run: &Arc<JobRun>,
+    input: RecoverInput,
+    brake: &Brake,
+) -> Outcome {
+    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let its_run = run.clone();
+    let found = guarded(run, async move { driver.recover(&*its_run, input).await }).await;
+    let found = match found {
+        Ok(found) => verdict::recovered(run.redactor(), found),
+        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+    };
+    let kept = persist(brake, || recovery::recovered(&shared.cx, job, lease, found.clone())).await;
+    match kept {
+        Ok(AfterRecord::Verify(applied)) => verify(shared, job, lease, run, applied, brake).await,
+        Ok(AfterRecord::Done(deployment)) => {
+            tracing::info!(state = %deployment.state, "recovery finished");
+            count_end(shared, &deployment);
+            "succeeded"
+        }
+        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
+    }
+}
+
+/// Looks at what was applied, and ends the deployment.
+async fn verify(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    run: &Arc<JobRun>,
+    applied: Applied,
+    brake: &Brake,
+) -> Outcome {
     let driver: Arc<dyn Driver> = shared.driver.clone();
     let its_run = run.clone();
     let health = guarded(run, async move { driver.verify(&*its_run, &applied).await }).await;
@@ -232,7 +285,7 @@ fn could_not_record(job: &Job, fault: &Fault) -> Option<Ending> {
     tracing::error!(%fault, cause = fault.causes(), "the result could not be recorded");
     let summary = format!("the result of the {} could not be recorded", job.kind);
     Some(match job.kind {
-        JobKind::Plan => Ending::Retry { error: summary, delay_ms: 1000 },
+        JobKind::Plan | JobKind::Recover => Ending::Retry { error: summary, delay_ms: 1000 },
         JobKind::Apply => Ending::Lost { summary },
     })
 }

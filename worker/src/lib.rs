@@ -5,6 +5,7 @@
 //! knows drivers only by their port.
 
 mod backoff;
+mod collect;
 mod consume;
 mod held;
 mod job;
@@ -106,6 +107,7 @@ pub async fn work(
     tasks.spawn(held::beat(shared.clone(), beating.clone()));
     tasks.spawn(held::watch_leases(shared.clone(), beating.clone()));
     tasks.spawn(held::hear_cancels(shared.clone(), beating.clone()));
+    tasks.spawn(collect::collect(shared.clone(), beating.clone()));
     let mut consumers = tokio::task::JoinSet::new();
     for (queue, slots) in shared.options.queues.clone() {
         shared.metrics.serving(queue.as_str(), slots);

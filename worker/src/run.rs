@@ -126,6 +126,10 @@ pub(crate) struct JobRun {
     /// Of the span it was made in.
     traceparent: Option<String>,
     more: Notify,
+    /// Something that must not wait: the journal of an apply.
+    urgent: Notify,
+    /// One writer at a time, so that what is said first is written first.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl JobRun {
@@ -149,7 +153,14 @@ impl JobRun {
             buffer: Mutex::default(),
             traceparent: carrier::current_traceparent(),
             more: Notify::new(),
+            urgent: Notify::new(),
+            writing: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The run was lost: what its tool left in the workspace is to be collected.
+    pub(crate) fn leave(&self) {
+        self.workspace.leave();
     }
 
     fn buffer(&self) -> std::sync::MutexGuard<'_, Buffer> {
@@ -160,7 +171,7 @@ impl JobRun {
     /// of it is written when this returns, unless the lease is lost; a database that is away is
     /// waited for.
     pub(crate) async fn flushing_beside<T>(&self, work: impl Future<Output = T>) -> T {
-        let done = beside(work, &self.more, || self.flush()).await;
+        let done = beside(work, &self.more, &self.urgent, || self.flush()).await;
         loop {
             self.flush().await;
             let waits = !self.buffer().is_empty();
@@ -175,6 +186,7 @@ impl JobRun {
     /// Writes what waits. What cannot be written because the database is down waits on. Must not
     /// be dropped half-way: what it took is in nobody's hands but its own.
     async fn flush(&self) {
+        let _alone = self.writing.lock().await;
         let batch = self.buffer().take(self.cx.now());
         if batch.lines.is_empty() && batch.events.is_empty() {
             return;
@@ -221,8 +233,28 @@ impl Run for JobRun {
 
     fn event(&self, event: EventBody) {
         let event = redacted(&self.redactor, event);
+        let urgent = matches!(event, EventBody::Resource { .. });
         self.buffer().event(event);
         self.more.notify_one();
+        if urgent {
+            self.urgent.notify_one();
+        }
+    }
+
+    async fn events_kept(&self) -> Result<(), DriverError> {
+        loop {
+            // What is being written right now is waited for.
+            drop(self.writing.lock().await);
+            if self.brake.reason() == Some(Reason::LeaseLost) {
+                return Err(DriverError::Fenced);
+            }
+            if self.buffer().events.is_empty() {
+                return Ok(());
+            }
+            self.more.notify_one();
+            self.urgent.notify_one();
+            tokio::time::sleep(FLUSH_AFTER / 20).await;
+        }
     }
 
     async fn save_state(&self, state: StateBlob) -> Result<(), DriverError> {
@@ -272,11 +304,13 @@ impl Run for JobRun {
     }
 }
 
-/// Waits for `work`; whenever `more` rings meanwhile, it soon calls `write`. A write that has begun
+/// Waits for `work`; whenever `more` rings meanwhile, it soon calls `write`, and at once when `urgent`
+/// rings, too. A write that has begun
 /// is finished before this returns, even when the work ends in the middle of it.
 async fn beside<T, F: Future<Output = ()>>(
     work: impl Future<Output = T>,
     more: &Notify,
+    urgent: &Notify,
     write: impl Fn() -> F,
 ) -> T {
     let mut work = std::pin::pin!(work);
@@ -285,7 +319,10 @@ async fn beside<T, F: Future<Output = ()>>(
             done = &mut work => return done,
             () = async {
                 more.notified().await;
-                tokio::time::sleep(FLUSH_AFTER).await;
+                tokio::select! {
+                    () = urgent.notified() => {}
+                    () = tokio::time::sleep(FLUSH_AFTER) => {}
+                }
             } => {}
         }
         let mut writing = std::pin::pin!(write());
@@ -304,13 +341,14 @@ fn redacted(redactor: &Redactor, event: EventBody) -> EventBody {
     let tidy = |text: String| bounded(redactor.text(&text));
     match event {
         EventBody::Step { step, detail } => EventBody::Step { step, detail: detail.map(tidy) },
-        EventBody::Resource { address, action, status, elapsed_s, resource_id } => {
+        EventBody::Resource { address, action, status, elapsed_s, resource_id, id_key } => {
             EventBody::Resource {
                 address: tidy(address),
                 action,
                 status,
                 elapsed_s,
                 resource_id: resource_id.map(tidy),
+                id_key: id_key.map(tidy),
             }
         }
         EventBody::Diagnostic { diagnostic } => {
@@ -334,7 +372,7 @@ mod tests {
             let (begun, ended, more) = (Cell::new(0), Cell::new(0), Notify::new());
             more.notify_one();
             let work = tokio::time::sleep(FLUSH_AFTER + end_in_write);
-            beside(work, &more, || async {
+            beside(work, &more, &Notify::new(), || async {
                 begun.set(begun.get() + 1);
                 tokio::time::sleep(WRITE).await;
                 ended.set(ended.get() + 1);
@@ -380,7 +418,7 @@ mod tests {
         let (writes, more) = (Cell::new(0), Notify::new());
         more.notify_one();
         let work = tokio::time::sleep(FLUSH_AFTER * 10);
-        beside(work, &more, || async {
+        beside(work, &more, &Notify::new(), || async {
             writes.set(writes.get() + 1);
             if writes.get() == 1 {
                 more.notify_one();

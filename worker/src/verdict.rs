@@ -5,7 +5,7 @@ use std::time::Duration;
 use slipway_domain::job::{Job, JobKind};
 use slipway_domain::log::bounded;
 use slipway_domain::plan::Diagnostic;
-use slipway_domain::port::driver::DriverError;
+use slipway_domain::port::driver::{DriverError, Recovered};
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::Ending;
 
@@ -37,7 +37,7 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
         DriverError::Stale { summary } => Ending::Stale { summary },
         DriverError::Stopped => stopped(job, asked),
         DriverError::Lost { summary } => match job.kind {
-            JobKind::Plan => stopped(job, asked),
+            JobKind::Plan | JobKind::Recover => stopped(job, asked),
             JobKind::Apply => Ending::Lost { summary: lost_because(job, &summary, asked) },
         },
     })
@@ -69,6 +69,18 @@ pub(crate) fn redacted(redactor: &Redactor, error: DriverError) -> DriverError {
     }
 }
 
+/// What was found out, without known secrets.
+pub(crate) fn recovered(redactor: &Redactor, mut found: Recovered) -> Recovered {
+    let tidy = |text: &mut String| *text = bounded(redactor.text(text));
+    let report = &mut found.report;
+    for lost in &mut report.lost {
+        lost.obstacle.as_mut().map(tidy);
+    }
+    report.in_doubt.iter_mut().for_each(|doubt| tidy(&mut doubt.detail));
+    report.refusals.iter_mut().for_each(tidy);
+    found
+}
+
 /// The diagnostic without known secrets, its texts bounded.
 pub(crate) fn diagnostic(redactor: &Redactor, diagnostic: Diagnostic) -> Diagnostic {
     let tidy = |text: String| bounded(redactor.text(&text));
@@ -96,7 +108,7 @@ fn limit(job: &Job, seconds: i32, name: &str) -> String {
 
 fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
     let failed = |summary| match job.kind {
-        JobKind::Plan => Ending::Failed { summary, diagnostics: Vec::new() },
+        JobKind::Plan | JobKind::Recover => Ending::Failed { summary, diagnostics: Vec::new() },
         JobKind::Apply => Ending::Stopped { summary },
     };
     match asked {
@@ -104,7 +116,7 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
         Some(Reason::SoftLimit) => failed(limit(job, job.soft_limit_s, "soft")),
         Some(Reason::HardLimit) => failed(limit(job, job.hard_limit_s, "hard")),
         Some(Reason::Shutdown) => match job.kind {
-            JobKind::Plan => Ending::HandBack,
+            JobKind::Plan | JobKind::Recover => Ending::HandBack,
             JobKind::Apply => Ending::Stopped {
                 summary: "the apply was stopped because its worker was shut down; what had been \
                           made is recorded in the state"
@@ -113,7 +125,7 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
         },
         // The lease lives after all.
         Some(Reason::LeaseFading) => match job.kind {
-            JobKind::Plan => Ending::HandBack,
+            JobKind::Plan | JobKind::Recover => Ending::HandBack,
             JobKind::Apply => Ending::Stopped {
                 summary: "the apply was stopped because its lease could not be renewed in time; \
                           what had been made is recorded in the state"

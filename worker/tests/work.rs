@@ -168,6 +168,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
             plan_limits: job,
             apply_limits: job,
             idempotency_ttl: chrono::Duration::hours(24),
+            recovery_grace: chrono::Duration::seconds(2),
             log_retention: chrono::Duration::days(30),
         }),
         gathered: Gathered::default(),

@@ -7,6 +7,7 @@ pub(crate) mod follow;
 pub(crate) mod job;
 mod page;
 pub(crate) mod queue;
+pub(crate) mod recovery;
 pub(crate) mod stack;
 mod tagged;
 pub(crate) mod template;
@@ -35,6 +36,7 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(deployment::apply_deployment))
         .routes(routes!(deployment::cancel_deployment))
         .routes(routes!(deployment::get_deployment_outputs))
+        .routes(routes!(recovery::get_deployment_recovery, recovery::resolve_deployment_recovery))
         .routes(routes!(follow::get_deployment_logs))
         .routes(routes!(follow::get_deployment_events))
         .routes(routes!(artifact::get_artifact))

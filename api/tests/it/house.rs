@@ -190,6 +190,7 @@ impl House {
                 plan_limits: job,
                 apply_limits: job,
                 idempotency_ttl: chrono::Duration::hours(24),
+                recovery_grace: chrono::Duration::seconds(2),
                 log_retention: chrono::Duration::days(30),
             }),
             gathered: Gathered::default(),

@@ -1,7 +1,7 @@
 //! Recovery of a lost apply: what is known of it, what follows, and what a person can say about the
 //! rest. The driver finds it out; the house keeps it and acts on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::Actor;
+use crate::event::ResourceStatus;
 use crate::fault::{Fault, FieldError};
 use crate::id::{DeploymentId, JobId};
 use crate::plan::Action;
@@ -28,11 +29,22 @@ pub struct JournalEntry {
     /// What was done.
     pub action: Action,
     /// How far it came.
-    pub status: crate::event::ResourceStatus,
+    pub status: ResourceStatus,
     /// The id that the provider gave it.
     pub resource_id: Option<String>,
     /// The attribute that holds that id; `id` when absent.
     pub id_key: Option<String>,
+}
+
+/// A journal without what a tool repeats while something goes on, which says nothing new.
+pub fn without_repeats(entries: Vec<JournalEntry>) -> Vec<JournalEntry> {
+    let mut last: HashMap<String, (Action, ResourceStatus)> = HashMap::new();
+    let is_new = |entry: &JournalEntry| {
+        let now = (entry.action, entry.status);
+        let before = last.insert(entry.address.clone(), now);
+        entry.status != ResourceStatus::Started || before != Some(now)
+    };
+    entries.into_iter().filter(is_new).collect()
 }
 
 /// What follows from what was found out.
@@ -89,7 +101,7 @@ pub struct InDoubt {
 }
 
 /// What became of a lost apply, as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
 pub struct RecoveryReport {
     /// Whether everything that the lost worker left on its machine was collected: then the journal
     /// is complete, and nothing of the tool runs any more.
@@ -118,6 +130,31 @@ pub struct RecoveryReport {
     /// Why the rest is not proved to be inside what was approved, for a person; one line each.
     #[serde(default)]
     pub refusals: Vec<String>,
+}
+
+impl RecoveryReport {
+    /// What a journal alone says: what was finished is done, what was only begun is in doubt.
+    pub fn of_journal(journal: &[JournalEntry], collected: bool) -> Self {
+        let mut last: BTreeMap<&str, &JournalEntry> = BTreeMap::new();
+        for entry in journal {
+            last.insert(&entry.address, entry);
+        }
+        let mut report = Self { collected, ..Self::default() };
+        for (address, entry) in last {
+            match entry.status {
+                ResourceStatus::Completed => report.done.push(address.to_owned()),
+                ResourceStatus::Started | ResourceStatus::Errored => {
+                    report.in_doubt.push(InDoubt {
+                        address: address.to_owned(),
+                        action: entry.action,
+                        resource_id: entry.resource_id.clone(),
+                        detail: "was begun, and how it ended is not known".to_owned(),
+                    });
+                }
+            }
+        }
+        report
+    }
 }
 
 /// What a person says became of a resource in doubt.
@@ -219,6 +256,32 @@ mod tests {
 
     fn one(address: &str, outcome: ResolutionOutcome, id: Option<&str>) -> Resolution {
         Resolution { address: address.to_owned(), outcome, id: id.map(str::to_owned) }
+    }
+
+    #[test]
+    fn progress_is_told_once() {
+        use ResourceStatus::{Completed, Started};
+        let entry = |address: &str, action, status| JournalEntry {
+            address: address.to_owned(),
+            action,
+            status,
+            resource_id: None,
+            id_key: None,
+        };
+        let (a, b) = (|s| entry("a", Action::Create, s), |s| entry("b", Action::Delete, s));
+        let again = entry("b", Action::Create, Started);
+        let told = vec![
+            a(Started),
+            b(Started),
+            a(Started),
+            a(Completed),
+            b(Started),
+            b(Completed),
+            again.clone(),
+            again.clone(),
+        ];
+        let kept = [a(Started), b(Started), a(Completed), b(Completed), again];
+        assert_eq!(without_repeats(told), kept);
     }
 
     #[test]

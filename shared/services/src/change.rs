@@ -182,8 +182,8 @@ pub(crate) fn next_job(cx: &Ctx, record: &Record, kind: JobKind) -> NewJob {
             (JobKind::Apply, Some(plan)) => format!("{}/apply/{}", d.id, plan.id),
             _ => format!("{}/{kind}/{}", d.id, record.version),
         },
-        // One apply a stack; plans of one stack may run side by side.
-        concurrency_key: (kind == JobKind::Apply).then(|| d.stack_id.to_string()),
+        // One apply a stack, or its recovery; plans of one stack may run side by side.
+        concurrency_key: kind.holds_stack().then(|| d.stack_id.to_string()),
         traceparent: record.traceparent.clone(),
         limits: cx.settings.job_limits(kind),
     }

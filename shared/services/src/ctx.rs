@@ -66,6 +66,9 @@ pub struct Settings {
     pub plan_limits: JobLimits,
     /// Limits of apply jobs.
     pub apply_limits: JobLimits,
+    /// How long the recovery of a lost apply waits for what its worker left on its machine. After
+    /// that the machine counts as gone.
+    pub recovery_grace: chrono::Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_ttl: chrono::Duration,
     /// How long the log of an ended deployment is kept.
@@ -76,7 +79,8 @@ impl Settings {
     /// Limits of jobs of this kind.
     pub fn job_limits(&self, kind: JobKind) -> JobLimits {
         match kind {
-            JobKind::Plan => self.plan_limits,
+            // It plans, too.
+            JobKind::Plan | JobKind::Recover => self.plan_limits,
             JobKind::Apply => self.apply_limits,
         }
     }

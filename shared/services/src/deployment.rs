@@ -322,6 +322,8 @@ pub async fn approve(
         by: who.actor.clone(),
         at: change.now,
         comment: comment.clone(),
+        carried_from: None,
+        carries: 0,
     });
     let detail = serde_json::json!({"plan_digest": plan_digest, "comment": comment});
     change.go(&mut tx, Move::Approve, comment, detail).await?;

@@ -10,9 +10,9 @@ use slipway_domain::state::{DeploymentState, Move};
 use slipway_store::Tx;
 use slipway_store::deployment::Record;
 
-use crate::Ctx;
 use crate::change::{Change, lock};
 use crate::execution::{locked, system};
+use crate::{Ctx, recovery};
 
 /// How a run of a job ended, other than well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub async fn ring_waiting(cx: &Ctx, job: &Job) {
 }
 
 /// The longest wait before another try: whatever the other side asks for, a job is seen again.
-const MAX_DELAY_MS: i64 = 24 * 3_600_000;
+pub(crate) const MAX_DELAY_MS: i64 = 24 * 3_600_000;
 
 /// Whether a deployment in this state is in the hands of a job of this kind.
 fn in_hands_of(kind: JobKind, state: DeploymentState) -> bool {
@@ -96,6 +96,8 @@ fn in_hands_of(kind: JobKind, state: DeploymentState) -> bool {
     match kind {
         JobKind::Plan => matches!(state, S::Submitted | S::Planning),
         JobKind::Apply => matches!(state, S::Approved | S::Applying | S::Verifying),
+        // What is left to do is done when there is nothing to apply.
+        JobKind::Recover => matches!(state, S::Recovering | S::Verifying),
     }
 }
 
@@ -115,9 +117,10 @@ fn fitting(kind: JobKind, state: DeploymentState, cancelled: bool, ending: Endin
         {
             Ending::Stopped { summary: format!("{APPLIED}: {summary}") }
         }
-        (_, Ending::HandBack | Ending::Retry { .. } | Ending::Stale { .. }) if cancelled => {
-            Ending::Cancelled
-        }
+        (
+            JobKind::Plan | JobKind::Apply,
+            Ending::HandBack | Ending::Retry { .. } | Ending::Stale { .. },
+        ) if cancelled => Ending::Cancelled,
         // A plan has no effects to lose, and there is none yet to be stale.
         (JobKind::Plan, Ending::Lost { summary } | Ending::Stale { summary }) if !cancelled => {
             Ending::Retry { error: summary, delay_ms: 0 }
@@ -128,6 +131,10 @@ fn fitting(kind: JobKind, state: DeploymentState, cancelled: bool, ending: Endin
             Ending::Cancelled
         }
         (JobKind::Apply, Ending::Lost { .. }) if state == S::Approved => Ending::HandBack,
+        // It changes nothing, so there is nothing to lose.
+        (JobKind::Recover, Ending::Lost { summary } | Ending::Stale { summary }) => {
+            Ending::Retry { error: summary, delay_ms: 1000 }
+        }
         (_, other) => other,
     }
 }
@@ -153,9 +160,13 @@ pub(crate) async fn settle(
         return Ok((record, None));
     }
     let cancelled = record.deployment.cancel_requested_at.is_some();
+    let ending = fitting(job.kind, state, cancelled, ending);
+    if state == DeploymentState::Recovering {
+        return recovery::settle(cx, tx, job, record, ending).await;
+    }
     let mut change = Change::by(cx, &who, &mut record);
     let none = serde_json::json!({});
-    match fitting(job.kind, state, cancelled, ending) {
+    match ending {
         Ending::Failed { summary, diagnostics } => {
             fail(&mut change, tx, summary.clone(), diagnostics).await?;
             tx.end_job(job.id, JobState::Failed, Some(&summary), now).await?;
@@ -202,19 +213,9 @@ pub(crate) async fn settle(
         }
         Ending::Lost { summary } => {
             change.step(Move::Interrupt, Some(summary.clone()), none.clone())?;
-            let detail = if state == DeploymentState::Verifying {
-                format!(
-                    "{summary}. Everything was applied and recorded; only its health was not \
-                     looked at. Look at it, then cancel this deployment or submit it again."
-                )
-            } else {
-                format!(
-                    "{summary}. Resources may exist that the recorded state does not know. \
-                     Compare them with the log, then cancel this deployment and submit a new one."
-                )
-            };
-            change.go(tx, Move::AskAttention, Some(detail), none).await?;
             tx.end_job(job.id, JobState::Lost, Some(&summary), now).await?;
+            let bell = recovery::start(&mut change, tx, job, summary).await?;
+            return Ok((record, bell));
         }
         Ending::Stale { summary } => {
             // Nothing was applied: back to before it began, then a new plan.
@@ -239,7 +240,7 @@ async fn hand_back(
 ) -> Result<(), Fault> {
     let running = match job.kind {
         JobKind::Plan => DeploymentState::Planning,
-        JobKind::Apply => DeploymentState::Applying,
+        JobKind::Apply | JobKind::Recover => DeploymentState::Applying,
     };
     if change.record.deployment.state == running {
         change.go(tx, Move::HandBack, reason, serde_json::json!({})).await

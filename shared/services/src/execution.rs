@@ -11,30 +11,32 @@ use slipway_domain::artifact::ArtifactKind;
 use slipway_domain::deployment::{Deployment, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault};
-use slipway_domain::gate::{GateKind, GateResult, GateVerdict, conclude};
-use slipway_domain::id::{ArtifactId, DeploymentId, PlanId, WorkerId};
-use slipway_domain::job::{Job, JobKind, JobState, Lease, Queue};
+use slipway_domain::id::ArtifactId;
+use slipway_domain::job::{Job, JobKind, JobState, Lease};
 use slipway_domain::log::NewLogLine;
-use slipway_domain::plan::{Action, Binding, Counts, Plan};
 use slipway_domain::port::driver::{
-    Applied, ApplyInput, Health, PlanInput, Planned, SourceInput, StateBlob,
+    Applied, ApplyInput, Health, PlanInput, RecoverInput, SourceInput, StateBlob,
 };
 use slipway_domain::redact::Redactor;
 use slipway_domain::secret::MASK;
 use slipway_domain::source::Source;
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_domain::state_version::StateOrigin;
-use slipway_domain::variable::{Hidden, masked, secrets_in};
+use slipway_domain::variable::{Hidden, secrets_in};
+use slipway_store::Tx;
 use slipway_store::deployment::Record;
 use slipway_store::state::NewStateVersion;
-use slipway_store::{Error, Tx};
-use tokio::time::Instant;
 
 use crate::change::{Change, lock};
+use crate::ending::fail;
 pub use crate::ending::{Ending, ended, ring_waiting};
-use crate::ending::{fail, settle};
-use crate::unchanged::Unchanged;
-use crate::{Ctx, deployment, source};
+pub use crate::planned::plan_finished;
+use crate::taking::start_detail;
+pub use crate::taking::{Started, Taken, ready, take};
+use crate::{Ctx, deployment, recovery, source};
+
+/// When the state is locked by somebody else, it is looked at again after so long.
+const STATE_LOCK_RETRY_MS: i64 = 3_000;
 
 /// Slipway itself as the one who acts.
 pub(crate) fn system() -> Principal {
@@ -58,7 +60,15 @@ pub enum Begun {
         /// Knows the deployment's secrets.
         redactor: Redactor,
     },
-    /// There is nothing to do any more; the job has been ended.
+    /// Find out what this lost apply did, and plan what is left.
+    Recover {
+        /// What it is made of.
+        input: Box<RecoverInput>,
+        /// Knows the deployment's secrets.
+        redactor: Redactor,
+    },
+    /// There is nothing to do any more, or not yet; the job has been ended, or goes back to its
+    /// queue.
     Nothing,
 }
 
@@ -70,13 +80,16 @@ pub(crate) async fn locked(tx: &mut Tx, job: &Job, lease: &Lease) -> Result<Reco
 }
 
 /// Locks the stack of a job, for those who change it.
-async fn lock_stack(tx: &mut Tx, job: &Job) -> Result<slipway_store::stack::Record, Fault> {
+pub(crate) async fn lock_stack(
+    tx: &mut Tx,
+    job: &Job,
+) -> Result<slipway_store::stack::Record, Fault> {
     tx.lock_stack(job.stack_id).await?.ok_or_else(|| Fault::not_found("stack", job.stack_id))
 }
 
 /// The current state of a stack, opened. It takes one connection at a time: as many jobs as there
 /// are connections would wait for each other's second one.
-async fn state_of(cx: &Ctx, record: &Record) -> Result<Option<StateBlob>, Fault> {
+pub(crate) async fn state_of(cx: &Ctx, record: &Record) -> Result<Option<StateBlob>, Fault> {
     let mut tx = cx.store.read().await?;
     let stack = tx
         .stack(record.deployment.stack_id)
@@ -90,144 +103,13 @@ async fn state_of(cx: &Ctx, record: &Record) -> Result<Option<StateBlob>, Fault>
     Ok(Some(StateBlob { mark: stack.state_mark(), resource_count: info.resource_count, content }))
 }
 
-async fn open(cx: &Ctx, id: ArtifactId) -> Result<(ArtifactKind, Bytes), Fault> {
+pub(crate) async fn open(cx: &Ctx, id: ArtifactId) -> Result<(ArtifactKind, Bytes), Fault> {
     let (artifact, content) = cx
         .store
         .open_artifact(id)
         .await?
         .ok_or_else(|| Fault::internal(format!("artifact {id} is gone")))?;
     Ok((artifact.kind, content))
-}
-
-/// A job that was taken from its queue.
-#[derive(Debug)]
-pub struct Taken {
-    /// The job.
-    pub job: Job,
-    /// The worker's right to it.
-    pub lease: Lease,
-    /// Its deployment, if that was moved into its running state along with the claim. If not,
-    /// [`begin`] does it.
-    pub started: Option<Started>,
-}
-
-/// A deployment that has just been moved into its running state.
-pub struct Started {
-    record: Record,
-    variables: Variables,
-}
-
-impl std::fmt::Debug for Started {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The variables are in clear.
-        write!(f, "Started({})", self.record.deployment.id)
-    }
-}
-
-/// Takes up to `most` due jobs of a queue for a worker, and begins plans at once. Gives them with
-/// the moment from which their leases count at the earliest.
-///
-/// Here a job is locked before its deployment, against the order of everybody else; so deployments
-/// are only tried for, and one that somebody else has is begun later.
-pub async fn take(
-    cx: &Ctx,
-    queue: Queue,
-    worker: WorkerId,
-    lease_ms: i64,
-    most: i64,
-) -> Result<(Instant, Vec<Taken>), Error> {
-    match take_and_start(cx, queue, worker, lease_ms, most, true).await {
-        // One deployment that cannot be read must not keep the others from their workers: they are
-        // begun one by one, and that one fails alone.
-        Err(error) if !matches!(error, Error::Unavailable(_) | Error::Changed) => {
-            tracing::warn!(%queue, %error, "jobs cannot be begun together");
-            take_and_start(cx, queue, worker, lease_ms, most, false).await
-        }
-        done => done,
-    }
-}
-
-async fn take_and_start(
-    cx: &Ctx,
-    queue: Queue,
-    worker: WorkerId,
-    lease_ms: i64,
-    most: i64,
-    start: bool,
-) -> Result<(Instant, Vec<Taken>), Error> {
-    let mut tx = cx.store.begin().await?;
-    // Not before: while the database was away, the wait for a connection was no part of the lease.
-    let asked = Instant::now();
-    let claimed = tx.claim_jobs(queue, worker, lease_ms, most, cx.now()).await?;
-    let mut taken: Vec<_> =
-        claimed.into_iter().map(|(job, lease)| Taken { job, lease, started: None }).collect();
-    let plans: Vec<_> = taken
-        .iter()
-        .filter(|taken| start && taken.job.kind == JobKind::Plan)
-        .map(|taken| taken.job.deployment_id)
-        .collect();
-    let started = match start_plans(cx, &mut tx, &taken, &plans).await {
-        Ok(started) => started,
-        Err(error) => {
-            // Now, not some time later: whoever claims next would pass over what is locked.
-            tx.rollback().await?;
-            return Err(error);
-        }
-    };
-    tx.commit().await?;
-    for (record, variables) in started {
-        let id = record.deployment.id;
-        cx.tell(id).await;
-        if let Some(taken) = taken.iter_mut().find(|taken| taken.job.deployment_id == id) {
-            taken.started = Some(Started { record, variables });
-        }
-    }
-    Ok((asked, taken))
-}
-
-/// Moves those of the deployments that wait for their plan, and that nobody else has in hand, into
-/// `planning`; gives them.
-async fn start_plans(
-    cx: &Ctx,
-    tx: &mut Tx,
-    taken: &[Taken],
-    plans: &[DeploymentId],
-) -> Result<Vec<(Record, Variables)>, Error> {
-    if plans.is_empty() {
-        return Ok(Vec::new());
-    }
-    let who = system();
-    let mut deployments = tx.try_lock_deployments(plans).await?;
-    deployments.retain(|(record, _)| record.deployment.state.next(Move::StartPlanning).is_ok());
-    let mut changes = Vec::with_capacity(deployments.len());
-    for (record, _) in &mut deployments {
-        let of = record.deployment.id;
-        let Some(Taken { job, lease, .. }) = taken.iter().find(|t| t.job.deployment_id == of)
-        else {
-            continue;
-        };
-        let mut change = Change::by(cx, &who, record);
-        change
-            .step(Move::StartPlanning, None, start_detail(job, lease))
-            .map_err(|_| Error::Changed)?;
-        changes.push(change);
-    }
-    Change::save_all(tx, &mut changes).await?;
-    drop(changes);
-    Ok(deployments)
-}
-
-fn start_detail(job: &Job, lease: &Lease) -> serde_json::Value {
-    serde_json::json!({"job_id": job.id, "attempt": job.attempt, "epoch": lease.epoch})
-}
-
-/// Gathers what the driver needs for a job whose deployment was started when it was taken. When the
-/// database goes away meanwhile, [`begin`] does the same.
-pub async fn ready(cx: &Ctx, started: Started) -> Result<Begun, Fault> {
-    let Started { record, variables } = started;
-    let redactor = Redactor::new(secrets_in(&variables, &hidden(&record.deployment)));
-    let input = Box::new(plan_input(cx, &record, variables).await?);
-    Ok(Begun::Plan { input, redactor })
 }
 
 /// Moves the deployment into its running state and gathers what the driver needs. When the
@@ -237,13 +119,14 @@ pub async fn ready(cx: &Ctx, started: Started) -> Result<Begun, Fault> {
 /// follows: a deployment that is in its running state already, under a lease that still holds, was
 /// moved there by this very run, whose driver has not been started yet.
 pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
-    let who = system();
-    let mut tx = cx.store.begin().await?;
-    let mut record = locked(&mut tx, job, lease).await?;
     let (by, running) = match job.kind {
         JobKind::Plan => (Move::StartPlanning, DeploymentState::Planning),
         JobKind::Apply => (Move::StartApply, DeploymentState::Applying),
+        JobKind::Recover => return recovery::begin(cx, job, lease).await,
     };
+    let who = system();
+    let mut tx = cx.store.begin().await?;
+    let mut record = locked(&mut tx, job, lease).await?;
     let again = record.deployment.state == running;
     if !again && record.deployment.state.next(by).is_err() {
         tx.end_job(job.id, JobState::Cancelled, Some("the deployment has moved on"), cx.now())
@@ -252,6 +135,10 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         return Ok(Begun::Nothing);
     }
     if job.kind == JobKind::Apply {
+        if wait_for_state_lock(&mut tx, job).await? {
+            tx.commit().await?;
+            return Ok(Begun::Nothing);
+        }
         let replanned = if again {
             None
         } else {
@@ -279,15 +166,25 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
             let input = Box::new(plan_input(cx, &record, variables).await?);
             Begun::Plan { input, redactor }
         }
-        JobKind::Apply => {
+        JobKind::Apply | JobKind::Recover => {
             let input = Box::new(apply_input(cx, &record, variables).await?);
             Begun::Apply { input, redactor }
         }
     })
 }
 
+/// When somebody with a tool of their own holds the lock of the stack's state: puts the job back,
+/// to be tried again soon. While a job runs, nobody else gets the lock.
+pub(crate) async fn wait_for_state_lock(tx: &mut Tx, job: &Job) -> Result<bool, Fault> {
+    let Some(held) = tx.state_lock(job.stack_id).await? else { return Ok(false) };
+    let why = format!("the state is locked by {} since {}", held.held_by.id, held.acquired_at);
+    tracing::info!(why, "the job waits");
+    tx.requeue_job(job.id, STATE_LOCK_RETRY_MS, false, Some(&why)).await?;
+    Ok(true)
+}
+
 /// Which variables are hidden: those that are shown masked.
-fn hidden(deployment: &Deployment) -> Hidden {
+pub(crate) fn hidden(deployment: &Deployment) -> Hidden {
     let masked = |value: &serde_json::Value| value.as_str() == Some(MASK);
     let names = deployment.variables.iter().filter(|(_, shown)| masked(shown));
     Hidden::Names(names.map(|(name, _)| name.clone()).collect())
@@ -305,7 +202,11 @@ fn approved(record: &Record) -> Result<(), Fault> {
     }
 }
 
-async fn plan_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<PlanInput, Fault> {
+pub(crate) async fn plan_input(
+    cx: &Ctx,
+    record: &Record,
+    variables: Variables,
+) -> Result<PlanInput, Fault> {
     let d = &record.deployment;
     let source = match record.source_artifact {
         Some(artifact) => SourceInput::Tree(source::kept(cx, artifact).await?),
@@ -418,200 +319,6 @@ pub async fn save_state(cx: &Ctx, job: &Job, lease: &Lease, blob: StateBlob) -> 
     };
     tx.add_state_version(&version, now).await?;
     tx.commit().await?;
-    Ok(())
-}
-
-/// Records a finished plan. The many that find nothing to do (drift is looked for in all stacks)
-/// and end at the same time share a unit of work.
-pub async fn plan_finished(
-    cx: &Ctx,
-    job: &Job,
-    lease: &Lease,
-    planned: Planned,
-) -> Result<Deployment, Fault> {
-    if !planned.no_changes || planned.fetched.is_some() {
-        return plan_finished_alone(cx, job, lease, planned).await;
-    }
-    let end = Unchanged {
-        job: job.clone(),
-        lease: *lease,
-        made_from: planned.state.clone(),
-        outputs: planned.current_outputs.clone(),
-    };
-    match cx.gathered.unchanged.ask(cx, end).await? {
-        Some(deployment) => Ok(*deployment),
-        None => plan_finished_alone(cx, job, lease, planned).await,
-    }
-}
-
-/// Records a finished plan: the plan and its artifacts, what the gates say, and the state that
-/// follows from that.
-async fn plan_finished_alone(
-    cx: &Ctx,
-    job: &Job,
-    lease: &Lease,
-    planned: Planned,
-) -> Result<Deployment, Fault> {
-    let who = system();
-    let now = cx.now();
-    let seal = |kind, content: Bytes| async move {
-        let id = ArtifactId::new(&*cx.mint);
-        cx.store.seal_artifact(id, kind, &content, now).await
-    };
-    let plan_file = seal(ArtifactKind::PlanFile, planned.plan_file.clone()).await?;
-    let context = seal(ArtifactKind::PlanContext, planned.context.clone()).await?;
-    let fetched = match &planned.fetched {
-        Some(fetched) => {
-            Some((seal(ArtifactKind::Source, fetched.archive.clone()).await?, &fetched.commit))
-        }
-        None => None,
-    };
-
-    let mut tx = cx.store.begin().await?;
-    let stack = lock_stack(&mut tx, job).await?;
-    let mut record = locked(&mut tx, job, lease).await?;
-    if record.deployment.state.is_terminal() {
-        // Superseded while the plan was made.
-        tx.end_job(job.id, JobState::Cancelled, Some("the deployment has ended"), now).await?;
-        tx.commit().await?;
-        return Ok(record.deployment);
-    }
-    // "Nothing to do" is said of a state; when that has moved on meanwhile, it says nothing.
-    let made_from = &planned.state;
-    if planned.no_changes && !made_from.lineage.is_empty() && *made_from != stack.state_mark() {
-        let (record, bell) = settle(cx, &mut tx, job, Ending::HandBack).await?;
-        tx.commit().await?;
-        if let Some(bell) = bell {
-            cx.ring(&bell).await;
-        }
-        cx.tell(job.deployment_id).await;
-        return Ok(record.deployment);
-    }
-    let variables = if planned.no_changes && fetched.is_none() {
-        Variables::new()
-    } else {
-        tx.variables(job.deployment_id).await?
-    };
-    if let Some((archive, commit)) = &fetched {
-        // From here on the deployment is what was fetched, whatever the branch does next.
-        tx.insert_artifact(archive).await?;
-        record.source_artifact = Some(archive.artifact.id);
-        record.deployment.commit = Some((*commit).clone());
-        let hidden = Hidden::Names(planned.sensitive_variables.clone());
-        record.deployment.variables = masked(&variables, &hidden);
-    }
-    if planned.no_changes {
-        finish_without_changes(cx, &mut tx, &who, &mut record, job, &planned).await?;
-        tx.commit().await?;
-        cx.tell(job.deployment_id).await;
-        return Ok(record.deployment);
-    }
-    tx.insert_artifact(&plan_file).await?;
-    tx.insert_artifact(&context).await?;
-    let binding = Binding {
-        plan_file: plan_file.artifact.digest.clone(),
-        source: planned.source_digest,
-        lock_file: planned.lock_file_digest,
-        variables: cx.store.keys().mac(
-            "variables",
-            serde_json::to_value(&variables).map_err(Fault::internal)?.to_string().as_bytes(),
-        ),
-        tool: planned.tool.clone(),
-        state: planned.state.clone(),
-        operation: record.deployment.operation.as_str().to_owned(),
-    };
-    let number = tx.latest_binding(job.deployment_id).await?.map_or(1, |(last, _)| last + 1);
-    let mut plan = Plan {
-        id: PlanId::new(&*cx.mint),
-        deployment_id: job.deployment_id,
-        number,
-        digest: binding.digest(),
-        created_at: now,
-        tool: planned.tool,
-        state: planned.state,
-        counts: Counts::of(&planned.changes),
-        changes: planned.changes,
-        outputs: planned.outputs,
-        drift: planned.drift,
-        warnings: planned.warnings,
-        gates: Vec::new(),
-    };
-    plan.gates = gates(&plan);
-    let verdict = conclude(&plan.gates);
-    let stored = slipway_store::plan::Record {
-        plan: plan.clone(),
-        binding,
-        plan_file: plan_file.artifact.id,
-        context: context.artifact.id,
-    };
-    tx.insert_plan(&stored).await?;
-
-    let mut change = Change::by(cx, &who, &mut record);
-    change.record.deployment.plan = Some(plan.summary());
-    change.event(EventBody::PlanReady { plan: plan.summary() });
-    let detail = serde_json::json!({"plan_digest": plan.digest});
-    change.step(Move::FinishPlan, None, detail.clone())?;
-    for gate in &plan.gates {
-        change.event(EventBody::Gate { result: gate.clone() });
-    }
-    let (by, reason) = match verdict {
-        GateVerdict::Deny => (Move::Block, Some("a gate denied the plan".to_owned())),
-        GateVerdict::NeedsApproval => (Move::AskApproval, None),
-        GateVerdict::Pass => (Move::Approve, Some("every gate passed".to_owned())),
-    };
-    if by == Move::Approve {
-        change.record.deployment.approval = Some(slipway_domain::deployment::Approval {
-            plan_digest: plan.digest.clone(),
-            by: who.actor.clone(),
-            at: now,
-            comment: Some("every gate passed".to_owned()),
-        });
-    }
-    change.go(&mut tx, by, reason, detail).await?;
-    let bell = if by == Move::Approve && change.record.deployment.options.auto_apply {
-        Some(change.enqueue(&mut tx, JobKind::Apply).await?)
-    } else {
-        None
-    };
-    tx.end_job(job.id, JobState::Succeeded, None, now).await?;
-    tx.commit().await?;
-    if let Some(bell) = bell {
-        cx.ring(&bell).await;
-    }
-    cx.tell(job.deployment_id).await;
-    Ok(record.deployment)
-}
-
-/// What the gates say about a plan. Approval is the only one so far: every change needs a person.
-fn gates(plan: &Plan) -> Vec<GateResult> {
-    let deletes = plan
-        .changes
-        .iter()
-        .filter(|c| {
-            matches!(c.action, Action::Delete | Action::DeleteThenCreate | Action::CreateThenDelete)
-        })
-        .count();
-    let detail = match deletes {
-        0 => "every change needs one approval".to_owned(),
-        n => format!("every change needs one approval; this one deletes or replaces {n}"),
-    };
-    vec![GateResult { gate: GateKind::Approval, verdict: GateVerdict::NeedsApproval, detail }]
-}
-
-async fn finish_without_changes(
-    cx: &Ctx,
-    tx: &mut Tx,
-    who: &Principal,
-    record: &mut Record,
-    job: &Job,
-    planned: &Planned,
-) -> Result<(), Fault> {
-    let now = cx.now();
-    tx.set_outputs(job.deployment_id, &planned.current_outputs).await?;
-    let mut change = Change::by(cx, who, record);
-    change.go(tx, Move::FindNoChanges, None, serde_json::json!({})).await?;
-    tx.set_current_deployment(job.stack_id, job.deployment_id, now).await?;
-    tx.end_job(job.id, JobState::Succeeded, None, now).await?;
     Ok(())
 }
 

@@ -32,7 +32,7 @@ use crate::Ctx;
 use crate::change::audit;
 
 /// Orphans that are kept of one stack.
-const MAX_ORPHANS: i64 = 100;
+pub(crate) const MAX_ORPHANS: i64 = 100;
 /// Versions in one page at most.
 const MAX_PAGE: i64 = 200;
 

@@ -129,24 +129,30 @@ impl Keyring {
         mac_with(key, label, value)
     }
 
+    /// A key for one purpose, and for one thing (`value`), that tells nothing about the others.
+    pub fn derived(&self, label: &str, value: &[u8]) -> [u8; 32] {
+        let empty = [0u8; KEY_LEN];
+        let key = self.keys.first().map_or(&empty, |(_, key)| key);
+        sign_with(key, &format!("slipway key {label}"), value)
+    }
+
     /// Whether `mac` is the keyed digest of `value`, under the current key or an older one.
     pub fn is_mac_of(&self, mac: &str, label: &str, value: &[u8]) -> bool {
         self.keys.iter().any(|(_, key)| mac_with(key, label, value) == mac)
     }
 }
 
+fn sign_with(key: &[u8; KEY_LEN], purpose: &str, value: &[u8]) -> [u8; 32] {
+    let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes());
+    let signed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()), value);
+    let mut bytes = [0u8; 32];
+    bytes.copy_from_slice(signed.as_ref());
+    bytes
+}
+
 fn mac_with(key: &[u8; KEY_LEN], label: &str, value: &[u8]) -> String {
-    let key = hmac::Key::new(
-        hmac::HMAC_SHA256,
-        hmac::sign(
-            &hmac::Key::new(hmac::HMAC_SHA256, key),
-            format!("slipway mac {label}").as_bytes(),
-        )
-        .as_ref(),
-    );
-    let digest = hmac::sign(&key, value);
     let mut hex = String::with_capacity(64);
-    for byte in digest.as_ref() {
+    for byte in sign_with(key, &format!("slipway mac {label}"), value) {
         // Writing to a string cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }

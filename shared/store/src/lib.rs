@@ -21,6 +21,7 @@ pub mod log;
 mod migrate;
 pub mod plan;
 pub mod queue;
+pub mod recovery;
 pub mod retention;
 mod rows;
 pub mod stack;

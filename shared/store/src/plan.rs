@@ -64,6 +64,19 @@ impl Tx {
         .transpose()
     }
 
+    /// The plan of a deployment with this digest, the newest if there are several.
+    pub async fn plan_by_digest(
+        &mut self,
+        of: DeploymentId,
+        digest: &str,
+    ) -> Result<Option<Record>> {
+        sql!(maybe Row, self,
+            "select document, binding, plan_file, context from plans
+             where deployment_id = $1 and digest = $2 order by number desc limit 1", of, digest)?
+        .map(Record::try_from)
+        .transpose()
+    }
+
     /// What the digest of the newest plan of a deployment covers, and the plan's number; without
     /// the document, which may be large.
     pub async fn latest_binding(&mut self, of: DeploymentId) -> Result<Option<(i32, Binding)>> {

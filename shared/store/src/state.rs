@@ -308,7 +308,8 @@ impl Tx {
     pub async fn running_apply(&mut self, of: StackId) -> Result<Option<DeploymentId>> {
         sql!(scalar_maybe DeploymentId, self,
             "select deployment_id from jobs
-             where stack_id = $1 and kind = 'apply' and state = 'running' order by id limit 1", of)
+             where stack_id = $1 and kind in ('apply', 'recover') and state = 'running'
+             order by id limit 1", of)
     }
 
     /// Keeps a state that was refused. `false` when the same bytes are kept already, or `max` of

@@ -113,6 +113,7 @@ impl House {
                 plan_limits: limits,
                 apply_limits: limits,
                 idempotency_ttl: chrono::Duration::hours(1),
+                recovery_grace: chrono::Duration::seconds(2),
                 log_retention: chrono::Duration::days(1),
             }),
             gathered: Gathered::default(),

@@ -198,6 +198,7 @@ fn said(event: &EventBody) -> Option<String> {
         EventBody::JobRetried { attempt, error, .. } => {
             format!("attempt {attempt} failed and is repeated: {error}")
         }
+        EventBody::Recovery { summary, .. } => summary.clone(),
         EventBody::Outputs { .. } => return None,
     };
     Some(line(&text, 200))

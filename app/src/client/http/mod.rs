@@ -19,6 +19,7 @@ use slipway_domain::id::{DeploymentId, Mint as _, RandomMint, StackId};
 use slipway_domain::log::LogLine;
 use slipway_domain::page::Page;
 use slipway_domain::plan::Plan;
+use slipway_domain::recovery::Resolution;
 use slipway_domain::stack::{Stack, StackKey};
 use slipway_domain::state::DeploymentState;
 use slipway_domain::template::Template;
@@ -26,6 +27,7 @@ use slipway_domain::tree::{Limits, Tree};
 use slipway_services::deployment::Submit;
 use slipway_services::health::Health;
 use slipway_services::log::{LogPage, Part};
+use slipway_services::recovery::Recoveries;
 
 pub use self::follow::{Follow, Numbered};
 pub use self::transport::Client;
@@ -182,6 +184,20 @@ impl Client {
         reason: Option<&str>,
     ) -> Result<Deployment, ClientError> {
         self.verb(id, "cancel", &Reason { reason }).await
+    }
+
+    /// `GET /deployments/{id}/recovery`.
+    pub async fn recovery(&self, id: DeploymentId) -> Result<Recoveries, ClientError> {
+        self.get(&["deployments", &id.to_string(), "recovery"], &[]).await?.json().await
+    }
+
+    /// `POST /deployments/{id}/recovery`: says what became of resources.
+    pub async fn resolve(
+        &self,
+        id: DeploymentId,
+        resolutions: &[Resolution],
+    ) -> Result<Deployment, ClientError> {
+        self.verb(id, "recovery", &serde_json::json!({"resolutions": resolutions})).await
     }
 
     async fn verb<T: Serialize>(

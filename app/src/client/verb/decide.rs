@@ -2,9 +2,10 @@
 
 use slipway_domain::deployment::Deployment;
 use slipway_domain::id::DeploymentId;
+use slipway_domain::recovery::{Resolution, ResolutionOutcome};
 
 use super::{Desk, approval};
-use crate::cli::{ApplyArgs, ApproveArgs, CancelArgs, RejectArgs};
+use crate::cli::{ApplyArgs, ApproveArgs, CancelArgs, RecoveryArgs, RejectArgs};
 use crate::client::error::ClientError;
 use crate::client::exit::Exit;
 use crate::client::prompt::{Answer, Prompt};
@@ -103,6 +104,40 @@ pub(super) async fn cancel(desk: &Desk<'_>, args: CancelArgs) -> Result<Exit, Cl
     let id = desk.resolve(&args.of.deployment).await?;
     let deployment = desk.client.cancel(id, args.reason.as_deref()).await?;
     desk.screen.result(&deployment, |_| cancelled(&deployment))?;
+    Ok(Exit::Success)
+}
+
+/// `slipway recovery`.
+pub(super) async fn recovery(desk: &Desk<'_>, args: RecoveryArgs) -> Result<Exit, ClientError> {
+    let id = desk.resolve(&args.of.deployment).await?;
+    let absent = args.absent.into_iter().map(|address| Resolution {
+        address,
+        outcome: ResolutionOutcome::Absent,
+        id: None,
+    });
+    let exists = args.exists.into_iter().map(|there| Resolution {
+        address: there.address,
+        outcome: ResolutionOutcome::Exists,
+        id: there.id,
+    });
+    let resolutions: Vec<_> = absent.chain(exists).collect();
+    if resolutions.is_empty() && !args.again {
+        let all = desk.client.recovery(id).await?;
+        desk.screen.result(&all, |paint| view::recovery(id, &all, paint))?;
+        return Ok(Exit::Success);
+    }
+    let deployment = desk.client.resolve(id, &resolutions).await?;
+    if args.wait {
+        let terms = Terms {
+            approval: approval(false),
+            since: Some(deployment.updated_at),
+            apply_started: true,
+        };
+        return desk.stay(id, terms).await;
+    }
+    desk.screen.result(&deployment, |_| {
+        format!("It is looked at again; watch it with: slipway wait {id}\n")
+    })?;
     Ok(Exit::Success)
 }
 

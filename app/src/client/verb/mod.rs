@@ -50,6 +50,7 @@ pub(super) async fn perform(
         ClientCommand::Logs(args) => show::logs(&desk, args).await,
         ClientCommand::Events(args) => show::events(&desk, args).await,
         ClientCommand::Cancel(args) => decide::cancel(&desk, args).await,
+        ClientCommand::Recovery(args) => decide::recovery(&desk, args).await,
         ClientCommand::Outputs(args) => show::outputs(&desk, args).await,
         ClientCommand::Stacks(args) => show::stacks(&desk, args).await,
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,

@@ -60,7 +60,7 @@ impl Progress {
                 let verdict = self.paint.ink(ink, verdict);
                 format!("  gate {gate} {verdict}: {}", plain(&result.detail))
             }
-            EventBody::Resource { address, action, status, elapsed_s, resource_id } => {
+            EventBody::Resource { address, action, status, elapsed_s, resource_id, .. } => {
                 return self.resource(
                     address,
                     *action,
@@ -83,6 +83,10 @@ impl Progress {
                 let again = self.paint.ink(Ink::Care, "will try again");
                 let pause = between(event.at, *run_at);
                 format!("  {again} in {pause}: attempt {attempt} failed: {first}")
+            }
+            EventBody::Recovery { summary, .. } => {
+                let found = self.paint.ink(Ink::Care, "recovery");
+                format!("  {found}: {}", plain(summary))
             }
             EventBody::Outputs { names } => {
                 format!("  outputs: {}", plain(&names.join(", ")))
@@ -376,6 +380,7 @@ mod tests {
             status,
             elapsed_s: None,
             resource_id: None,
+            id_key: None,
         };
         let mut progress = Progress::new(Paint::PLAIN);
         assert_eq!(progress.still_running(), None);

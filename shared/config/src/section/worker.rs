@@ -28,6 +28,11 @@ pub struct Worker {
     /// How long running jobs may go on after a shutdown was asked for, in seconds.
     #[schemars(range(min = 0, max = 86_400))]
     pub drain_grace_s: u64,
+    /// How long the recovery of a lost apply waits for the machine on which its worker was, to
+    /// collect what was left there, in seconds. After that the machine counts as gone, and a person
+    /// is asked about whatever may have been begun in the last moment.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub recovery_grace_s: u32,
     /// How often the database is asked for due jobs even when nothing rings, in seconds.
     #[schemars(range(min = 1, max = 300))]
     pub poll_s: u64,
@@ -45,6 +50,7 @@ impl Default for Worker {
             lease_s: 30,
             heartbeat_s: 10,
             drain_grace_s: 60,
+            recovery_grace_s: 60,
             poll_s: 5,
             listen: None,
         }

@@ -426,11 +426,16 @@ pub trait Driver: Send + Sync {
     async fn apply(&self, run: &dyn Run, input: ApplyInput) -> Result<Applied, DriverError>;
 
     /// Finds out what a lost apply did, and plans what is left. Changes nothing in the world, and may
-    /// be repeated freely.
-    async fn recover(&self, run: &dyn Run, input: RecoverInput) -> Result<Recovered, DriverError>;
+    /// be repeated freely. A driver that knows no better leaves it to a person.
+    async fn recover(&self, _run: &dyn Run, input: RecoverInput) -> Result<Recovered, DriverError> {
+        let report = RecoveryReport::of_journal(&input.journal, input.collected);
+        Ok(Recovered { report, next: AfterRecovery::Ask })
+    }
 
     /// Reads what a dead run left in its directory. Nothing writes there any more. Blocking.
-    fn salvage(&self, dir: &Path) -> Salvage;
+    fn salvage(&self, _dir: &Path) -> Salvage {
+        Salvage::default()
+    }
 
     /// Looks whether the result is healthy.
     async fn verify(&self, run: &dyn Run, applied: &Applied) -> Result<Health, DriverError>;

@@ -1,0 +1,266 @@
+//! A finished plan: kept with its artifacts, put before the gates, and what follows from what they
+//! say.
+
+use bytes::Bytes;
+use slipway_domain::access::Principal;
+use slipway_domain::artifact::ArtifactKind;
+use slipway_domain::deployment::{Approval, Deployment, Variables};
+use slipway_domain::event::EventBody;
+use slipway_domain::fault::Fault;
+use slipway_domain::gate::{GateKind, GateResult, GateVerdict, conclude};
+use slipway_domain::id::{ArtifactId, PlanId};
+use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease};
+use slipway_domain::plan::{Action, Binding, Counts, Plan};
+use slipway_domain::port::driver::Planned;
+use slipway_domain::state::Move;
+use slipway_domain::variable::{Hidden, masked};
+use slipway_store::Tx;
+use slipway_store::artifact::Sealed;
+use slipway_store::deployment::Record;
+
+use crate::Ctx;
+use crate::change::Change;
+use crate::ending::{Ending, settle};
+use crate::execution::{lock_stack, locked, system};
+use crate::unchanged::Unchanged;
+
+/// Records a finished plan. The many that find nothing to do (drift is looked for in all stacks)
+/// and end at the same time share a unit of work.
+pub async fn plan_finished(
+    cx: &Ctx,
+    job: &Job,
+    lease: &Lease,
+    planned: Planned,
+) -> Result<Deployment, Fault> {
+    if !planned.no_changes || planned.fetched.is_some() {
+        return plan_finished_alone(cx, job, lease, planned).await;
+    }
+    let end = Unchanged {
+        job: job.clone(),
+        lease: *lease,
+        made_from: planned.state.clone(),
+        outputs: planned.current_outputs.clone(),
+    };
+    match cx.gathered.unchanged.ask(cx, end).await? {
+        Some(deployment) => Ok(*deployment),
+        None => plan_finished_alone(cx, job, lease, planned).await,
+    }
+}
+
+/// Records a finished plan: the plan and its artifacts, what the gates say, and the state that
+/// follows from that.
+async fn plan_finished_alone(
+    cx: &Ctx,
+    job: &Job,
+    lease: &Lease,
+    planned: Planned,
+) -> Result<Deployment, Fault> {
+    let who = system();
+    let now = cx.now();
+    let files = PlanFiles::seal(cx, &planned).await?;
+    let fetched = match &planned.fetched {
+        Some(fetched) => {
+            let id = ArtifactId::new(&*cx.mint);
+            let archive = fetched.archive.clone();
+            let sealed = cx.store.seal_artifact(id, ArtifactKind::Source, &archive, now).await?;
+            Some((sealed, &fetched.commit))
+        }
+        None => None,
+    };
+
+    let mut tx = cx.store.begin().await?;
+    let stack = lock_stack(&mut tx, job).await?;
+    let mut record = locked(&mut tx, job, lease).await?;
+    if record.deployment.state.is_terminal() {
+        // Superseded while the plan was made.
+        tx.end_job(job.id, JobState::Cancelled, Some("the deployment has ended"), now).await?;
+        tx.commit().await?;
+        return Ok(record.deployment);
+    }
+    // "Nothing to do" is said of a state; when that has moved on meanwhile, it says nothing.
+    let made_from = &planned.state;
+    if planned.no_changes && !made_from.lineage.is_empty() && *made_from != stack.state_mark() {
+        let (record, bell) = settle(cx, &mut tx, job, Ending::HandBack).await?;
+        tx.commit().await?;
+        if let Some(bell) = bell {
+            cx.ring(&bell).await;
+        }
+        cx.tell(job.deployment_id).await;
+        return Ok(record.deployment);
+    }
+    let variables = if planned.no_changes && fetched.is_none() {
+        Variables::new()
+    } else {
+        tx.variables(job.deployment_id).await?
+    };
+    if let Some((archive, commit)) = &fetched {
+        // From here on the deployment is what was fetched, whatever the branch does next.
+        tx.insert_artifact(archive).await?;
+        record.source_artifact = Some(archive.artifact.id);
+        record.deployment.commit = Some((*commit).clone());
+        let hidden = Hidden::Names(planned.sensitive_variables.clone());
+        record.deployment.variables = masked(&variables, &hidden);
+    }
+    if planned.no_changes {
+        finish_without_changes(cx, &mut tx, &who, &mut record, job, &planned).await?;
+        tx.commit().await?;
+        cx.tell(job.deployment_id).await;
+        return Ok(record.deployment);
+    }
+    let plan = files.keep(cx, &mut tx, &record, &variables, planned).await?;
+    let mut change = Change::by(cx, &who, &mut record);
+    let bell = present(&mut change, &mut tx, Move::FinishPlan, &plan).await?;
+    tx.end_job(job.id, JobState::Succeeded, None, now).await?;
+    tx.commit().await?;
+    if let Some(bell) = bell {
+        cx.ring(&bell).await;
+    }
+    cx.tell(job.deployment_id).await;
+    Ok(record.deployment)
+}
+
+/// What variables come to in a plan's binding.
+pub(crate) fn variables_bytes(variables: &Variables) -> Result<Vec<u8>, Fault> {
+    let json = serde_json::to_value(variables).map_err(Fault::internal)?;
+    Ok(json.to_string().into_bytes())
+}
+
+/// A plan's files, sealed outside of the unit of work that keeps them.
+pub(crate) struct PlanFiles {
+    plan_file: Sealed,
+    context: Sealed,
+}
+
+impl PlanFiles {
+    pub(crate) async fn seal(cx: &Ctx, planned: &Planned) -> Result<Self, Fault> {
+        let now = cx.now();
+        let seal = |kind, content: Bytes| async move {
+            let id = ArtifactId::new(&*cx.mint);
+            cx.store.seal_artifact(id, kind, &content, now).await
+        };
+        Ok(Self {
+            plan_file: seal(ArtifactKind::PlanFile, planned.plan_file.clone()).await?,
+            context: seal(ArtifactKind::PlanContext, planned.context.clone()).await?,
+        })
+    }
+
+    /// Keeps the plan as the deployment's newest, with what the gates say about it.
+    pub(crate) async fn keep(
+        self,
+        cx: &Ctx,
+        tx: &mut Tx,
+        record: &Record,
+        variables: &Variables,
+        planned: Planned,
+    ) -> Result<Plan, Fault> {
+        let of = record.deployment.id;
+        tx.insert_artifact(&self.plan_file).await?;
+        tx.insert_artifact(&self.context).await?;
+        let binding = Binding {
+            plan_file: self.plan_file.artifact.digest.clone(),
+            source: planned.source_digest,
+            lock_file: planned.lock_file_digest,
+            variables: cx.store.keys().mac("variables", &variables_bytes(variables)?),
+            tool: planned.tool.clone(),
+            state: planned.state.clone(),
+            operation: record.deployment.operation.as_str().to_owned(),
+        };
+        let number = tx.latest_binding(of).await?.map_or(1, |(last, _)| last + 1);
+        let mut plan = Plan {
+            id: PlanId::new(&*cx.mint),
+            deployment_id: of,
+            number,
+            digest: binding.digest(),
+            created_at: cx.now(),
+            tool: planned.tool,
+            state: planned.state,
+            counts: Counts::of(&planned.changes),
+            changes: planned.changes,
+            outputs: planned.outputs,
+            drift: planned.drift,
+            warnings: planned.warnings,
+            gates: Vec::new(),
+        };
+        plan.gates = gates(&plan);
+        let stored = slipway_store::plan::Record {
+            plan: plan.clone(),
+            binding,
+            plan_file: self.plan_file.artifact.id,
+            context: self.context.artifact.id,
+        };
+        tx.insert_plan(&stored).await?;
+        Ok(plan)
+    }
+}
+
+/// Makes `plan` the deployment's current one, by `arrival` (a move to `planned`), and goes on as its
+/// gates say. Returns the bell to ring after the commit.
+pub(crate) async fn present(
+    change: &mut Change<'_>,
+    tx: &mut Tx,
+    arrival: Move,
+    plan: &Plan,
+) -> Result<Option<Doorbell>, Fault> {
+    change.record.deployment.plan = Some(plan.summary());
+    change.record.deployment.approval = None;
+    change.event(EventBody::PlanReady { plan: plan.summary() });
+    let detail = serde_json::json!({"plan_digest": plan.digest});
+    change.step(arrival, None, detail.clone())?;
+    for gate in &plan.gates {
+        change.event(EventBody::Gate { result: gate.clone() });
+    }
+    let (by, reason) = match conclude(&plan.gates) {
+        GateVerdict::Deny => (Move::Block, Some("a gate denied the plan".to_owned())),
+        GateVerdict::NeedsApproval => (Move::AskApproval, None),
+        GateVerdict::Pass => (Move::Approve, Some("every gate passed".to_owned())),
+    };
+    if by == Move::Approve {
+        change.record.deployment.approval = Some(Approval {
+            plan_digest: plan.digest.clone(),
+            by: system().actor,
+            at: change.now,
+            comment: Some("every gate passed".to_owned()),
+            carried_from: None,
+            carries: 0,
+        });
+    }
+    change.go(tx, by, reason, detail).await?;
+    if by == Move::Approve && change.record.deployment.options.auto_apply {
+        change.enqueue(tx, JobKind::Apply).await.map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// What the gates say about a plan. Approval is the only one so far: every change needs a person.
+fn gates(plan: &Plan) -> Vec<GateResult> {
+    let deletes = plan
+        .changes
+        .iter()
+        .filter(|c| {
+            matches!(c.action, Action::Delete | Action::DeleteThenCreate | Action::CreateThenDelete)
+        })
+        .count();
+    let detail = match deletes {
+        0 => "every change needs one approval".to_owned(),
+        n => format!("every change needs one approval; this one deletes or replaces {n}"),
+    };
+    vec![GateResult { gate: GateKind::Approval, verdict: GateVerdict::NeedsApproval, detail }]
+}
+
+async fn finish_without_changes(
+    cx: &Ctx,
+    tx: &mut Tx,
+    who: &Principal,
+    record: &mut Record,
+    job: &Job,
+    planned: &Planned,
+) -> Result<(), Fault> {
+    let now = cx.now();
+    tx.set_outputs(job.deployment_id, &planned.current_outputs).await?;
+    let mut change = Change::by(cx, who, record);
+    change.go(tx, Move::FindNoChanges, None, serde_json::json!({})).await?;
+    tx.set_current_deployment(job.stack_id, job.deployment_id, now).await?;
+    tx.end_job(job.id, JobState::Succeeded, None, now).await?;
+    Ok(())
+}
