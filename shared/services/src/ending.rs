@@ -131,6 +131,9 @@ fn fitting(kind: JobKind, state: DeploymentState, cancelled: bool, ending: Endin
             Ending::Cancelled
         }
         (JobKind::Apply, Ending::Lost { .. }) if state == S::Approved => Ending::HandBack,
+        (JobKind::Recover, Ending::Lost { summary }) if state == S::Verifying => {
+            Ending::Stopped { summary: format!("{APPLIED}: {summary}") }
+        }
         // It changes nothing, so there is nothing to lose.
         (JobKind::Recover, Ending::Lost { summary } | Ending::Stale { summary }) => {
             Ending::Retry { error: summary, delay_ms: 1000 }

@@ -31,7 +31,7 @@ fn endings() -> Vec<Ending> {
 
 async fn every_ending_closes_the_job_from_every_state(rig: Rig) {
     let mut number = 0;
-    for kind in [JobKind::Plan, JobKind::Apply] {
+    for kind in [JobKind::Plan, JobKind::Apply, JobKind::Recover] {
         for state in S::ALL {
             for ending in endings() {
                 number += 1;
@@ -39,6 +39,7 @@ async fn every_ending_closes_the_job_from_every_state(rig: Rig) {
                 let (id, job, lease) = match kind {
                     JobKind::Plan => rig.planning(&stack).await,
                     JobKind::Apply => rig.applying(&stack).await,
+                    JobKind::Recover => rig.recovering(&stack).await,
                 };
                 let mut tx = rig.cx.store.begin().await.unwrap();
                 let mut record = tx.deployment(id).await.unwrap().unwrap();
@@ -57,11 +58,12 @@ async fn every_ending_closes_the_job_from_every_state(rig: Rig) {
                 let mine = match kind {
                     JobKind::Plan => matches!(state, S::Submitted | S::Planning),
                     JobKind::Apply => matches!(state, S::Approved | S::Applying | S::Verifying),
+                    JobKind::Recover => matches!(state, S::Recovering | S::Verifying),
                 };
                 if mine {
                     let runs = matches!(after.state, S::Planning | S::Applying | S::Verifying);
                     assert!(!runs, "{name}: it is {} and nobody works on it", after.state);
-                    let waits = matches!(after.state, S::Submitted | S::Approved);
+                    let waits = matches!(after.state, S::Submitted | S::Approved | S::Recovering);
                     let queued = jobs.iter().any(|j| j.state == JobState::Queued);
                     assert_eq!(waits, queued, "{name}: it is {}", after.state);
                 } else {

@@ -4,6 +4,7 @@
 
 mod endings;
 mod races;
+mod recovery;
 mod repeats;
 mod rig;
 mod secrets;

@@ -242,9 +242,20 @@ async fn a_lost_apply_holds_its_stack_until_a_person_decides(rig: Rig) {
     let elsewhere = rig.approved("db").await;
     let ending = Ending::Lost { summary: "gone".into() };
     execution::ended(&rig.cx, &job, &lease, ending).await.unwrap();
+    assert_eq!(rig.get(lost).await.state, S::Recovering);
+    // Its recovery and the other stack's apply, and not that of its own stack.
+    for _ in 0..2 {
+        let (job, lease) = rig.claim(Queue::Apply).await.unwrap();
+        assert_ne!(job.deployment_id, waits, "nobody knows what is there");
+        if job.deployment_id == elsewhere {
+            assert_eq!(job.kind, JobKind::Apply, "another stack is not concerned");
+            continue;
+        }
+        assert_eq!((job.deployment_id, job.kind), (lost, JobKind::Recover));
+        let ending = Ending::Failed { summary: "it cannot be seen".into(), diagnostics: vec![] };
+        execution::ended(&rig.cx, &job, &lease, ending).await.unwrap();
+    }
     assert_eq!(rig.get(lost).await.state, S::NeedsAttention);
-    let (other, _) = rig.claim(Queue::Apply).await.unwrap();
-    assert_eq!(other.deployment_id, elsewhere, "another stack is not concerned");
     assert!(rig.claim(Queue::Apply).await.is_none(), "nobody knows what is there");
     let waiting = serde_json::to_value(rig.get(waits).await.waiting).unwrap();
     assert_eq!(waiting["held_by"], lost.to_string(), "{waiting}");

@@ -11,16 +11,21 @@ use slipway_domain::clock::FixedClock;
 use slipway_domain::deployment::{Deployment, Operation, Options as How, Variables};
 use slipway_domain::fault::{Fault, FieldError};
 use slipway_domain::id::{DeploymentId, Mint as _, RandomMint, WorkerId};
-use slipway_domain::job::{Job, JobLimits, Lease, Queue};
+use slipway_domain::job::{Job, JobKind, JobLimits, Lease, Queue};
 use slipway_domain::plan::{Action, ResourceChange, StateMark, Tool};
-use slipway_domain::port::driver::{Inspect, Inspection, Planned, StateBlob};
+use slipway_domain::port::driver::{
+    Inspect, Inspection, Planned, RecoverInput, Salvage, StateBlob,
+};
 use slipway_domain::source::Source;
 use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::deployment::Submit;
-use slipway_services::{Ctx, Gathered, Library, Settings, artifact, deployment, event, execution};
+use slipway_services::execution::Begun;
+use slipway_services::{
+    Ctx, Gathered, Library, Settings, artifact, deployment, event, execution, recovery,
+};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
 use sqlx::{Connection as _, Executor as _};
@@ -102,7 +107,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir, connections: u32) -
             plan_limits: job,
             apply_limits: job,
             idempotency_ttl: chrono::Duration::hours(24),
-            recovery_grace: chrono::Duration::seconds(2),
+            recovery_grace: chrono::Duration::seconds(60),
             log_retention: chrono::Duration::days(30),
         }),
         gathered: Gathered::default(),
@@ -238,6 +243,26 @@ impl Rig {
         assert_eq!(job.deployment_id, id);
         execution::begin(&self.cx, &job, &lease).await.unwrap();
         (id, job, lease)
+    }
+
+    /// A deployment whose apply was lost, everything of it collected, and is being found out.
+    pub(crate) async fn recovering(&self, stack: &str) -> (DeploymentId, Job, Lease) {
+        let (id, lost, lease) = self.applying(stack).await;
+        let ending = execution::Ending::Lost { summary: "killed".to_owned() };
+        execution::ended(&self.cx, &lost, &lease, ending).await.unwrap();
+        recovery::collect(&self.cx, lost.id, lost.epoch, Salvage::default()).await.unwrap();
+        let (job, lease, _) = self.begin_recovery(id).await;
+        (id, job, lease)
+    }
+
+    /// Begins the recovery of a deployment.
+    pub(crate) async fn begin_recovery(&self, id: DeploymentId) -> (Job, Lease, Box<RecoverInput>) {
+        let (job, lease) = self.claim(Queue::Apply).await.unwrap();
+        assert_eq!((job.deployment_id, job.kind), (id, JobKind::Recover));
+        match execution::begin(&self.cx, &job, &lease).await.unwrap() {
+            Begun::Recover { input, .. } => (job, lease, input),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The current state of the deployment's stack.

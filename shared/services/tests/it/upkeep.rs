@@ -38,7 +38,7 @@ async fn the_reaper_closes_by_kind(rig: Rig) {
         (idle, S::Submitted, JobState::Queued),
         (planning, S::Submitted, JobState::Queued),
         (claimed, S::Approved, JobState::Queued),
-        (applying, S::NeedsAttention, JobState::Lost),
+        (applying, S::Recovering, JobState::Queued),
     ] {
         assert_eq!(rig.get(id).await.state, state);
         assert_eq!(rig.jobs(id).await.last().unwrap().state, job);
