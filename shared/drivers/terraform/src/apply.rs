@@ -15,9 +15,11 @@ use crate::failure;
 use crate::host::Host;
 use crate::init;
 use crate::process::{self, Ended, Failed, Stdout, Stops};
+use crate::salvage;
 use crate::state::{self, State};
 use crate::stream::{self, Ears};
-use crate::workspace::{Workspace, blocking, write_private};
+use crate::tape::{Heard, Tape};
+use crate::workspace::{Workspace, blocking, trouble, write_private};
 
 const STEP: &str = "apply";
 /// The state is saved at most this often while the apply runs.
@@ -30,6 +32,7 @@ struct Laid {
     context: Context,
     lock_file: Option<Bytes>,
     has_variables: bool,
+    tape: Tape,
 }
 
 pub(crate) async fn apply(
@@ -60,20 +63,22 @@ pub(crate) async fn apply(
     failure::asked_before(run)?;
     stream::step(run, STEP, None);
 
-    let keeper = Keeper { run, workspace: &laid.workspace, keeping: &laid.context.keeping };
+    let command = command(host, run, &laid);
+    let Laid { workspace, context, tape, .. } = laid;
+    let keeper = Keeper { run, workspace: &workspace, keeping: &context.keeping };
+    let heard = tape.heard();
     let changed = Notify::new();
     let done = CancellationToken::new();
     let stops = Stops { run, halt: CancellationToken::new() };
-    let mut ears = Ears::new(run, host.clock.as_ref(), &laid.workspace, STEP).live(&changed);
+    let mut ears = Ears::new(run, host.clock.as_ref(), &workspace, STEP).live(&changed);
     let working = async {
-        let command = command(host, run, &laid);
         let mut listener = |s, line: &str| ears.hear(s, line);
-        let ended = process::run(command, &stops, Stdout::Lines, &mut listener).await;
+        let ended = process::run(command, &stops, Stdout::Tape(tape), &mut listener).await;
         done.cancel();
         ended
     };
-    let (ended, snapshots) =
-        tokio::join!(working, keeper.snapshots(before, &changed, &done, &stops.halt));
+    let snapshots = keeper.snapshots(before, &changed, heard, &done, &stops.halt);
+    let (ended, snapshots) = tokio::join!(working, snapshots);
     // What was saved last; when the lease is gone, nothing more may be.
     let last = match snapshots {
         Ok(last) => last,
@@ -87,8 +92,14 @@ pub(crate) async fn apply(
 /// Writes everything to its place. Blocking.
 fn lay(top: &std::path::Path, cli_config: &str, input: ApplyInput) -> Result<Laid, DriverError> {
     let workspace = Workspace::new(top, input.root.as_deref())?;
+    let (context, packed) = Context::open(&input.context)?;
+    // First of all: whoever finds this directory must know that it is of an apply, and what was
+    // begun in it.
+    let tape =
+        Tape::new(&workspace.tape(), |line| stream::entry(line).is_some()).map_err(trouble)?;
+    salvage::leave_note(&workspace, context.keeping.path())?;
     workspace.write_source(&input.source)?;
-    let (context, lock_file) = Context::unpack(&input.context, &workspace)?;
+    let lock_file = Context::put(&packed, &workspace)?;
     if let (Some(path), Some(state)) = (context.keeping.path(), &input.state) {
         write_private(&workspace.state_file(path), &state.content)?;
     }
@@ -98,7 +109,7 @@ fn lay(top: &std::path::Path, cli_config: &str, input: ApplyInput) -> Result<Lai
     let ephemeral: Variables =
         input.variables.into_iter().filter(|(name, _)| context.ephemeral.contains(name)).collect();
     let has_variables = workspace.write_variables(&ephemeral)?;
-    Ok(Laid { workspace, context, lock_file, has_variables })
+    Ok(Laid { workspace, context, lock_file, has_variables, tape })
 }
 
 fn command(host: &Host, run: &dyn Run, laid: &Laid) -> process::Command {
@@ -135,6 +146,7 @@ impl Keeper<'_> {
         &self,
         mut last: StateMark,
         changed: &Notify,
+        mut heard: Heard,
         done: &CancellationToken,
         halt: &CancellationToken,
     ) -> Result<StateMark, DriverError> {
@@ -157,7 +169,9 @@ impl Keeper<'_> {
             if !is_newer(&mark, &last) {
                 continue;
             }
-            match self.run.save_state(blob).await {
+            // What the state records was begun before it was written, and said before that.
+            heard.all().await;
+            match self.save(blob).await {
                 Ok(()) => last = mark,
                 Err(DriverError::Fenced) => {
                     halt.cancel();
@@ -176,9 +190,16 @@ impl Keeper<'_> {
         let files = vec![self.workspace.state_file(path), self.workspace.errored_state()];
         let Some((state, blob)) = newest(files).await else { return Ok(None) };
         if is_newer(&blob.mark, last) {
-            self.run.save_state(blob).await?;
+            self.save(blob).await?;
         }
         Ok(Some(state))
+    }
+
+    /// Has a state kept, after the journal that names what is in it: a recovery believes nothing
+    /// that is in a state alone.
+    async fn save(&self, blob: StateBlob) -> Result<(), DriverError> {
+        self.run.events_kept().await?;
+        self.run.save_state(blob).await
     }
 }
 

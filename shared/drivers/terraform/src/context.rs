@@ -119,13 +119,19 @@ impl Context {
         tree.to_tar_gz().map_err(trouble)
     }
 
-    /// Unpacks it into a workspace: writes the lock file and the modules to their places, and
-    /// returns the lock file. Blocking.
+    /// Unpacks it into a workspace; see [`Context::put`]. Blocking.
     pub(crate) fn unpack(
         packed: &[u8],
         workspace: &Workspace,
     ) -> Result<(Self, Option<Bytes>), DriverError> {
         let (context, tree) = Self::open(packed)?;
+        let lock_file = Self::put(&tree, workspace)?;
+        Ok((context, lock_file))
+    }
+
+    /// Writes the lock file and the modules of what was packed to their places, and returns the
+    /// lock file. Blocking.
+    pub(crate) fn put(tree: &Tree, workspace: &Workspace) -> Result<Option<Bytes>, DriverError> {
         let lock_file = tree.file(LOCK).cloned();
         if let Some(lock_file) = &lock_file {
             write_private(&workspace.lock_file(), lock_file)?;
@@ -135,10 +141,11 @@ impl Context {
             std::fs::create_dir_all(&to).map_err(trouble)?;
             modules.write_to(Path::new(&to)).map_err(trouble)?;
         }
-        Ok((context, lock_file))
+        Ok(lock_file)
     }
 
-    fn open(packed: &[u8]) -> Result<(Self, Tree), DriverError> {
+    /// What was packed, and its files. Writes nothing.
+    pub(crate) fn open(packed: &[u8]) -> Result<(Self, Tree), DriverError> {
         let bad = || {
             DriverError::permanent(
                 "what was packed with the plan cannot be read by this version of Slipway: make a \

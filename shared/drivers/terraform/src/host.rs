@@ -136,6 +136,11 @@ impl Host {
         if self.tool.name == "tofu" { Dialect::OpenTofu } else { Dialect::Terraform }
     }
 
+    /// Whether it knows `import` blocks.
+    pub(crate) fn knows_imports(&self) -> bool {
+        numbers(&self.tool.version) >= (1, 5)
+    }
+
     /// Whether `init` knows `-json`.
     pub(crate) fn init_speaks_json(&self) -> bool {
         numbers(&self.tool.version) >= (1, 9)

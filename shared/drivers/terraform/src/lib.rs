@@ -3,7 +3,9 @@
 //! It implements [`slipway_domain::port::driver`] and depends on nothing else of the house. Each
 //! concern has its file: [`hcl`](Inspector) reads configurations without the tool, `process` starts
 //! processes through a [`guard`] (and nothing else does), `init` decides what must be installed and `cache` keeps it,
-//! `plan`, `show` and `apply` run the tool and put what it says into the house's words.
+//! `plan`, `show` and `apply` run the tool and put what it says into the house's words. When an
+//! apply is lost, `salvage` reads what is left of it on its machine, and `recover` finds out what
+//! it did and plans the rest, with [`recovery`] and [`subset`].
 
 mod apply;
 mod cache;
@@ -19,11 +21,14 @@ pub mod journal;
 mod options;
 mod plan;
 mod process;
+mod recover;
 pub mod recovery;
+mod salvage;
 mod show;
 mod state;
 mod stream;
 pub mod subset;
+mod tape;
 mod unattended;
 mod workspace;
 
@@ -34,7 +39,8 @@ use async_trait::async_trait;
 use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::plan::Tool;
 use slipway_domain::port::driver::{
-    Applied, ApplyInput, Driver, DriverError, Health, PlanInput, Planned, Run,
+    Applied, ApplyInput, Driver, DriverError, Health, PlanInput, Planned, RecoverInput, Recovered,
+    Run, Salvage,
 };
 use slipway_domain::stack::DriverKind;
 use tracing::Instrument as _;
@@ -93,6 +99,15 @@ impl Driver for Terraform {
     async fn apply(&self, run: &dyn Run, input: ApplyInput) -> Result<Applied, DriverError> {
         let span = tracing::info_span!("terraform_apply", tool = %self.host.tool);
         apply::apply(&self.host, run, input).instrument(span).await
+    }
+
+    async fn recover(&self, run: &dyn Run, input: RecoverInput) -> Result<Recovered, DriverError> {
+        let span = tracing::info_span!("terraform_recover", tool = %self.host.tool);
+        recover::recover(&self.host, run, input).instrument(span).await
+    }
+
+    fn salvage(&self, dir: &std::path::Path) -> Salvage {
+        salvage::salvage(dir)
     }
 
     /// An apply that succeeded left nothing tainted behind: Terraform reports that as a failure.

@@ -1,10 +1,15 @@
 //! Makes a plan: source → workspace → init if it must → `plan -json -out` → `show -json`.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use slipway_domain::artifact::digest;
-use slipway_domain::deployment::Operation;
+use slipway_domain::deployment::{Operation, Variables};
 use slipway_domain::plan::{Diagnostic, Severity, StateMark};
-use slipway_domain::port::driver::{DriverError, Fetched, PlanInput, Planned, Run, SourceInput};
+use slipway_domain::port::driver::{
+    DriverError, Fetched, PlanInput, Planned, Run, SourceInput, StateBlob,
+};
+use slipway_domain::redact::Redactor;
 use slipway_domain::tree::Tree;
 
 use crate::context::{Context, Keeping};
@@ -22,13 +27,35 @@ use crate::{git, state};
 const MAX_SHOW_BYTES: usize = 256 << 20;
 
 /// What a plan is made from, laid out in the workspace.
-struct Laid {
-    workspace: Workspace,
-    configuration: Option<Configuration>,
-    need: Need,
-    keeping: Keeping,
+pub(crate) struct Laid {
+    pub(crate) workspace: Workspace,
+    pub(crate) configuration: Option<Configuration>,
+    pub(crate) need: Need,
+    pub(crate) keeping: Keeping,
     has_variables: bool,
     source_digest: String,
+    mark: StateMark,
+}
+
+/// What a plan is made from, beside the tree.
+pub(crate) struct Inputs {
+    pub(crate) root: Option<String>,
+    pub(crate) variables: Variables,
+    pub(crate) state: Option<StateBlob>,
+}
+
+/// What is planned.
+pub(crate) struct Goal<'a> {
+    pub(crate) operation: Operation,
+    /// Addresses of what is made anew in any case.
+    pub(crate) replace: &'a [String],
+}
+
+/// A plan that was made.
+pub(crate) struct Fresh {
+    pub(crate) planned: Planned,
+    /// Its JSON form, with all of its secrets.
+    pub(crate) json: Vec<u8>,
 }
 
 pub(crate) async fn plan(
@@ -38,13 +65,17 @@ pub(crate) async fn plan(
 ) -> Result<Planned, DriverError> {
     failure::asked_before(run)?;
     let (tree, fetched) = source(host, run, &mut input).await?;
-    let mark = input.state.as_ref().map(|s| s.mark.clone()).unwrap_or_default();
-    let operation = input.operation;
+    let goal = Goal { operation: input.operation, replace: &[] };
     let laid = {
         let (host, top) = (host.clone(), run.workspace().to_path_buf());
-        blocking(move || lay(&host, &top, &tree, input)).await?
+        let inputs = Inputs { root: input.root, variables: input.variables, state: input.state };
+        blocking(move || {
+            let workspace = Workspace::new(&top, inputs.root.as_deref())?;
+            workspace.write_source(&tree)?;
+            lay(&host, workspace, &tree, inputs)
+        })
+        .await?
     };
-    let ws = &laid.workspace;
     if let Keeping::Backend(kind) = &laid.keeping {
         let text = format!(
             "The configuration names a backend of its own ({kind}): it keeps the state, and Slipway \
@@ -52,10 +83,23 @@ pub(crate) async fn plan(
         );
         stream::say(run, host.clock.as_ref(), "plan", text);
     }
-    let mut ready = init::prepare(host, run, ws, &laid.need, false).await?;
+    let ready = init::prepare(host, run, &laid.workspace, &laid.need, false).await?;
+    let Fresh { planned, .. } = make(host, run, &laid, &goal, ready).await?;
+    Ok(Planned { fetched, ..planned })
+}
+
+/// Makes a plan of what is laid out and ready.
+pub(crate) async fn make(
+    host: &Host,
+    run: &dyn Run,
+    laid: &Laid,
+    goal: &Goal<'_>,
+    mut ready: Ready,
+) -> Result<Fresh, DriverError> {
+    let ws = &laid.workspace;
     let (changed, warnings) = loop {
         let mut ears = Ears::new(run, host.clock.as_ref(), ws, "plan");
-        let ended = execute(host, run, &laid, operation, &mut ears).await?;
+        let ended = execute(host, run, laid, goal, &mut ears).await?;
         match ended.code {
             Some(code @ (0 | 2)) if ended.asked.is_none() => {
                 ears.publish();
@@ -76,10 +120,13 @@ pub(crate) async fn plan(
             }
         }
     };
-    let (shown, files) =
-        tokio::try_join!(show(host, run, ws), files(&laid, ready != Ready::NotNeeded))?;
+    let showing = async {
+        let json = show(host, run, ws, &ws.plan_file()).await?;
+        read(json, run.redactor().clone()).await
+    };
+    let ((shown, json), files) = tokio::try_join!(showing, files(laid, ready != Ready::NotNeeded))?;
     let Shown { changes, outputs, drift, planned_outputs, sensitive_variables } = shown;
-    Ok(Planned {
+    let planned = Planned {
         tool: host.tool.clone(),
         no_changes: !changed,
         changes,
@@ -89,12 +136,13 @@ pub(crate) async fn plan(
         plan_file: files.plan,
         lock_file_digest: files.lock.as_deref().map(digest),
         context: files.context,
-        source_digest: laid.source_digest,
-        fetched,
-        state: if laid.keeping.is_own() { StateMark::default() } else { mark },
+        source_digest: laid.source_digest.clone(),
+        fetched: None,
+        state: if laid.keeping.is_own() { StateMark::default() } else { laid.mark.clone() },
         sensitive_variables,
         current_outputs: if changed { Vec::new() } else { planned_outputs },
-    })
+    };
+    Ok(Fresh { planned, json })
 }
 
 fn warnings(diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
@@ -122,15 +170,13 @@ async fn source(
     }
 }
 
-/// Writes everything to its place. Blocking.
-fn lay(
+/// Writes everything but the source tree, which is in its place, to its own. Blocking.
+pub(crate) fn lay(
     host: &Host,
-    top: &std::path::Path,
+    workspace: Workspace,
     tree: &Tree,
-    input: PlanInput,
+    input: Inputs,
 ) -> Result<Laid, DriverError> {
-    let workspace = Workspace::new(top, input.root.as_deref())?;
-    workspace.write_source(tree)?;
     // A configuration that our reader refuses may still be one to Terraform, which then has the
     // last word: nothing is skipped for it.
     let configuration = match hcl::load(tree, input.root.as_deref(), host.dialect()) {
@@ -144,7 +190,7 @@ fn lay(
         }
     };
     if let Some(configuration) = &configuration {
-        check(configuration, &input)?;
+        check(configuration, &input.variables)?;
     }
     let backend = configuration.as_ref().map(|c| c.backend.clone()).unwrap_or_default();
     let keeping = Keeping::of(&backend)?;
@@ -165,13 +211,14 @@ fn lay(
         keeping,
         has_variables,
         source_digest: tree.digest(),
+        mark: input.state.map(|state| state.mark).unwrap_or_default(),
     })
 }
 
 /// Variables that do not fit: Terraform would only warn about a name that it does not know, and
 /// plan without the value that somebody meant to give.
-fn check(configuration: &Configuration, input: &PlanInput) -> Result<(), DriverError> {
-    let problems = hcl::check(&configuration.inspection().inputs, &input.variables);
+fn check(configuration: &Configuration, variables: &Variables) -> Result<(), DriverError> {
+    let problems = hcl::check(&configuration.inspection().inputs, variables);
     if problems.is_empty() {
         return Ok(());
     }
@@ -190,7 +237,7 @@ async fn execute(
     host: &Host,
     run: &dyn Run,
     laid: &Laid,
-    operation: Operation,
+    goal: &Goal<'_>,
     ears: &mut Ears<'_>,
 ) -> Result<process::Ended, DriverError> {
     failure::asked_before(run)?;
@@ -208,9 +255,10 @@ async fn execute(
     if laid.has_variables {
         args.push(option("-var-file=", laid.workspace.variables_file()));
     }
-    if operation == Operation::Destroy {
+    if goal.operation == Operation::Destroy {
         args.push("-destroy".into());
     }
+    args.extend(goal.replace.iter().map(|address| format!("-replace={address}").into()));
     if let Some(parallelism) = host.parallelism {
         args.push(format!("-parallelism={parallelism}").into());
     }
@@ -220,10 +268,15 @@ async fn execute(
         .map_err(|failed| failure::of_process("plan", &failed))
 }
 
-async fn show(host: &Host, run: &dyn Run, ws: &Workspace) -> Result<Shown, DriverError> {
+/// The JSON form of a plan file. Holds secrets.
+pub(crate) async fn show(
+    host: &Host,
+    run: &dyn Run,
+    ws: &Workspace,
+    plan_file: &Path,
+) -> Result<Vec<u8>, DriverError> {
     failure::asked_before(run)?;
     stream::step(run, "show", None);
-    let plan_file = ws.plan_file();
     let command = host.command(
         run,
         ws,
@@ -239,17 +292,18 @@ async fn show(host: &Host, run: &dyn Run, ws: &Workspace) -> Result<Shown, Drive
     if ended.code != Some(0) || ended.asked.is_some() {
         return Err(failure::of_reading("reading of the plan", &ended, &ears));
     }
-    let redactor = run.redactor().clone();
-    let json = ended.stdout;
-    blocking(move || {
-        show::read(&json, &redactor).map_err(|error| {
-            // The error's text may quote a value.
-            DriverError::permanent(format!(
-                "the plan's JSON form could not be read (line {}, column {})",
-                error.line(),
-                error.column()
-            ))
-        })
+    Ok(ended.stdout)
+}
+
+async fn read(json: Vec<u8>, redactor: Redactor) -> Result<(Shown, Vec<u8>), DriverError> {
+    blocking(move || match show::read(&json, &redactor) {
+        Ok(shown) => Ok((shown, json)),
+        // The error's text may quote a value.
+        Err(error) => Err(DriverError::permanent(format!(
+            "the plan's JSON form could not be read (line {}, column {})",
+            error.line(),
+            error.column()
+        ))),
     })
     .await
 }

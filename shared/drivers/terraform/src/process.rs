@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::guard::{Rein, Report};
+use crate::tape::Tape;
 
 /// A longer line is cut here; the rest of it is read and thrown away.
 pub(crate) const MAX_LINE_BYTES: usize = 4 << 20;
@@ -48,10 +49,12 @@ pub(crate) struct Command {
 }
 
 /// What happens to standard output. Standard error always comes as lines.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Stdout {
     /// Line by line, to the listener.
     Lines,
+    /// The same, through a file that is there when this process is not any more.
+    Tape(Tape),
     /// Kept whole, up to so many bytes; more is an error.
     Keep(usize),
 }
@@ -137,7 +140,11 @@ struct Child {
 }
 
 impl Child {
-    fn start(command: Command, end: Option<LeaseEnd>) -> io::Result<Self> {
+    fn start(command: Command, end: Option<LeaseEnd>, stdout: &Stdout) -> io::Result<Self> {
+        let stdout = match stdout {
+            Stdout::Tape(tape) => Stdio::from(tape.writer()?),
+            Stdout::Lines | Stdout::Keep(_) => Stdio::piped(),
+        };
         let (rein, stdin, program, args) = match command.guard {
             Some(guard) => {
                 let (rein, theirs) = Rein::new()?;
@@ -159,7 +166,7 @@ impl Child {
             .env_clear()
             .envs(command.env.pairs())
             .stdin(stdin)
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
@@ -198,7 +205,7 @@ pub(crate) async fn run(
     let name = command.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let not_started = |source| Failed::Start { program: name, source };
     let lease_end = stops.run.lease_end();
-    let mut child = match Child::start(command, lease_end) {
+    let mut child = match Child::start(command, lease_end, &stdout) {
         Ok(child) => child,
         Err(error) => return Err(not_started(error)),
     };
@@ -221,6 +228,7 @@ pub(crate) async fn run(
             ended = child.process.wait(), if status.is_none() => {
                 status = Some(ended.map_err(Failed::Wait)?);
                 child.group.signal(Signal::KILL);
+                out.end();
                 deadline = Some(tokio::time::Instant::now() + DRAIN);
             }
             _ = &mut gently, if status.is_none() && asked.is_none() => {
@@ -245,7 +253,7 @@ pub(crate) async fn run(
                 kill_at = None;
                 child.group.signal(Signal::KILL);
             }
-            () = until(deadline), if deadline.is_some() => break,
+            () = until(deadline), if deadline.is_some() && !out.is_on_tape() => break,
         }
     }
     out.finish(listener);
@@ -276,11 +284,20 @@ async fn until(deadline: Option<tokio::time::Instant>) {
     }
 }
 
-/// Reads one pipe.
+/// Where output comes from.
+enum Input<R> {
+    Pipe(R),
+    Tape(Tape),
+    /// There is nothing more.
+    End,
+}
+
+/// Reads one output.
 struct Reader<R> {
-    pipe: Option<R>,
+    input: Input<R>,
     stream: LogStream,
-    mode: Stdout,
+    /// Kept whole, up to so many bytes.
+    keep: Option<usize>,
     buffer: BytesMut,
     /// Where the search for the next line end goes on.
     searched: usize,
@@ -290,42 +307,63 @@ struct Reader<R> {
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     fn new(pipe: Option<R>, stream: LogStream, mode: Stdout) -> Self {
-        Self { pipe, stream, mode, buffer: BytesMut::new(), searched: 0, skipping: false }
+        let keep = if let Stdout::Keep(limit) = mode { Some(limit) } else { None };
+        let input = match (mode, pipe) {
+            (Stdout::Tape(tape), _) => Input::Tape(tape),
+            (_, Some(pipe)) => Input::Pipe(pipe),
+            (_, None) => Input::End,
+        };
+        Self { input, stream, keep, buffer: BytesMut::new(), searched: 0, skipping: false }
     }
 
     fn done(&self) -> bool {
-        self.pipe.is_none()
+        matches!(self.input, Input::End)
+    }
+
+    /// What is on tape is read to its end, however long that takes.
+    fn is_on_tape(&self) -> bool {
+        matches!(self.input, Input::Tape(_))
     }
 
     fn limit(&self) -> usize {
-        match self.mode {
-            Stdout::Keep(limit) => limit,
-            Stdout::Lines => usize::MAX,
+        self.keep.unwrap_or(usize::MAX)
+    }
+
+    /// Whoever writes has ended. A pipe says so by itself.
+    fn end(&mut self) {
+        if let Input::Tape(tape) = &mut self.input {
+            tape.end();
         }
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
-        match &mut self.pipe {
-            Some(pipe) => {
+        match &mut self.input {
+            Input::Pipe(pipe) => {
                 self.buffer.reserve(CHUNK);
                 pipe.read_buf(&mut self.buffer).await
             }
-            None => std::future::pending().await,
+            Input::Tape(tape) => tape.read(&mut self.buffer, CHUNK).await,
+            Input::End => std::future::pending().await,
         }
     }
 
     /// Takes in what was read. `false`: more than may be kept.
     fn take(&mut self, read: io::Result<usize>, listener: Listener<'_>) -> bool {
-        if matches!(read, Ok(0) | Err(_)) {
-            self.pipe = None;
-        }
-        match self.mode {
-            Stdout::Keep(limit) => self.buffer.len() <= limit,
-            Stdout::Lines => {
+        let ended = matches!(read, Ok(0) | Err(_));
+        let fits = match self.keep {
+            Some(limit) => self.buffer.len() <= limit,
+            None => {
                 self.lines(listener);
                 true
             }
+        };
+        if let Input::Tape(tape) = &mut self.input {
+            tape.told();
         }
+        if ended {
+            self.input = Input::End;
+        }
+        fits
     }
 
     fn lines(&mut self, listener: Listener<'_>) {
@@ -350,17 +388,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Tells what is left without a line end.
     fn finish(&mut self, listener: Listener<'_>) {
-        if matches!(self.mode, Stdout::Lines) && !self.skipping && !self.buffer.is_empty() {
+        if self.keep.is_none() && !self.skipping && !self.buffer.is_empty() {
             let line = self.buffer.split();
             tell(self.stream, &line, false, listener);
         }
     }
 
     fn kept(self) -> Vec<u8> {
-        match self.mode {
-            Stdout::Keep(_) => self.buffer.into(),
-            Stdout::Lines => Vec::new(),
-        }
+        if self.keep.is_some() { self.buffer.into() } else { Vec::new() }
     }
 }
 

@@ -8,6 +8,7 @@ use slipway_domain::event::{EventBody, ResourceStatus};
 use slipway_domain::log::{LogStream, NewLogLine};
 use slipway_domain::plan::{Action, Diagnostic, Severity};
 use slipway_domain::port::driver::Run;
+use slipway_domain::recovery::JournalEntry;
 use tokio::sync::Notify;
 
 use crate::workspace::Workspace;
@@ -84,6 +85,8 @@ struct Hook {
     #[serde(default)]
     action: String,
     #[serde(default)]
+    id_key: Option<String>,
+    #[serde(default)]
     id_value: Option<String>,
     #[serde(default)]
     elapsed_seconds: Option<f64>,
@@ -92,6 +95,40 @@ struct Hook {
 #[derive(Deserialize)]
 struct HookResource {
     addr: String,
+}
+
+/// What a line says that was begun or ended on a resource; `None` when it says anything else. The
+/// same lines, in the same order, are the resource events that [`Ears`] publishes.
+pub(crate) fn entry(line: &str) -> Option<JournalEntry> {
+    parse(line)?.entry()
+}
+
+fn parse(line: &str) -> Option<Message> {
+    if line.starts_with('{') { serde_json::from_str(line).ok() } else { None }
+}
+
+impl Message {
+    fn status(&self) -> Option<ResourceStatus> {
+        Some(match self.kind.as_str() {
+            "apply_start" | "apply_progress" => ResourceStatus::Started,
+            "apply_complete" => ResourceStatus::Completed,
+            "apply_errored" => ResourceStatus::Errored,
+            _ => return None,
+        })
+    }
+
+    fn entry(&self) -> Option<JournalEntry> {
+        let (status, hook) = (self.status()?, self.hook.as_ref()?);
+        let resource_id = hook.id_value.clone().filter(|id| !id.is_empty());
+        let id_key = hook.id_key.clone().filter(|key| key != "id" && !key.is_empty());
+        Some(JournalEntry {
+            address: hook.resource.addr.clone(),
+            action: action(&hook.action)?,
+            status,
+            id_key: resource_id.as_ref().and(id_key),
+            resource_id,
+        })
+    }
 }
 
 impl<'a> Ears<'a> {
@@ -124,8 +161,7 @@ impl<'a> Ears<'a> {
 
     /// Hears one line.
     pub(crate) fn hear(&mut self, stream: LogStream, line: &str) {
-        let message = line.starts_with('{').then(|| serde_json::from_str::<Message>(line).ok());
-        if let Some(message) = message.flatten() {
+        if let Some(message) = parse(line) {
             self.message(stream, message);
             return;
         }
@@ -139,8 +175,8 @@ impl<'a> Ears<'a> {
         self.log(stream, line);
     }
 
-    fn message(&mut self, stream: LogStream, message: Message) {
-        if let Some(raw) = message.diagnostic {
+    fn message(&mut self, stream: LogStream, mut message: Message) {
+        if let Some(raw) = message.diagnostic.take() {
             let diagnostic = self.diagnostic(raw);
             self.log_diagnostic(stream, &diagnostic);
             if self.diagnostics.len() < MAX_DIAGNOSTICS {
@@ -155,30 +191,24 @@ impl<'a> Ears<'a> {
             self.log(stream, line);
         }
         if message.kind == "outputs" {
-            self.outputs = message.outputs;
+            self.outputs = message.outputs.take();
         }
-        let status = match message.kind.as_str() {
-            "apply_start" | "apply_progress" => ResourceStatus::Started,
-            "apply_complete" => ResourceStatus::Completed,
-            "apply_errored" => ResourceStatus::Errored,
-            _ => return,
-        };
+        let Some(status) = message.status() else { return };
         self.begun = true;
         if status != ResourceStatus::Started
             && let Some(changed) = self.changed
         {
             changed.notify_one();
         }
-        if let Some(hook) = message.hook
-            && let Some(action) = action(&hook.action)
-        {
-            let elapsed_s = hook.elapsed_seconds.map(seconds);
+        if let Some(entry) = message.entry() {
+            let elapsed = message.hook.and_then(|hook| hook.elapsed_seconds);
             self.run.event(EventBody::Resource {
-                address: hook.resource.addr,
-                action,
-                status,
-                elapsed_s,
-                resource_id: hook.id_value.filter(|id| !id.is_empty()),
+                address: entry.address,
+                action: entry.action,
+                status: entry.status,
+                elapsed_s: elapsed.map(seconds),
+                resource_id: entry.resource_id,
+                id_key: entry.id_key,
             });
         }
     }
@@ -285,4 +315,51 @@ fn action(word: &str) -> Option<Action> {
         "forget" | "remove" => Action::Forget,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(kind: &str, hook: &str) -> String {
+        format!(r#"{{"type":"{kind}","hook":{{"resource":{{"addr":"t.a"}},{hook}}}}}"#)
+    }
+
+    #[test]
+    fn only_what_was_begun_or_ended_is_an_entry() {
+        let done =
+            entry(&line("apply_complete", r#""action":"create","id_key":"id","id_value":"i-1""#));
+        let mut expected = JournalEntry {
+            address: "t.a".into(),
+            action: Action::Create,
+            status: ResourceStatus::Completed,
+            resource_id: Some("i-1".into()),
+            id_key: None,
+        };
+        assert_eq!(done.as_ref(), Some(&expected));
+        expected.id_key = Some("arn".into());
+        let by_arn = line("apply_complete", r#""action":"create","id_key":"arn","id_value":"i-1""#);
+        assert_eq!(entry(&by_arn), Some(expected));
+        let no_id =
+            entry(&line("apply_start", r#""action":"delete","id_key":"arn","id_value":"""#));
+        let no_id = no_id.unwrap();
+        assert_eq!(
+            (no_id.status, no_id.id_key, no_id.resource_id),
+            (ResourceStatus::Started, None, None)
+        );
+        let whole = line("apply_errored", r#""action":"update""#);
+        assert_eq!(entry(&whole).unwrap().status, ResourceStatus::Errored);
+        for end in 0..whole.len() {
+            assert_eq!(entry(&whole[..end]), None, "a line that was cut off says nothing");
+        }
+        for other in [
+            line("provision_progress", r#""provisioner":"local-exec","output":"apply_start""#),
+            line("refresh_start", r#""action":"create""#),
+            line("apply_start", r#""action":"dance""#),
+            r#"{"type":"apply_start"}"#.to_owned(),
+            format!("x {whole}"),
+        ] {
+            assert_eq!(entry(&other), None, "{other}");
+        }
+    }
 }

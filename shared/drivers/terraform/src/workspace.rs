@@ -47,6 +47,26 @@ impl Workspace {
         self.top.join("plan.tfplan")
     }
 
+    /// The plan file of a lost apply, beside which a new one is made.
+    pub(crate) fn approved_plan_file(&self) -> PathBuf {
+        self.top.join("approved.tfplan")
+    }
+
+    /// What the tool says during an apply.
+    pub(crate) fn tape(&self) -> PathBuf {
+        self.top.join("apply.jsonl")
+    }
+
+    /// What somebody must know who finds the directory of an apply that was cut off.
+    pub(crate) fn note(&self) -> PathBuf {
+        self.top.join("apply.json")
+    }
+
+    /// The root module's path in the source tree; empty at the top.
+    pub(crate) fn root(&self) -> &str {
+        &self.root
+    }
+
     /// The file of variables.
     pub(crate) fn variables_file(&self) -> PathBuf {
         self.top.join("variables.tfvars.json")

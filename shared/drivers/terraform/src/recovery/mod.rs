@@ -3,6 +3,8 @@
 //! lost. Decides nothing: what may follow is for the subset proof and for people.
 
 mod address;
+mod harmless;
+mod judge;
 mod state;
 
 use std::collections::BTreeSet;
@@ -15,6 +17,7 @@ use crate::journal::{Journal, Phase};
 use crate::subset::{Document, Predecessor};
 
 pub use address::{Address, InstanceKey};
+pub(crate) use judge::{Facts, Judgement, judge};
 pub use state::UnreadableState;
 use state::{Instance, Recorded};
 
@@ -251,18 +254,7 @@ impl Recovery {
 
     /// A file with the `import` blocks; `None` when there are none.
     pub fn import_file(&self) -> Option<String> {
-        let imports = self.imports();
-        if imports.is_empty() {
-            return None;
-        }
-        let mut out = String::from(
-            "# Written by Slipway: made by an apply that was cut off, and not in the state.\n",
-        );
-        for import in imports {
-            out.push('\n');
-            out.push_str(&import.to_hcl());
-        }
-        Some(out)
+        import_file(&self.imports())
     }
 
     /// Whether the rest can be planned and proved without asking anybody: nothing is lost and
@@ -343,6 +335,21 @@ impl Recovery {
         list("Not begun", self.untouched.clone());
         out
     }
+}
+
+/// A file with these blocks; `None` when there are none.
+pub(crate) fn import_file(imports: &[Import]) -> Option<String> {
+    if imports.is_empty() {
+        return None;
+    }
+    let mut out = String::from(
+        "# Written by Slipway: made by an apply that was cut off, and not in the state.\n",
+    );
+    for import in imports {
+        out.push('\n');
+        out.push_str(&import.to_hcl());
+    }
+    Some(out)
 }
 
 /// Whether what is at the address now may be what the run made: it is not what was there before.

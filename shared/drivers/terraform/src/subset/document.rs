@@ -99,12 +99,6 @@ impl From<Bad> for Unreadable {
     }
 }
 
-/// What stands at an address until it is replaced.
-#[derive(Debug)]
-pub(crate) struct Predecessor {
-    pub(crate) id: Option<String>,
-}
-
 /// One object: where it is, and which of several (the deposed ones have a key).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
@@ -340,24 +334,6 @@ impl Document {
     pub(super) fn state_output(&self, name: &str) -> Option<&Json> {
         let values = self.top("prior_state").get("values")?;
         values.get("outputs")?.get(name)?.get("value")
-    }
-
-    /// Addresses where an apply changes the world, and so says so in its journal.
-    pub(crate) fn changing(&self) -> impl Iterator<Item = &str> {
-        let changing = self
-            .effective()
-            .filter(|(_, change)| change.act.weight() > 0 && change.act != Act::Forget);
-        changing.map(|(key, _)| key.address.as_str())
-    }
-
-    /// What is replaced at an address where something is made anew.
-    pub(crate) fn predecessor(&self, address: &str) -> Option<Predecessor> {
-        let change = self.changes.get(&Key::of(address)).filter(|change| change.act.makes())?;
-        if *change.before() == Json::Null {
-            return None;
-        }
-        let id = change.before().get("id").and_then(Json::str).map(str::to_owned);
-        Some(Predecessor { id })
     }
 
     /// The changes at one address: of the object there and of deposed ones.

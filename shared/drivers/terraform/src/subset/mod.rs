@@ -21,12 +21,13 @@ mod document;
 mod equality;
 mod header;
 mod json;
+mod outline;
 mod rules;
 mod verdict;
 mod walk;
 
-pub(crate) use document::Predecessor;
 pub use document::{Document, Unreadable};
+pub(crate) use outline::Predecessor;
 pub use verdict::{Filled, Inside, Left, Refusal, Refused, Rule, Shown};
 pub use walk::RunKey;
 

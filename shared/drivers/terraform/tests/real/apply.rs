@@ -38,7 +38,7 @@ async fn a_stack_lives_from_create_to_destroy() {
     assert!(job.text().contains("Apply complete!"), "{}", job.text());
     let events = job.events.lock().unwrap().clone();
     assert!(events.iter().any(|event| matches!(event, EventBody::Resource {
-        address, action: Action::Create, status: ResourceStatus::Completed, resource_id: Some(id), elapsed_s: Some(_),
+        address, action: Action::Create, status: ResourceStatus::Completed, resource_id: Some(id), id_key: None, elapsed_s: Some(_),
     } if address == "terraform_data.a" && id.len() == 36)), "{events:?}");
     assert_eq!(rig.driver.verify(&job, &applied).await.unwrap(), Health::Healthy);
 
