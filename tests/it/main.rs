@@ -11,4 +11,5 @@ mod chaos;
 mod docs;
 mod harness;
 mod journeys;
+mod killed_apply;
 mod mcp;

@@ -8,7 +8,7 @@ use crate::harness::{Broker as _, Rabbit, Redis};
 
 /// What carries doorbells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(crate) enum Transport {
     /// None between processes: workers ask the database.
     Embedded,
     Redis,
@@ -16,7 +16,7 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
             Self::Redis => "redis",
@@ -26,7 +26,7 @@ impl Transport {
 }
 
 /// A running or stopped broker of a test's own.
-pub(super) enum Broker {
+pub(crate) enum Broker {
     None,
     Redis(Redis),
     RabbitMq(Rabbit),
@@ -34,7 +34,7 @@ pub(super) enum Broker {
 
 impl Broker {
     /// Starts one.
-    pub(super) async fn start_new(transport: Transport) -> Self {
+    pub(crate) async fn start_new(transport: Transport) -> Self {
         let mut broker = match transport {
             Transport::Embedded => Self::None,
             Transport::Redis => Self::Redis(Redis::stopped()),
@@ -45,12 +45,12 @@ impl Broker {
     }
 
     /// Whether there is one.
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         !matches!(self, Self::None)
     }
 
     /// Kills it.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         match self {
             Self::None => {}
             Self::Redis(redis) => redis.stop(),
@@ -59,7 +59,7 @@ impl Broker {
     }
 
     /// Starts it again. Redis comes back empty, RabbitMQ with what it held.
-    pub(super) async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         match self {
             Self::None => {}
             Self::Redis(redis) => redis.start().await,
@@ -68,7 +68,7 @@ impl Broker {
     }
 
     /// Takes every doorbell out of it; `all`: RabbitMQ's queues too, not only what is in them.
-    pub(super) async fn empty(&self, all: bool) {
+    pub(crate) async fn empty(&self, all: bool) {
         match self {
             Self::None => {}
             Self::Redis(redis) => redis.empty().await,
@@ -78,7 +78,7 @@ impl Broker {
     }
 
     /// What tells a process to use it.
-    pub(super) fn env(&self) -> Vec<(String, String)> {
+    pub(crate) fn env(&self) -> Vec<(String, String)> {
         match self {
             Self::None => Vec::new(),
             Self::Redis(redis) => redis.env(),
@@ -91,14 +91,14 @@ impl Broker {
     }
 
     /// Where it listens.
-    pub(super) fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         let url = self.value("SLIPWAY_QUEUE_URL")?;
         let (_, rest) = url.rsplit_once(':')?;
         rest.split('/').next()?.parse().ok()
     }
 
     /// What tells a process to use it through another port.
-    pub(super) fn env_at(&self, port: u16) -> Vec<(String, String)> {
+    pub(crate) fn env_at(&self, port: u16) -> Vec<(String, String)> {
         let Some(own) = self.port() else { return Vec::new() };
         let other = |value: String| {
             value.replace(&format!("127.0.0.1:{own}"), &format!("127.0.0.1:{port}"))

@@ -18,28 +18,28 @@ use crate::harness::{PATIENCE, command, quiet_port};
 
 /// What a place is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     Api,
     Worker,
 }
 
 /// A process that ended and that nobody had ended.
 #[derive(Debug, Clone)]
-pub(super) struct Exit {
-    pub(super) place: String,
-    pub(super) at_us: i64,
-    pub(super) lived: Duration,
-    pub(super) status: String,
+pub(crate) struct Exit {
+    pub(crate) place: String,
+    pub(crate) at_us: i64,
+    pub(crate) lived: Duration,
+    pub(crate) status: String,
     /// The last lines that it said.
-    pub(super) said: String,
+    pub(crate) said: String,
 }
 
 /// How a place is at a moment.
 #[derive(Debug, Clone)]
-pub(super) struct Standing {
-    pub(super) pid: i32,
+pub(crate) struct Standing {
+    pub(crate) pid: i32,
     /// For how long it has been up and not frozen; zero while it is frozen.
-    pub(super) well_for: Duration,
+    pub(crate) well_for: Duration,
 }
 
 struct Up {
@@ -77,12 +77,12 @@ struct Inner {
 
 /// All of them. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Fleet(Arc<Inner>);
+pub(crate) struct Fleet(Arc<Inner>);
 
 impl Fleet {
     /// An empty one: its processes have `env` in common, work below `dir` and write their logs
     /// to `logs`.
-    pub(super) fn new(dir: &Path, logs: &Path, env: Vec<(String, String)>) -> Self {
+    pub(crate) fn new(dir: &Path, logs: &Path, env: Vec<(String, String)>) -> Self {
         Self(Arc::new(Inner {
             dir: dir.to_owned(),
             logs: logs.to_owned(),
@@ -94,7 +94,7 @@ impl Fleet {
     }
 
     /// Where its processes work.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.0.dir
     }
 
@@ -103,14 +103,14 @@ impl Fleet {
     }
 
     /// Adds an API replica, and starts it.
-    pub(super) fn add_api(&self) -> usize {
+    pub(crate) fn add_api(&self) -> usize {
         let address = format!("127.0.0.1:{}", quiet_port());
         let url = format!("http://{address}");
         self.add(Role::Api, vec!["api".into(), "--listen".into(), address], Some(url), Vec::new())
     }
 
     /// Adds a worker with environment of its own, and starts it.
-    pub(super) fn add_worker(&self, queues: &str, env: Vec<(String, String)>) -> usize {
+    pub(crate) fn add_worker(&self, queues: &str, env: Vec<(String, String)>) -> usize {
         self.add(Role::Worker, vec!["worker".into(), "--queue".into(), queues.into()], None, env)
     }
 
@@ -146,18 +146,18 @@ impl Fleet {
     }
 
     /// Indices of all places of a role.
-    pub(super) fn of(&self, role: Role) -> Vec<usize> {
+    pub(crate) fn of(&self, role: Role) -> Vec<usize> {
         let places = self.places();
         (0..places.len()).filter(|i| places[*i].role == role).collect()
     }
 
     /// What a place is called.
-    pub(super) fn name(&self, index: usize) -> String {
+    pub(crate) fn name(&self, index: usize) -> String {
         self.places()[index].name.clone()
     }
 
     /// A client of every API replica.
-    pub(super) fn clients(&self) -> Vec<Client> {
+    pub(crate) fn clients(&self) -> Vec<Client> {
         self.places()
             .iter()
             .filter_map(|p| p.url.as_deref())
@@ -166,7 +166,7 @@ impl Fleet {
     }
 
     /// Starts a process that is down; one that is up stays as it is.
-    pub(super) fn start(&self, index: usize) {
+    pub(crate) fn start(&self, index: usize) {
         let mut places = self.places();
         let place = &mut places[index];
         if place.up.is_some() || self.0.ended.load(Ordering::SeqCst) {
@@ -203,7 +203,7 @@ impl Fleet {
 
     /// Kills a process as nothing can be caught; with `tree`, everything it started as well, as
     /// when a machine dies.
-    pub(super) fn kill(&self, index: usize, tree: bool) {
+    pub(crate) fn kill(&self, index: usize, tree: bool) {
         let Some(mut up) = self.places()[index].up.take() else { return };
         let pid = pid(&up.child);
         if tree {
@@ -217,8 +217,14 @@ impl Fleet {
         let _ = up.child.wait();
     }
 
+    /// Takes away what a process that is down left on its machine.
+    pub(crate) fn forget(&self, index: usize) {
+        let data = self.places()[index].data.clone();
+        std::fs::remove_dir_all(&data).unwrap();
+    }
+
     /// Freezes a process; with `tree`, what it started as well.
-    pub(super) fn freeze(&self, index: usize, tree: bool) {
+    pub(crate) fn freeze(&self, index: usize, tree: bool) {
         let mut places = self.places();
         let Some(up) = &mut places[index].up else { return };
         up.frozen = true;
@@ -230,7 +236,7 @@ impl Fleet {
     }
 
     /// Lets a frozen process go on; what it started before it, as the harder case.
-    pub(super) fn thaw(&self, index: usize) {
+    pub(crate) fn thaw(&self, index: usize) {
         let mut places = self.places();
         let Some(up) = &mut places[index].up else { return };
         let pid = pid(&up.child);
@@ -244,7 +250,7 @@ impl Fleet {
 
     /// Asks a process to end. Says how it ended, or `None` when it did not within `patience`; then
     /// it is killed.
-    pub(super) async fn drain(&self, index: usize, patience: Duration) -> Option<bool> {
+    pub(crate) async fn drain(&self, index: usize, patience: Duration) -> Option<bool> {
         if let Some(up) = &mut self.places()[index].up {
             up.asked = true;
             proc::signal(pid(&up.child), Signal::TERM);
@@ -267,7 +273,7 @@ impl Fleet {
 
     /// Looks after the processes for as long as it is polled: one that ends by itself is noted, and
     /// started again a little later, as an init system does.
-    pub(super) async fn attend(&self) {
+    pub(crate) async fn attend(&self) {
         loop {
             let mut due = Vec::new();
             {
@@ -302,7 +308,7 @@ impl Fleet {
 
     /// Ends everything, at once, also what was left alone by a process that was killed. Nothing can
     /// be started any more.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut places = self.places();
         self.0.ended.store(true, Ordering::SeqCst);
         let all = proc::all();
@@ -328,7 +334,7 @@ impl Fleet {
     }
 
     /// How the places are that are up.
-    pub(super) fn standing(&self) -> Vec<Standing> {
+    pub(crate) fn standing(&self) -> Vec<Standing> {
         let places = self.places();
         let up = places.iter().filter_map(|p| p.up.as_ref());
         up.map(|up| Standing {
@@ -339,12 +345,12 @@ impl Fleet {
     }
 
     /// Processes that ended by themselves so far.
-    pub(super) fn exits(&self) -> Vec<Exit> {
+    pub(crate) fn exits(&self) -> Vec<Exit> {
         self.0.exits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until a process's log says `word`.
-    pub(super) async fn says(&self, index: usize, word: &str) {
+    pub(crate) async fn says(&self, index: usize, word: &str) {
         let end = Instant::now() + PATIENCE;
         loop {
             let log = self.places()[index].log.clone();

@@ -5,19 +5,19 @@
 //! in each run; 300). The same seed breaks the same things at the same moments and asks for the
 //! same deployments; how the machine is busy meanwhile is not in its hands.
 
-mod broker;
+pub(crate) mod broker;
 mod check;
-mod clock;
+pub(crate) mod clock;
 mod cut;
-mod fleet;
+pub(crate) mod fleet;
 mod history;
 mod load;
 mod nemesis;
 mod orphan;
-mod proc;
+pub(crate) mod proc;
 mod record;
-mod rig;
-mod run;
+pub(crate) mod rig;
+pub(crate) mod run;
 mod watch;
 
 use broker::Transport;

@@ -8,16 +8,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// A process.
 #[derive(Debug, Clone)]
-pub(super) struct Proc {
-    pub(super) pid: i32,
-    pub(super) parent: i32,
+pub(crate) struct Proc {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
     /// It is frozen: it does nothing until somebody lets it go on.
-    pub(super) stopped: bool,
+    pub(crate) stopped: bool,
     cwd: PathBuf,
 }
 
 /// A run of a job: its id and epoch.
-pub(super) type RunKey = (String, i64);
+pub(crate) type RunKey = (String, i64);
 
 impl Proc {
     fn read(pid: i32) -> Option<Self> {
@@ -36,12 +36,12 @@ impl Proc {
     }
 
     /// Whether it works below `dir`.
-    pub(super) fn is_below(&self, dir: &Path) -> bool {
+    pub(crate) fn is_below(&self, dir: &Path) -> bool {
         self.cwd.starts_with(dir)
     }
 
     /// The run that this process belongs to, if its directory says so.
-    pub(super) fn run(&self) -> Option<RunKey> {
+    pub(crate) fn run(&self) -> Option<RunKey> {
         run_in(&self.cwd)
     }
 }
@@ -55,13 +55,13 @@ fn run_in(path: &Path) -> Option<RunKey> {
 }
 
 /// Every process there is.
-pub(super) fn all() -> Vec<Proc> {
+pub(crate) fn all() -> Vec<Proc> {
     let Ok(items) = std::fs::read_dir("/proc") else { return Vec::new() };
     items.flatten().filter_map(|i| Proc::read(i.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// Those of `all` that come from `root`, without itself.
-pub(super) fn descendants(root: i32, all: &[Proc]) -> BTreeSet<i32> {
+pub(crate) fn descendants(root: i32, all: &[Proc]) -> BTreeSet<i32> {
     let mut found = BTreeSet::from([root]);
     loop {
         let before = found.len();
@@ -78,7 +78,7 @@ pub(super) fn descendants(root: i32, all: &[Proc]) -> BTreeSet<i32> {
 /// Freezes all that comes from `root`, which must be frozen already, and says what that is. When it
 /// returns, none of them starts anything more: a signal that was sent has not stopped anybody yet,
 /// so it looks until all of them stand still and nobody new has come.
-pub(super) fn freeze_descendants(root: i32) -> BTreeSet<i32> {
+pub(crate) fn freeze_descendants(root: i32) -> BTreeSet<i32> {
     /// Looks at most; what has ended in between never stands still.
     const LOOKS: usize = 500;
     let mut frozen = BTreeSet::new();
@@ -101,17 +101,17 @@ pub(super) fn freeze_descendants(root: i32) -> BTreeSet<i32> {
 }
 
 /// Those of `all` that work below `dir`.
-pub(super) fn below(dir: &Path, all: &[Proc]) -> BTreeSet<i32> {
+pub(crate) fn below(dir: &Path, all: &[Proc]) -> BTreeSet<i32> {
     all.iter().filter(|p| p.is_below(dir)).map(|p| p.pid).collect()
 }
 
 /// Whether anything of this job is alive, in whatever epoch.
-pub(super) fn runs(job: &str) -> bool {
+pub(crate) fn runs(job: &str) -> bool {
     all().iter().any(|p| p.run().is_some_and(|(of, _)| of == job))
 }
 
 /// Sends a signal; a process that has ended meanwhile is no matter.
-pub(super) fn signal(pid: i32, signal: Signal) {
+pub(crate) fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
         let _ = kill_process(pid, signal);
     }

@@ -12,24 +12,29 @@ use super::fleet::Fleet;
 use crate::harness::{Postgres, command, upload};
 
 /// How long a lease lasts, in seconds.
-pub(super) const LEASE_S: u64 = 4;
+pub(crate) const LEASE_S: u64 = 4;
 
 /// Everything. Dropping it ends everything.
-pub(super) struct Rig {
-    pub(super) fleet: Fleet,
-    pub(super) postgres: Mutex<Postgres>,
-    pub(super) broker: Mutex<Broker>,
+pub(crate) struct Rig {
+    pub(crate) fleet: Fleet,
+    pub(crate) postgres: Mutex<Postgres>,
+    pub(crate) broker: Mutex<Broker>,
     /// The database, reached directly.
-    pub(super) url: String,
+    pub(crate) url: String,
     /// What every deployment's apply appends to.
-    pub(super) ledger: PathBuf,
+    pub(crate) ledger: PathBuf,
     logs: Option<tempfile::TempDir>,
     _dir: tempfile::TempDir,
 }
 
 impl Rig {
     /// A rig without any process of ours yet.
-    pub(super) async fn new(transport: Transport) -> Self {
+    pub(crate) async fn new(transport: Transport) -> Self {
+        Self::with(transport, &[]).await
+    }
+
+    /// The same, with more environment for all its processes.
+    pub(crate) async fn with(transport: Transport, more: &[(&str, String)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let prefix = format!("slipway-chaos-{}-", transport.as_str());
         let logs = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
@@ -56,6 +61,7 @@ impl Rig {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let fleet = Fleet::new(dir.path(), logs.path(), env);
         Self {
             fleet,
@@ -69,12 +75,12 @@ impl Rig {
     }
 
     /// Where all logs are, and the ledger.
-    pub(super) fn logs(&self) -> &Path {
+    pub(crate) fn logs(&self) -> &Path {
         self.logs.as_ref().unwrap().path()
     }
 
     /// Uploads the stack whose applies write down what they do.
-    pub(super) async fn source(client: &Client) -> Source {
+    pub(crate) async fn source(client: &Client) -> Source {
         upload(client, "ledger").await
     }
 }

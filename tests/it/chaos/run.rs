@@ -30,7 +30,7 @@ const AFTERWARDS: usize = 4;
 /// How long the installation may take to come to rest when nothing is broken any more.
 const REST: Duration = Duration::from_mins(2);
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}")))
 }
@@ -115,7 +115,7 @@ async fn follow(clients: &[Client], rows: &Rows) -> Vec<Stream> {
 }
 
 /// Waits until an API answers.
-pub(super) async fn ready(client: &Client) {
+pub(crate) async fn ready(client: &Client) {
     let end = Instant::now() + PATIENCE;
     while client.health().await.is_err() {
         assert!(Instant::now() < end, "{} does not answer", client.base());
