@@ -202,6 +202,9 @@ async fn judged(rig: &Rig, client: &Client, case: &Case) -> Tally {
             }
             S::AwaitingApproval => {
                 tally.proposed = 1;
+                let all = client.recovery(case.id).await.unwrap();
+                let why = all.recoveries[0].report.as_ref().map(|report| &report.refusals);
+                println!("{name}: a new plan wants an approval: {why:?}");
                 never_twice(rig, case);
                 client.approve(case.id, digest(&seen), None).await.unwrap();
             }
