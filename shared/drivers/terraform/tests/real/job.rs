@@ -264,7 +264,7 @@ impl Rig {
     }
 }
 
-fn key() -> StackKey {
+pub(crate) fn key() -> StackKey {
     StackKey { project: "shop".into(), name: "net".into(), environment: "dev".into() }
 }
 
