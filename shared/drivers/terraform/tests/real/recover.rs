@@ -90,25 +90,39 @@ fn heard(job: &Job) -> Vec<JournalEntry> {
 }
 
 async fn cut(rig: &Rig, source: &Tree, planned: &Planned, when: impl AsyncFn(&Job)) -> Cut {
+    let cut = cut_if_running(rig, source, planned, when).await;
+    cut.unwrap_or_else(|state| panic!("it came to its end: {state:?}"))
+}
+
+/// The same; if it came to its end before, the state that it left.
+async fn cut_if_running(
+    rig: &Rig,
+    source: &Tree,
+    planned: &Planned,
+    when: impl AsyncFn(&Job),
+) -> Result<Cut, Option<StateBlob>> {
     let job = Arc::new(Job::new());
     let (driver, input) = (rig.driver.clone(), rig.applying(source, planned));
     let task = tokio::spawn({
         let job = job.clone();
-        async move {
-            let ended = driver.apply(job.as_ref(), input).await;
-            panic!("it came to its end: {ended:?}");
-        }
+        async move { driver.apply(job.as_ref(), input).await }
     });
     when(&job).await;
     // What dies with its worker is killed with its whole group, the guard too.
     task.abort();
-    assert!(task.await.unwrap_err().is_cancelled());
+    match task.await {
+        Ok(ended) => {
+            ended.unwrap_or_else(|error| panic!("{error:?}\n{}", job.text()));
+            return Err(job.last_state());
+        }
+        Err(error) => assert!(error.is_cancelled()),
+    }
     until(|| running_in(job.workspace()) == 0).await;
     let salvage = rig.driver.salvage(job.workspace());
     let heard = heard(&job);
     let journal = salvage.journal.clone().unwrap();
     assert_eq!(heard, journal[..heard.len()], "the worker heard what was said, as far as it came");
-    Cut { heard, salvage, last_saved: job.last_state() }
+    Ok(Cut { heard, salvage, last_saved: job.last_state() })
 }
 
 impl Cut {
@@ -300,6 +314,95 @@ async fn what_was_done_and_what_is_in_doubt_agree_with_the_ledger_wherever_it_is
     }
 }
 
+/// Killed again and again, with a person who looks into the ledger when asked: at the end each is
+/// there once.
+#[tokio::test]
+async fn however_often_it_is_killed_nothing_is_made_twice() {
+    const ROUNDS: u32 = 3;
+    for round in 0..ROUNDS {
+        let mut seed = RandomMint.uuid().as_u128() as u64 | 1;
+        eprintln!("round {round}, seed {seed}");
+        let mut random = |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % below
+        };
+        let ledger = Ledger::new();
+        let mut text = String::from(
+            "resource \"random_id\" \"r\" {\n  count       = 6\n  byte_length = 4\n}\n\
+             resource \"null_resource\" \"n\" {\n  count = 4\n}\n",
+        );
+        for i in 0..10 {
+            let rest = match i {
+                0..4 => String::new(),
+                _ => format!("input = [terraform_data.l{}.id, random_id.r[{}].hex]", i - 4, i % 6),
+            };
+            text += &ledger.resource(&format!("l{i}"), &rest, &format!("0.{}", 1 + random(3)));
+        }
+        let source = tree(&[("main.tf", &text)]);
+        let mut rig = Rig::with_mirror().await;
+        let mut approved = rig.plan(&Job::new(), &source).await.unwrap();
+        let mut next = approved.clone();
+        let mut journal = Vec::new();
+        let mut story = Vec::new();
+        loop {
+            // In the end it is left alone.
+            let longest = if story.len() < 6 { 1500 } else { 60_000 };
+            let delay = Duration::from_millis(200 + random(longest));
+            let killed = cut_if_running(&rig, &source, &next, async |_: &Job| {
+                tokio::time::sleep(delay).await;
+            });
+            let killed = match killed.await {
+                Ok(killed) => killed,
+                Err(state) => {
+                    rig.state = state;
+                    break;
+                }
+            };
+            journal.extend(killed.journal());
+            rig.state = killed.state().or(rig.state.take());
+            let mut said = Vec::new();
+            let recovered = loop {
+                let mut case = Case::of(&rig, &source, &approved, &killed);
+                case.journal.clone_from(&journal);
+                case.state.clone_from(&rig.state);
+                let recovered = case.recover(&said).await;
+                if !matches!(recovered.next, AfterRecovery::Ask) {
+                    break recovered;
+                }
+                assert!(said.is_empty(), "asked twice: {said:?} {recovered:?}");
+                let written = ledger.lines();
+                said = doubted(&recovered)
+                    .into_iter()
+                    .map(|address| match written.iter().any(|line| line == address) {
+                        true => exists(address, Some("by-hand")),
+                        false => absent(address),
+                    })
+                    .collect();
+            };
+            story.push(format!("{delay:?}: {recovered:?}"));
+            match recovered.next {
+                AfterRecovery::Finished(_) => break,
+                AfterRecovery::Continue(planned) => next = *planned,
+                AfterRecovery::Propose(planned) => {
+                    next = *planned;
+                    approved = next.clone();
+                    journal.clear();
+                }
+                AfterRecovery::Ask => unreachable!(),
+            }
+        }
+        let mut lines = ledger.lines();
+        lines.sort();
+        let once: Vec<String> = (0..10).map(|i| format!("terraform_data.l{i}")).collect();
+        assert_eq!(lines, once, "{}", story.join("\n"));
+        let last = rig.plan(&Job::new(), &source).await.unwrap();
+        let left: Vec<_> = last.changes.iter().map(|c| (&c.address, c.action)).collect();
+        assert!(last.no_changes, "{left:?}\n{}", story.join("\n"));
+    }
+}
+
 /// Three before a wait, three after it. The wait is of the state alone.
 fn around_a_wait(ledger: &Ledger, extra: &str) -> Tree {
     let mut text = extra.to_owned();
@@ -376,6 +479,37 @@ async fn killed_between_two_resources_it_goes_on_and_each_is_made_once() {
     assert_eq!(output(&finished.outputs, "id").value, output(&applied.outputs, "id").value);
     assert_eq!(output(&finished.outputs, "secret").value, json!("s3cret-s3cret"));
     assert_eq!(recovered.report.done.len(), 8, "{:?}", recovered.report);
+}
+
+#[tokio::test]
+async fn modules_and_providers_are_there_for_the_new_plan_too() {
+    let ledger = Ledger::new();
+    let rig = Rig::with_mirror().await;
+    let inner = "resource \"random_id\" \"r\" {\n  byte_length = 4\n}\n\
+                 resource \"time_sleep\" \"s\" {\n  create_duration = \"60s\"\n  \
+                 depends_on = [random_id.r]\n}\n";
+    let outer = "module \"m\" {\n  for_each = toset([\"k.x\"])\n  source   = \"./inner\"\n}\n"
+        .to_owned()
+        + &ledger.resource("a", "", "0");
+    let source = tree(&[("main.tf", &outer), ("inner/main.tf", inner)]);
+    let planned = rig.plan(&Job::new(), &source).await.unwrap();
+    let killed = cut(&rig, &source, &planned, async |job: &Job| {
+        let ended = |job: &Job| job.resources(ResourceStatus::Completed).len();
+        until(|| ended(job) == 2 && heard(job).len() == 5).await;
+    })
+    .await;
+    let case = Case::of(&rig, &source, &planned, &killed);
+    let job = Job::new();
+    let recovered = rig.driver.recover(&job, case.input(&[])).await.unwrap();
+    assert_eq!(job.steps(), ["recover", "init: cached", "show", "plan", "show"]);
+    assert_eq!(recovered.report.untouched, ["module.m[\"k.x\"].time_sleep.s"], "{recovered:?}");
+    let next = continues(recovered);
+    // And on a worker that has none of it.
+    let other = Rig::with_mirror().await;
+    let elsewhere = Case { rig: &other, ..Case::of(&rig, &source, &planned, &killed) };
+    let next_there = continues(elsewhere.recover(&[]).await);
+    assert_eq!(next.changes, next_there.changes);
+    assert_eq!(next.lock_file_digest, planned.lock_file_digest);
 }
 
 #[tokio::test]
@@ -568,11 +702,12 @@ async fn a_killed_destroy_goes_on_when_it_is_known_what_is_gone() {
         } else {
             format!("  depends_on = [terraform_data.{before}]\n")
         };
-        text += &format!(
+        let resource = format!(
             "resource \"terraform_data\" \"{name}\" {{\n{depends}  provisioner \"local-exec\" {{\n    when = destroy\n    \
              command = \"echo terraform_data.{name} >> {}; sleep 0.4\"\n  }}\n}}\n",
             ledger.path().display()
         );
+        text += &resource;
     }
     let source = tree(&[("main.tf", &text)]);
     rig.deploy(&source).await;
