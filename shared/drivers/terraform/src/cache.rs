@@ -195,6 +195,22 @@ impl Cache {
         }
     }
 
+    /// Puts the modules that are kept for `key` into a workspace that has none: to apply a plan,
+    /// they are not needed, and so not restored with its lock file.
+    pub(crate) fn restore_modules(&self, key: &str, workspace: &Workspace) {
+        let to = workspace.data_dir().join("modules");
+        let Some((dir, entry)) = self.current(key) else { return };
+        let from = dir.join("modules");
+        if !entry.modules || to.exists() || !from.is_dir() {
+            return;
+        }
+        let mut budget = Budget { files: MAX_MODULE_FILES, bytes: MAX_MODULE_BYTES };
+        if let Err(error) = copy(&from, &to, &mut budget) {
+            tracing::warn!(%error, key, "an entry of the init cache is damaged");
+            let _ = remove(&to);
+        }
+    }
+
     /// Keeps what `init` has just installed in a workspace.
     pub(crate) fn publish(
         &self,

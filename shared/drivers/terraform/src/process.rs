@@ -350,12 +350,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Takes in what was read. `false`: more than may be kept.
     fn take(&mut self, read: io::Result<usize>, listener: Listener<'_>) -> bool {
         let ended = matches!(read, Ok(0) | Err(_));
-        let fits = match self.keep {
-            Some(limit) => self.buffer.len() <= limit,
-            None => {
-                self.lines(listener);
-                true
-            }
+        let fits = if let Some(limit) = self.keep {
+            self.buffer.len() <= limit
+        } else {
+            self.lines(listener);
+            true
         };
         if let Input::Tape(tape) = &mut self.input {
             tape.told();

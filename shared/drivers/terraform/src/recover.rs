@@ -177,7 +177,16 @@ async fn prepare(host: &Host, run: &dyn Run, site: &Site) -> Result<Ready, Drive
     // To plan, unlike to apply a plan, the tool wants to know its backend.
     let backend = laid.configuration.as_ref().is_none_or(|c| c.backend != Backend::Unset);
     let key = context.key.as_deref();
-    init::prepare_apply(host, run, &laid.workspace, key, lock_file, backend).await
+    let ready = init::prepare_apply(host, run, &laid.workspace, key, lock_file, backend).await?;
+    if let (Ready::Cached, Some(key)) = (ready, context.key.clone()) {
+        let (host, workspace) = (host.clone(), laid.workspace.clone());
+        blocking(move || {
+            host.cache.restore_modules(&key, &workspace);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(ready)
 }
 
 /// The state that a backend of the configuration's own keeps.

@@ -156,7 +156,7 @@ mod tests {
         let journal = salvage(dir.path()).journal.unwrap();
         let addresses: Vec<_> = journal.iter().map(|entry| entry.address.as_str()).collect();
         assert_eq!(addresses, ["t.a", "t.b"]);
-        let garbage: Vec<u8> = (0..100_000u32).map(|i| (i * 7919 >> 3) as u8).collect();
+        let garbage: Vec<u8> = (0..100_000u32).flat_map(|i| (i * 7919).to_be_bytes()).collect();
         for name in [ws.tape(), ws.note(), ws.state_file("terraform.tfstate")] {
             std::fs::create_dir_all(name.parent().unwrap()).unwrap();
             std::fs::write(name, &garbage).unwrap();

@@ -212,3 +212,41 @@ async fn halting_kills_at_once() {
         run(shell("echo x; sleep 300"), &stops, Stdout::Lines, &mut listener).await.unwrap();
     assert_eq!(ended.signal, Some(9));
 }
+
+fn tape(dir: &tempfile::TempDir) -> Stdout {
+    Stdout::Tape(Tape::new(&dir.path().join("tape"), |_| true).unwrap())
+}
+
+#[tokio::test]
+async fn what_goes_through_a_file_is_heard_to_its_end_and_stays_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ended, heard) =
+        lines("echo one; sleep 0.1; seq 200000; printf last; echo err >&2; exit 3", tape(&dir))
+            .await;
+    assert_eq!(ended.unwrap().code, Some(3));
+    let out: Vec<_> = heard.iter().filter(|(s, _)| *s == LogStream::Stdout).collect();
+    assert_eq!((out.len(), out[0].1.as_str(), out[200_001].1.as_str()), (200_002, "one", "last"));
+    assert!(heard.contains(&(LogStream::Stderr, "err".to_owned())));
+    let kept = std::fs::read_to_string(dir.path().join("tape")).unwrap();
+    assert_eq!(kept.lines().count(), 200_002);
+}
+
+#[tokio::test]
+async fn what_goes_through_a_file_is_heard_while_it_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = Job::new();
+    let mut listener = |_, line: &str| {
+        if line == "ready" {
+            job.stop.send_replace(Some(Stop::Gently));
+        }
+    };
+    let script = "trap 'echo caught; exit 7' INT; echo ready; while :; do sleep 0.05; done";
+    let ended = run(shell(script), &Stops::of(&job), tape(&dir), &mut listener).await.unwrap();
+    assert_eq!((ended.code, ended.asked), (Some(7), Some(Stop::Gently)));
+    // Nobody who stays behind with the file open is waited for.
+    let dir = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    let (ended, _) = lines("sleep 300 & echo x", tape(&dir)).await;
+    assert_eq!(ended.unwrap().code, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}

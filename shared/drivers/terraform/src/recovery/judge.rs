@@ -225,13 +225,13 @@ impl<'a> Judge<'a> {
         report.done.retain(|address| !candidates.contains_key(address));
         report.untouched.retain(|address| !candidates.contains_key(address));
         let lists = [&report.done, &report.tainted, &report.failed, &report.untouched];
-        let listed = |address: &String| lists.iter().any(|list| list.contains(address));
+        let listed: BTreeSet<&String> = lists.into_iter().flatten().collect();
         // What is simply done again is as good as not begun.
         let again: Vec<String> = self
             .judgement
             .settled
             .iter()
-            .filter(|address| !listed(address) && !candidates.contains_key(*address))
+            .filter(|address| !listed.contains(address) && !candidates.contains_key(*address))
             .cloned()
             .collect();
         report.untouched.extend(again);

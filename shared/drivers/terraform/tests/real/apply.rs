@@ -166,3 +166,36 @@ async fn what_the_tool_starts_knows_its_trace() {
     rig.deploy(&source).await;
     assert_eq!(std::fs::read_to_string(seen).unwrap().trim(), crate::job::TRACEPARENT);
 }
+
+#[tokio::test]
+async fn no_state_is_saved_before_the_journal_that_names_what_is_in_it() {
+    let mut rig = Rig::with(|options| options.parallelism = Some(4)).await;
+    // Many that are quick, for as long as it takes to save some states in between.
+    let source = tree(&[(
+        "main.tf",
+        "resource \"terraform_data\" \"x\" {\n  count = 160\n  provisioner \"local-exec\" {\n    command = \"sleep 0.1\"\n  }\n}\n",
+    )]);
+    let planned = rig.plan(&Job::new(), &source).await.unwrap();
+    let job = Job::new();
+    rig.apply(&job, &source, &planned).await.unwrap();
+    let (states, safe) = (job.states.lock().unwrap().clone(), job.safe.lock().unwrap().clone());
+    assert!(states.len() >= 2, "{} states", states.len());
+    let events = job.events.lock().unwrap().clone();
+    for (state, safe) in states.iter().zip(safe) {
+        let begun: std::collections::BTreeSet<String> = events[..safe]
+            .iter()
+            .filter_map(|event| match event {
+                EventBody::Resource { address, status: ResourceStatus::Started, .. } => {
+                    Some(address.clone())
+                }
+                _ => None,
+            })
+            .collect();
+        let json: serde_json::Value = serde_json::from_slice(&state.content).unwrap();
+        let instances = json["resources"][0]["instances"].as_array().unwrap();
+        for instance in instances {
+            let address = format!("terraform_data.x[{}]", instance["index_key"]);
+            assert!(begun.contains(&address), "{address} is in a state, and in no journal");
+        }
+    }
+}

@@ -30,6 +30,9 @@ pub(crate) struct Job {
     pub lines: Mutex<Vec<NewLogLine>>,
     pub events: Mutex<Vec<EventBody>>,
     pub states: Mutex<Vec<StateBlob>>,
+    /// How many events were known to be safe when each state was saved.
+    pub safe: Mutex<Vec<usize>>,
+    kept: Mutex<usize>,
     /// Refuse to save from this version on.
     fenced: bool,
     stop: watch::Sender<Option<Stop>>,
@@ -47,6 +50,8 @@ impl Job {
             lines: Mutex::default(),
             events: Mutex::default(),
             states: Mutex::default(),
+            safe: Mutex::default(),
+            kept: Mutex::default(),
             fenced: false,
             stop: watch::Sender::new(None),
             stop_at: None,
@@ -137,10 +142,17 @@ impl Run for Job {
         }
     }
 
+    async fn events_kept(&self) -> Result<(), DriverError> {
+        let events = Self::of(&self.events).len();
+        *self.kept.lock().unwrap() = events;
+        Ok(())
+    }
+
     async fn save_state(&self, state: StateBlob) -> Result<(), DriverError> {
         if self.fenced {
             return Err(DriverError::Fenced);
         }
+        Self::of(&self.safe).push(*self.kept.lock().unwrap());
         Self::of(&self.states).push(state);
         Ok(())
     }
@@ -264,7 +276,7 @@ impl Rig {
     }
 }
 
-fn key() -> StackKey {
+pub(crate) fn key() -> StackKey {
     StackKey { project: "shop".into(), name: "net".into(), environment: "dev".into() }
 }
 

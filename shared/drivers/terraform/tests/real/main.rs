@@ -7,6 +7,7 @@ mod apply;
 mod guard;
 mod job;
 mod plan;
+mod recover;
 mod source;
 mod stops;
 mod store;

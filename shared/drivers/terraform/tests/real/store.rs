@@ -150,7 +150,7 @@ async fn an_own_backend_keeps_its_state_and_tells_its_outputs() {
     assert_eq!(Counts::of(&destroy.changes).delete, 1);
 }
 
-mod http {
+pub(crate) mod http {
     //! The least that Terraform's http backend needs.
 
     use std::path::PathBuf;
