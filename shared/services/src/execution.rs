@@ -287,7 +287,7 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
 }
 
 /// Which variables are hidden: those that are shown masked.
-fn hidden(deployment: &Deployment) -> Hidden {
+pub(crate) fn hidden(deployment: &Deployment) -> Hidden {
     let masked = |value: &serde_json::Value| value.as_str() == Some(MASK);
     let names = deployment.variables.iter().filter(|(_, shown)| masked(shown));
     Hidden::Names(names.map(|(name, _)| name.clone()).collect())

@@ -25,6 +25,7 @@ pub mod queue;
 mod source;
 pub mod stack;
 pub mod state;
+pub mod state_version;
 pub mod template;
 mod unchanged;
 pub mod upkeep;
