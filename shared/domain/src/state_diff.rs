@@ -416,14 +416,15 @@ fn attribute(
         (None, None) => return None,
     };
     // What was a secret once is still one when the mark is gone.
-    let mut sensitive = [old, new].into_iter().flatten().any(|leaf| leaf.sensitive);
+    let marked = [old, new].into_iter().flatten().any(|leaf| leaf.sensitive);
+    let mut sensitive = marked;
     let mut shown = |leaf: Option<&Leaf<'_>>| match leaf {
         None => Value::Null,
-        Some(_) if sensitive => Value::from(MASK),
+        Some(_) if marked => Value::from(MASK),
         Some(leaf) => {
             let mut value = leaf.value.clone();
             redactor.json(&mut value);
-            sensitive = value != *leaf.value;
+            sensitive |= value != *leaf.value;
             cut(&mut value);
             value
         }
