@@ -8,6 +8,7 @@ mod deployment;
 mod list;
 mod operate;
 mod progress;
+mod state;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
 pub use self::list::{deployments, log_line, outputs, stacks, template, templates};
 pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::progress::Progress;
+pub use self::state::{orphans, state_diff, state_version, state_versions};
 
 /// Colours, or none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
