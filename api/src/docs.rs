@@ -214,6 +214,16 @@ const fn advice(code: Code) -> &'static str {
         Code::Conflict => {
             "Somebody else changed the same thing at the same time. Read it again and repeat."
         }
+        Code::StateLocked => {
+            "Somebody else holds the lock of the stack's state, or its deployment is being applied; \
+             the problem says who (`ID`, `Who`, `Operation`). Wait for them, or, when they are gone \
+             for good, break the lock with POST /api/v1/stacks/{id}/state/unlock."
+        }
+        Code::StateRefused => {
+            "The state does not follow the one that is kept: nobody holds its lock, it is of another \
+             lineage, or it is not newer. What was sent is kept as an orphan, which the detail names; \
+             look at it and adopt or discard it."
+        }
         Code::PlanDigestMismatch => {
             "The digest named is not that of the current plan. Look at the current plan and decide \
              about that one."

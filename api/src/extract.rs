@@ -17,6 +17,7 @@ use serde_json::Value;
 use slipway_domain::access::{Door, Principal};
 use slipway_domain::fault::{Code, Fault, FieldError};
 
+use crate::credentials;
 use crate::problem::Refused;
 use crate::state::ApiState;
 
@@ -31,11 +32,14 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Refused> {
-        let mut who = parts
-            .extensions
-            .get::<Principal>()
-            .cloned()
-            .unwrap_or_else(|| Principal::local(Door::Rest));
+        let mut who = match parts.extensions.get::<Principal>() {
+            Some(who) => who.clone(),
+            None => {
+                // Nobody has accounts yet; but who sends nonsense learns it now.
+                credentials::presented(&parts.headers)?;
+                Principal::local(Door::Rest)
+            }
+        };
         if who.address.is_none() {
             let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
             who.address = address.map(|ConnectInfo(address)| address.ip().to_string());
@@ -65,6 +69,30 @@ where
             .map_err(|_| nothing("The path holds bytes that are not UTF-8.".to_owned()))?;
         let text = params.iter().next().map(|(_, value)| value).unwrap_or_default();
         text.parse().map(Self).map_err(|why: T::Err| nothing(sentence(&why.to_string())))
+    }
+}
+
+/// The two parameters of a path, in order; see [`Path`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PathPair<A, B>(pub A, pub B);
+
+impl<A, B> FromRequestParts<ApiState> for PathPair<A, B>
+where
+    A: FromStr<Err: Display> + Send,
+    B: FromStr<Err: Display> + Send,
+{
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refused> {
+        let nothing = |why: String| Refused(Fault::new(Code::NotFound, why));
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| nothing("The path holds bytes that are not UTF-8.".to_owned()))?;
+        let mut texts = params.iter().map(|(_, value)| value);
+        let mut next = || texts.next().unwrap_or_default();
+        let first = next().parse().map_err(|why: A::Err| nothing(sentence(&why.to_string())))?;
+        let second = next().parse().map_err(|why: B::Err| nothing(sentence(&why.to_string())))?;
+        Ok(Self(first, second))
     }
 }
 
@@ -151,7 +179,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
-fn need_json(headers: &HeaderMap) -> Result<(), Fault> {
+pub(crate) fn need_json(headers: &HeaderMap) -> Result<(), Fault> {
     let given = content_type(headers);
     if given == "application/json" { Ok(()) } else { Err(unsupported(&given, "application/json")) }
 }

@@ -2,6 +2,7 @@
 //! metrics and docs. A door reads a request, calls one verb of services and writes the answer; it
 //! holds no rules and knows no tables.
 
+mod credentials;
 mod docs;
 mod extract;
 mod health;

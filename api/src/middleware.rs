@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
 use crate::linger::linger;
-use crate::problem::{self, About, Carried, Refused};
+use crate::problem::{self, About, Carried, Holder, Refused};
 use crate::state::{ApiOptions, ApiState};
 
 /// The id of a request, taken from the caller or given by us.
@@ -270,7 +270,8 @@ fn is_mcp(route: &str) -> bool {
 
 /// The problem in the place of `response`, whose other headers (`Allow`, security) it keeps.
 fn rewritten(response: &Response, fault: &Fault, about: About) -> Response {
-    let mut written = problem::answer(fault, about);
+    let holder = response.extensions().get::<Holder>();
+    let mut written = problem::answer(fault, about, holder.map(|Holder(holder)| &**holder));
     for (name, value) in response.headers() {
         if !matches!(*name, header::CONTENT_TYPE | header::CONTENT_LENGTH | header::RETRY_AFTER) {
             written.headers_mut().insert(name.clone(), value.clone());

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde_json::json;
 use slipway_domain::fault::{Code, FieldError};
+use slipway_domain::state_version::LockInfo;
 use utoipa::IntoResponses;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::link::LinkBuilder;
@@ -21,7 +22,7 @@ use utoipa::openapi::{
 use utoipa::openapi::{Paths, tag::TagBuilder};
 
 use crate::extract::NoQuery;
-use crate::problem::{CONTENT_TYPE, Problem, status};
+use crate::problem::{CONTENT_TYPE, LockedProblem, Problem, status};
 
 pub(crate) mod examples;
 
@@ -40,6 +41,7 @@ events.\n\
 /// The refusals that are described once: status, name, when, an example's code.
 const REFUSALS: &[(u16, &str, &str, Code)] = &[
     (400, "BadRequest", "The request cannot be read.", Code::Malformed),
+    (401, "Unauthorized", "The credentials cannot be used.", Code::Unauthenticated),
     (403, "Forbidden", "The caller may not do this.", Code::Forbidden),
     (404, "NotFound", "There is no such thing.", Code::NotFound),
     (405, "MethodNotAllowed", "Another method is meant; see `Allow`.", Code::MethodNotAllowed),
@@ -49,6 +51,7 @@ const REFUSALS: &[(u16, &str, &str, Code)] = &[
     (415, "UnsupportedMediaType", "The content type is not taken.", Code::UnsupportedMediaType),
     (421, "Misdirected", "This server does not serve that host.", Code::Misdirected),
     (422, "Invalid", "One or more fields are not valid; see `errors`.", Code::InvalidInput),
+    (423, "Locked", "Somebody else holds the lock; it says who.", Code::StateLocked),
     (429, "TooManyRequests", "Too much at once; see `Retry-After`.", Code::RateLimited),
     (500, "Internal", "A fault on our side; the cause is in the server's log.", Code::Internal),
     (503, "Unavailable", "Something needed is down; see `Retry-After`.", Code::Unavailable),
@@ -70,7 +73,7 @@ macro_rules! refusals {
 
 refusals! {
     /// What any route of the API may answer.
-    Always = [400, 403, 405, 421, 422, 500, 503, 504];
+    Always = [400, 401, 403, 405, 421, 422, 500, 503, 504];
     /// What a route for operators may answer.
     Operating = [400, 403, 405, 421, 422, 500, 503, 504];
     /// Of a route that names one thing.
@@ -83,6 +86,8 @@ refusals! {
     Moving = [409];
     /// Of a route that names a plan.
     Deciding = [412, 413, 415];
+    /// Of a route that somebody else's lock may keep from its work.
+    Locking = [423];
     /// Of a route that streams.
     Streaming = [429];
 }
@@ -98,6 +103,7 @@ fn refer(statuses: &[u16]) -> BTreeMap<String, RefOr<Described>> {
 pub(crate) fn base() -> OpenApi {
     let mut components =
         ComponentsBuilder::new().schema_from::<Problem>().schema_from::<FieldError>();
+    components = components.schema_from::<LockInfo>().schema_from::<LockedProblem>();
     for (number, name, when, code) in REFUSALS {
         components = components.response(*name, refusal(*number, when, *code));
     }
@@ -117,6 +123,7 @@ pub(crate) fn base() -> OpenApi {
         .tags(Some([
             tag("deployments", "Attempts to bring a stack to a desired state."),
             tag("stacks", "The long-lived things that are deployed."),
+            tag("states", "Terraform states: the backend, versions, locks, orphans."),
             tag("queues", "Queues, jobs and workers, for operators and autoscalers."),
             tag("templates", "The library of ready-made configurations."),
             tag("artifacts", "Uploaded source archives."),
@@ -128,7 +135,8 @@ pub(crate) fn base() -> OpenApi {
 
 fn refusal(number: u16, when: &str, code: Code) -> Described {
     debug_assert_eq!(status(code).as_u16(), number);
-    let example = json!({
+    let schema = if number == 423 { "LockedProblem" } else { "Problem" };
+    let mut example = json!({
         "type": format!("/problems/{code}"),
         "title": code.title(),
         "status": number,
@@ -138,6 +146,15 @@ fn refusal(number: u16, when: &str, code: Code) -> Described {
         "request_id": "req_01920000000070008000000000000000",
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     });
+    if number == 423 {
+        example["ID"] = "8fd8a4d0-2a30-6d3f-bb0b-b8e3c1a3a5ba".into();
+        for (field, text) in [("Operation", "OperationTypeApply"), ("Who", "ann@laptop")] {
+            example[field] = text.into();
+        }
+        for field in ["Info", "Version", "Path"] {
+            example[field] = "".into();
+        }
+    }
     let text = |about: &str| {
         let mut header = Header::new(Object::with_type(Type::String));
         header.description = Some(about.to_owned());
@@ -148,13 +165,16 @@ fn refusal(number: u16, when: &str, code: Code) -> Described {
         .content(
             CONTENT_TYPE,
             ContentBuilder::new()
-                .schema(Some(Ref::from_schema_name("Problem")))
+                .schema(Some(Ref::from_schema_name(schema)))
                 .example(Some(example))
                 .build(),
         )
         .header("X-Request-Id", text("The id of this request."));
     if number == 405 {
         response = response.header("Allow", text("The methods of this route."));
+    }
+    if number == 401 {
+        response = response.header("WWW-Authenticate", text("The schemes that are taken."));
     }
     if matches!(number, 429 | 503) {
         let mut seconds = Header::new(Object::with_type(Type::Integer));
@@ -215,7 +235,13 @@ const LINKS: &[Link] = &[
 ];
 
 /// Operations whose body may be left out.
-const MAY_BE_EMPTY: &[&str] = &["apply_deployment", "cancel_deployment"];
+const MAY_BE_EMPTY: &[&str] = &[
+    "adopt_orphan_state",
+    "apply_deployment",
+    "cancel_deployment",
+    "release_state",
+    "unlock_state",
+];
 
 /// Completes what the macros made.
 pub(crate) fn finish(mut api: OpenApi) -> OpenApi {

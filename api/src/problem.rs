@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use slipway_domain::fault::{Code, Fault, FieldError};
+use slipway_domain::state_version::LockInfo;
 use utoipa::ToSchema;
 
 /// The content type of a problem.
@@ -48,6 +49,18 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
 }
 
+/// A problem with who holds the lock beside it, in Terraform's own form: its `http` backend reads
+/// the answer to a refused LOCK as lock information.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LockedProblem {
+    /// Why the request failed.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// Who holds the lock.
+    #[serde(flatten)]
+    pub holder: LockInfo,
+}
+
 /// The schema of [`Problem::code`]: every code there is.
 fn code_schema() -> utoipa::openapi::schema::Object {
     utoipa::openapi::ObjectBuilder::new()
@@ -77,7 +90,9 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::IllegalTransition
         | Code::JobNotDead
         | Code::Conflict
+        | Code::StateRefused
         | Code::LeaseLost => StatusCode::CONFLICT,
+        Code::StateLocked => StatusCode::LOCKED,
         Code::PlanDigestMismatch | Code::PlanStale => StatusCode::PRECONDITION_FAILED,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -95,6 +110,7 @@ pub(crate) const fn code_of(status: StatusCode) -> Code {
         StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
         StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Code::Timeout,
         StatusCode::CONFLICT => Code::Conflict,
+        StatusCode::LOCKED => Code::StateLocked,
         StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
         StatusCode::UNPROCESSABLE_ENTITY => Code::InvalidInput,
@@ -127,6 +143,28 @@ impl From<Fault> for Refused {
     }
 }
 
+/// A refusal because somebody else holds a lock.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// What was refused.
+    pub fault: Fault,
+    /// Who holds it.
+    pub holder: LockInfo,
+}
+
+impl IntoResponse for Held {
+    fn into_response(self) -> Response {
+        let mut response = Refused(self.fault).into_response();
+        // The middleware writes the problem again, and then with the holder in it.
+        response.extensions_mut().insert(Holder(Arc::new(self.holder)));
+        response
+    }
+}
+
+/// Who holds the lock, kept beside an answer for the middleware.
+#[derive(Clone)]
+pub(crate) struct Holder(pub Arc<LockInfo>);
+
 /// The fault of an answer, kept beside it for the middleware.
 #[derive(Clone)]
 pub(crate) struct Carried(pub Arc<Fault>);
@@ -134,14 +172,14 @@ pub(crate) struct Carried(pub Arc<Fault>);
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let fault = Arc::new(self.0);
-        let mut response = answer(&fault, About::default());
+        let mut response = answer(&fault, About::default(), None);
         response.extensions_mut().insert(Carried(fault));
         response
     }
 }
 
 /// The answer to a fault.
-pub(crate) fn answer(fault: &Fault, about: About) -> Response {
+pub(crate) fn answer(fault: &Fault, about: About, holder: Option<&LockInfo>) -> Response {
     let status = status(fault.code);
     let detail = match fault.code {
         // The cause is nobody's business but the operator's.
@@ -167,7 +205,15 @@ pub(crate) fn answer(fault: &Fault, about: About) -> Response {
     if let Some(seconds) = retry_after_s(fault) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    match serde_json::to_vec(&problem) {
+    if fault.code == Code::Unauthenticated {
+        let schemes = HeaderValue::from_static("Basic realm=\"slipway\", Bearer");
+        headers.insert(header::WWW_AUTHENTICATE, schemes);
+    }
+    let body = match holder {
+        None => serde_json::to_vec(&problem),
+        Some(holder) => serde_json::to_vec(&LockedProblem { problem, holder: holder.clone() }),
+    };
+    match body {
         Ok(body) => (status, headers, body).into_response(),
         // A struct of strings and numbers always serialises; the status still tells the truth.
         Err(_) => status.into_response(),
@@ -197,7 +243,7 @@ mod tests {
                 Kind::Unauthenticated => &[401],
                 Kind::Forbidden => &[403],
                 Kind::NotFound => &[404],
-                Kind::Conflict => &[409],
+                Kind::Conflict => &[409, 423],
                 Kind::Precondition => &[412],
                 Kind::Gone => &[410],
                 Kind::Limited => &[429],

@@ -22,6 +22,8 @@ pub struct ApiOptions {
     pub max_body_bytes: usize,
     /// Largest uploaded archive, in bytes.
     pub max_archive_bytes: usize,
+    /// Largest Terraform state, in bytes.
+    pub max_state_bytes: usize,
     /// How long a request may take until its answer begins. Uploads get [`UPLOAD_FACTOR`] times as
     /// much, and a long poll what it asked for on top.
     pub request_timeout: Duration,
@@ -44,6 +46,7 @@ impl Default for ApiOptions {
             allowed_hosts: BTreeSet::new(),
             max_body_bytes: 1 << 20,
             max_archive_bytes: 64 << 20,
+            max_state_bytes: 64 << 20,
             request_timeout: Duration::from_secs(30),
             stream_max: Duration::from_hours(1),
             max_streams: 1024,

@@ -287,6 +287,7 @@ pub(crate) fn api(
         allowed_hosts: config.api.allowed_hosts.iter().cloned().collect(),
         max_body_bytes: config.api.max_body_bytes,
         max_archive_bytes: config.api.max_archive_bytes,
+        max_state_bytes: config.api.max_state_bytes,
         request_timeout: Duration::from_secs(config.api.request_timeout_s),
         stream_max: Duration::from_secs(config.api.stream_max_s),
         port,

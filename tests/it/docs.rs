@@ -299,6 +299,44 @@ async fn the_walk_through_the_api_works() {
     );
 }
 
+/// The backend block and the shell lines of `docs/STATE.md`, with Terraform's own command line.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_backend_is_used_as_it_is_shown() {
+    let server = Server::start().await;
+    let text = page("docs/STATE.md");
+    let [(_, backend)] = blocks(&text, "hcl").try_into().unwrap();
+    let (line, script) = blocks(&text, "sh").swap_remove(0);
+    let of = crate::harness::request(
+        "docs",
+        crate::harness::template("hello"),
+        crate::harness::hello("docs"),
+    );
+    let of = crate::harness::planned(&server.client, &of).await.stack_id;
+    let dir = server.path("docs");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("backend.tf"), backend).unwrap();
+    std::fs::write(dir.join("main.tf"), "resource \"terraform_data\" \"x\" {}\n").unwrap();
+    let run = tokio::process::Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &script])
+        .current_dir(&dir)
+        .env_remove("TF_CLI_CONFIG_FILE")
+        .env("SLIPWAY_URL", &server.url)
+        .env("STACK_ID", of.to_string())
+        .env("CHECKPOINT_DISABLE", "1")
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(crate::harness::PATIENCE, run).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "docs/STATE.md:{line}: {said}\n{complained}");
+    assert!(said.ends_with("terraform_data.x\n"), "{said}");
+    let versions = server.client.state_versions(of, 10).await.unwrap().items;
+    assert_eq!(versions[0].resource_count, 1);
+    let kept = std::fs::read_to_string(dir.join(".terraform/terraform.tfstate")).unwrap();
+    assert!(!kept.contains("any-token"), "the password is kept in .terraform");
+}
+
 /// Every page that people read.
 fn pages() -> Vec<PathBuf> {
     let mut pages = ["README.md", "ARCHITECTURE.md", "compose/README.md", "k8s/README.md"]

@@ -118,6 +118,9 @@ const fn hint(code: Code) -> &'static str {
         Code::Conflict | Code::LeaseLost => {
             "Call get_deployment, then call again if it still fits."
         }
+        Code::StateLocked | Code::StateRefused => {
+            "Do not call again. Tell the person who holds the lock, or why the state was not taken."
+        }
         Code::PlanDigestMismatch => {
             "Call get_plan, look at the current plan, and name its plan_digest."
         }

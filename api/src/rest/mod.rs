@@ -9,6 +9,8 @@ mod page;
 pub(crate) mod queue;
 pub(crate) mod recovery;
 pub(crate) mod stack;
+pub(crate) mod state;
+pub(crate) mod state_version;
 mod tagged;
 pub(crate) mod template;
 mod upload;
@@ -70,9 +72,27 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .layer(DefaultBodyLimit::max(
             options.max_archive_bytes.saturating_add(options.max_body_bytes).saturating_add(65536),
         ));
+    let (schemas, paths, methods) =
+        routes!(state::get_state, state::write_state, state::delete_state);
+    let states = OpenApiRouter::new()
+        // Terraform's own methods, which OpenAPI has no words for, come with the rest.
+        .routes((schemas, paths, methods.fallback(state::other_method)))
+        .routes(routes!(state::get_state_lock, state::take_state_lock, state::release_state))
+        .routes(routes!(state::unlock_state))
+        .routes(routes!(state_version::import_state))
+        .routes(routes!(state_version::diff_state))
+        .routes(routes!(state_version::list_state_versions))
+        .routes(routes!(state_version::get_state_version))
+        .routes(routes!(state_version::download_state_version))
+        .routes(routes!(state_version::restore_state_version))
+        .routes(routes!(state_version::list_orphan_states))
+        .routes(routes!(state_version::discard_orphan_state))
+        .routes(routes!(state_version::download_orphan_state))
+        .routes(routes!(state_version::adopt_orphan_state));
     let within = |limit: Duration| axum::middleware::from_fn_with_state(limit, middleware::in_time);
     OpenApiRouter::with_openapi(openapi::base())
         .merge(quick.layer(within(options.request_timeout)))
         .merge(waiting.layer(within(options.request_timeout + MAX_WAIT)))
+        .merge(states.layer(within(options.request_timeout * UPLOAD_FACTOR)))
         .merge(upload.layer(within(options.request_timeout * UPLOAD_FACTOR)))
 }

@@ -266,6 +266,12 @@ impl House {
         execution::plan_finished(&self.cx, &job, &lease, planned()).await.unwrap()
     }
 
+    /// Plays a worker that has begun to apply it.
+    pub(crate) async fn begin_apply(&self) {
+        let (job, lease) = self.claim(Queue::Apply).await;
+        execution::begin(&self.cx, &job, &lease).await.unwrap();
+    }
+
     /// Plays a worker that applies it.
     pub(crate) async fn apply(&self) -> Deployment {
         let (job, lease) = self.claim(Queue::Apply).await;

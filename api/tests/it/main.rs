@@ -13,5 +13,6 @@ mod problems;
 mod queues;
 mod scopes;
 mod serving;
+mod states;
 mod streams;
 mod uploads;

@@ -46,6 +46,23 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ("GET", "/api/v1/stacks", "", &[Scope::StacksRead]),
     ("GET", "/api/v1/stacks/{id}", "", &[Scope::StacksRead]),
     ("GET", "/api/v1/stacks/{id}/deployments", "", &[Scope::StacksRead, Scope::DeploymentsRead]),
+    ("GET", "/api/v1/stacks/{id}/state", "", &[Scope::StateRead]),
+    ("POST", "/api/v1/stacks/{id}/state", "?ID=x", &[Scope::StateWrite]),
+    ("DELETE", "/api/v1/stacks/{id}/state", "", &[Scope::StateWrite]),
+    ("GET", "/api/v1/stacks/{id}/state/diff", "", &[Scope::StateRead]),
+    ("POST", "/api/v1/stacks/{id}/state/import", "", &[Scope::StateWrite]),
+    ("GET", "/api/v1/stacks/{id}/state/lock", "", &[Scope::StacksRead]),
+    ("PUT", "/api/v1/stacks/{id}/state/lock", "", &[Scope::StateWrite]),
+    ("DELETE", "/api/v1/stacks/{id}/state/lock", "", &[Scope::StateWrite]),
+    ("GET", "/api/v1/stacks/{id}/state/orphans", "", &[Scope::StateRead]),
+    ("DELETE", "/api/v1/stacks/{id}/state/orphans/{orphan}", "", &[Scope::StateWrite]),
+    ("POST", "/api/v1/stacks/{id}/state/orphans/{orphan}/adopt", "", &[Scope::StateWrite]),
+    ("GET", "/api/v1/stacks/{id}/state/orphans/{orphan}/download", "", &[Scope::StateRead]),
+    ("POST", "/api/v1/stacks/{id}/state/unlock", "", &[Scope::StateWrite]),
+    ("GET", "/api/v1/stacks/{id}/state/versions", "", &[Scope::StateRead]),
+    ("GET", "/api/v1/stacks/{id}/state/versions/{version}", "", &[Scope::StateRead]),
+    ("GET", "/api/v1/stacks/{id}/state/versions/{version}/download", "", &[Scope::StateRead]),
+    ("POST", "/api/v1/stacks/{id}/state/versions/{version}/restore", "", &[Scope::StateWrite]),
     ("GET", "/api/v1/templates", "", &[Scope::TemplatesRead]),
     ("GET", "/api/v1/templates/{name}", "", &[Scope::TemplatesRead]),
     ("GET", "/api/v1/workers", "", &[Scope::QueuesRead]),
@@ -130,6 +147,7 @@ async fn fill(house: &House, route: &str, deployment: &Value) -> String {
         deployment["id"].as_str().unwrap().to_owned()
     };
     let name = if route.contains("/queues/") { "plan" } else { "tiny" };
+    let route = route.replace("{version}", "1").replace("{orphan}", &format!("orp_{:032x}", 1));
     route.replace("{id}", &id).replace("{name}", name).replace("{code}", "not_found")
 }
 
@@ -145,6 +163,8 @@ fn body(method: &str, route: &str) -> (&'static str, Body) {
         route if route.ends_with("/approve") || route.ends_with("/reject") => {
             json!({"plan_digest": "sha256:0"})
         }
+        route if route.ends_with("/state/lock") => json!({"ID": "x"}),
+        route if route.ends_with("/restore") => json!({"current_serial": 1}),
         "/api/v1/queues/{name}" => json!({"cap": 5}),
         _ => json!({}),
     };

@@ -23,7 +23,7 @@ pub enum Exit {
     Waiting = 5,
     /// The deployment was cancelled, rejected or superseded, or expired.
     Stopped = 6,
-    /// The state of things does not allow it (409), or the plan is another one (412).
+    /// The state of things does not allow it (409, 423), or the plan is another one (412).
     Conflict = 7,
     /// The server cannot be reached, is too busy, or has failed (429, 5xx).
     Unreachable = 8,
@@ -88,7 +88,7 @@ impl Exit {
             200..=299 => Self::Success,
             400 | 413 | 415 | 422 => Self::Invalid,
             404 | 410 => Self::NotFound,
-            409 | 412 => Self::Conflict,
+            409 | 412 | 423 => Self::Conflict,
             429 | 500..=599 => Self::Unreachable,
             _ => Self::Other,
         }
@@ -141,6 +141,7 @@ mod tests {
             (404, Exit::NotFound),
             (409, Exit::Conflict),
             (412, Exit::Conflict),
+            (423, Exit::Conflict),
             (429, Exit::Unreachable),
             (503, Exit::Unreachable),
         ] {

@@ -116,6 +116,11 @@ impl Screen {
         self.write(Outlet::Out, &json)
     }
 
+    /// A result that is a document already, as it is.
+    pub fn document(&self, text: &str) -> io::Result<()> {
+        self.write(Outlet::Out, text)
+    }
+
     /// One of many results: as a line of JSON with `--json`, else as `text`.
     pub fn line<T: Serialize>(
         &self,

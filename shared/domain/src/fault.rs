@@ -102,6 +102,10 @@ codes! {
     JobNotDead = "job_not_dead", Conflict, "The job is not dead";
     /// Somebody else changed the thing at the same time.
     Conflict = "conflict", Conflict, "Somebody else changed this at the same time";
+    /// Somebody else holds the lock of the stack's state.
+    StateLocked = "state_locked", Conflict, "Somebody else holds the lock of the state";
+    /// A state that does not follow the one that is kept.
+    StateRefused = "state_refused", Conflict, "The state was not taken";
     /// The digest named is not that of the current plan.
     PlanDigestMismatch = "plan_digest_mismatch", Precondition, "The plan named is not the current plan";
     /// The state moved on since the plan was made; a new plan is being made.

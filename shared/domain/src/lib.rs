@@ -25,6 +25,7 @@ pub mod secret;
 pub mod source;
 pub mod stack;
 pub mod state;
+pub mod state_diff;
 pub mod state_version;
 pub mod template;
 pub mod tree;

@@ -47,6 +47,11 @@ impl PageRequest {
         };
         Ok(Self { limit, after })
     }
+
+    /// For lists of numbered items, largest first: only those below this number.
+    pub fn below(&self) -> Option<i64> {
+        self.after.map(|after| i64::try_from(after.as_u128()).unwrap_or(i64::MAX))
+    }
 }
 
 /// One page of a list.
@@ -74,6 +79,12 @@ impl<T> Page<T> {
             None
         };
         Self { items, next_cursor }
+    }
+
+    /// The same for numbered items, largest first; see [`PageRequest::below`].
+    pub fn of_numbered(items: Vec<T>, request: PageRequest, number: impl Fn(&T) -> i64) -> Self {
+        let key = |item: &T| uuid::Uuid::from_u128(u128::from(number(item).unsigned_abs()));
+        Self::from_surplus(items, request, key)
     }
 
     /// The same page of other things.
@@ -106,6 +117,17 @@ mod tests {
         let next = PageRequest::parse(Some(3), page.next_cursor.as_deref()).unwrap();
         assert_eq!(next.after, Some(ids[2]));
         assert_eq!(Page::from_surplus(ids[3..].to_vec(), next, |id| *id).next_cursor, None);
+    }
+
+    #[test]
+    fn numbered_items_go_on_below_the_last_one() {
+        let ask = PageRequest { limit: 2, after: None };
+        assert_eq!(ask.below(), None);
+        let page = Page::of_numbered(vec![9, 7, 3], ask, |n| *n);
+        let next = PageRequest::parse(Some(2), page.next_cursor.as_deref()).unwrap();
+        assert_eq!((page.items, next.below()), (vec![9, 7], Some(7)));
+        let odd = PageRequest { after: Some(uuid::Uuid::max()), ..ask };
+        assert_eq!(odd.below(), Some(i64::MAX));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::access::Actor;
 use crate::fault::{Code, Fault, FieldError};
-use crate::id::{DeploymentId, OrphanId, StackId};
+use crate::id::{DeploymentId, JobId, OrphanId, StackId};
 use crate::job::Lease;
 use crate::plan::StateMark;
 
@@ -30,21 +30,30 @@ pub enum StateOrigin {
     Backend,
     /// Somebody who put an older version back.
     Restore,
+    /// Somebody who brought a state along that was kept elsewhere.
+    Import,
+    /// Somebody who took a refused state all the same.
+    Adopt,
 }
 
 impl StateOrigin {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Run, Self::Backend, Self::Restore, Self::Import, Self::Adopt];
+
     /// The text form in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Backend => "backend",
             Self::Restore => "restore",
+            Self::Import => "import",
+            Self::Adopt => "adopt",
         }
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Run, Self::Backend, Self::Restore].into_iter().find(|o| o.as_str() == text)
+        Self::ALL.into_iter().find(|origin| origin.as_str() == text)
     }
 }
 
@@ -95,6 +104,74 @@ pub struct StateLock {
     pub held_by: Actor,
     /// When.
     pub acquired_at: DateTime<Utc>,
+}
+
+/// What the holder of a lock says of itself, in the form that Terraform writes and reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct LockInfo {
+    /// The name of the lock.
+    #[serde(rename = "ID")]
+    #[schema(example = "8fd8a4d0-2a30-6d3f-bb0b-b8e3c1a3a5ba")]
+    pub id: String,
+    /// What the holder does.
+    #[schema(example = "OperationTypeApply")]
+    pub operation: String,
+    /// What else it says.
+    pub info: String,
+    /// Who and where.
+    #[schema(example = "ann@laptop")]
+    pub who: String,
+    /// The version of its tool.
+    #[schema(example = "1.11.4")]
+    pub version: String,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<DateTime<Utc>>,
+    /// Where its state is, if it says so.
+    pub path: String,
+}
+
+impl LockInfo {
+    /// Reads what a holder once sent. What it should not have sent is left out: it goes to others.
+    pub fn of(info: &Value) -> Self {
+        let text = |name: &str| {
+            let text = info.get(name).and_then(Value::as_str).unwrap_or_default();
+            text.chars().take(MAX_LOCK_ID_BYTES).collect()
+        };
+        let created = info.get("Created").and_then(Value::as_str);
+        Self {
+            id: text("ID"),
+            operation: text("Operation"),
+            info: text("Info"),
+            who: text("Who"),
+            version: text("Version"),
+            created: created.and_then(|at| at.parse().ok()),
+            path: text("Path"),
+        }
+    }
+}
+
+/// Whether a stack's state may be written, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+pub struct LockStatus {
+    /// Whether somebody holds the lock.
+    pub locked: bool,
+    /// What the holder says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockInfo>,
+    /// Who took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<Actor>,
+    /// When it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acquired_at: Option<DateTime<Utc>>,
+    /// The job whose run holds it, if a run does. It cannot be broken while that lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<JobId>,
+    /// The deployment that is being applied, which keeps others out even without a lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applying: Option<DeploymentId>,
 }
 
 /// Why a state was not taken.
@@ -175,6 +252,8 @@ pub struct StateHead {
     pub mark: StateMark,
     /// How many resource instances it records; data sources are not counted.
     pub resource_count: i64,
+    /// Whether OpenTofu has encrypted it, so that nothing else of it can be read.
+    pub encrypted: bool,
 }
 
 #[derive(Deserialize)]
@@ -222,6 +301,7 @@ impl StateHead {
         Ok(Self {
             mark: StateMark { lineage: file.lineage, serial: file.serial },
             resource_count: i64::try_from(count).unwrap_or(i64::MAX),
+            encrypted: file.encrypted_data.is_some(),
         })
     }
 }
@@ -293,12 +373,24 @@ mod tests {
     }
 
     #[test]
+    fn a_holder_is_shown_as_far_as_it_is_sane() {
+        let info = LockInfo::of(&json!({"ID": "x", "Who": "ann@host", "Operation": 7,
+            "Created": "yesterday", "Info": "i".repeat(5000), "Password": "hunter2"}));
+        assert_eq!((info.id.as_str(), info.who.as_str(), info.created), ("x", "ann@host", None));
+        assert_eq!((info.operation.as_str(), info.info.len()), ("", 200));
+        let text = serde_json::to_string(&info).unwrap();
+        assert!(!text.contains("hunter2") && !text.contains("Created"), "{text}");
+        let dated = LockInfo::of(&json!({"ID": "x", "Created": "2026-01-01T00:00:00.5Z"}));
+        assert!(dated.created.is_some());
+    }
+
+    #[test]
     fn texts_go_there_and_back() {
         for refusal in StateRefusal::ALL {
             assert_eq!(StateRefusal::parse(refusal.as_str()), Some(refusal));
             assert!(!refusal.words().is_empty());
         }
-        for origin in [StateOrigin::Run, StateOrigin::Backend, StateOrigin::Restore] {
+        for origin in StateOrigin::ALL {
             assert_eq!(StateOrigin::parse(origin.as_str()), Some(origin));
         }
         assert_eq!(StateRefusal::parse("x"), None);

@@ -396,13 +396,15 @@ fn in_time(cx: &Ctx, record: &Record) -> Result<(), Fault> {
 }
 
 fn checked_comment(comment: Option<String>) -> Result<Option<String>, Fault> {
-    match comment {
-        Some(text) if text.chars().count() > 2000 => {
-            Err(Fault::field("/comment", "comment is longer than 2000 characters"))
-        }
-        Some(text) if text.contains('\0') => {
-            Err(Fault::field("/comment", "comment contains a NUL character"))
-        }
+    checked_text("comment", comment)
+}
+
+/// A text that somebody puts on record: bounded, and none when it says nothing.
+pub(crate) fn checked_text(field: &str, text: Option<String>) -> Result<Option<String>, Fault> {
+    let wrong = |why: &str| Err(Fault::field(format!("/{field}"), format!("{field} {why}")));
+    match text {
+        Some(text) if text.chars().count() > 2000 => wrong("is longer than 2000 characters"),
+        Some(text) if text.contains('\0') => wrong("contains a NUL character"),
         other => Ok(other.filter(|text| !text.trim().is_empty())),
     }
 }

@@ -27,6 +27,7 @@ pub mod recovery;
 mod source;
 pub mod stack;
 pub mod state;
+pub mod state_version;
 mod taking;
 pub mod template;
 mod unchanged;

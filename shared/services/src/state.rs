@@ -1,4 +1,5 @@
-//! States of stacks, as the state backend keeps them: lock, write, unlock, read, list, restore.
+//! States of stacks, as the state backend keeps them: lock, write, unlock, read. What people do with
+//! versions is in [`crate::state_version`].
 //!
 //! What must hold:
 //! - Only the holder of the lock writes; a run only while its lease is alive. The check and the
@@ -9,10 +10,7 @@
 //!
 //! Rows are locked in the order of the house: stack, then job.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use serde_json::value::RawValue;
 use slipway_domain::access::{Principal, Scope};
 use slipway_domain::artifact::{ArtifactKind, digest};
 use slipway_domain::fault::{Code, Fault};
@@ -20,8 +18,8 @@ use slipway_domain::id::{ArtifactId, OrphanId, StackId};
 use slipway_domain::job::Lease;
 use slipway_domain::plan::StateMark;
 use slipway_domain::state_version::{
-    MAX_SERIAL, OrphanState, StateHead, StateLock, StateOrigin, StateRefusal, StateVersion,
-    lock_info,
+    LockInfo, LockStatus, OrphanState, StateHead, StateLock, StateOrigin, StateRefusal,
+    StateVersion, lock_info,
 };
 use slipway_store::artifact::Sealed;
 use slipway_store::stack::Record;
@@ -30,11 +28,10 @@ use slipway_store::{Error, Tx};
 
 use crate::Ctx;
 use crate::change::audit;
+use crate::deployment::checked_text;
 
 /// Orphans that are kept of one stack.
 pub(crate) const MAX_ORPHANS: i64 = 100;
-/// Versions in one page at most.
-const MAX_PAGE: i64 = 200;
 
 /// What became of a request for the lock.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,6 +130,35 @@ pub async fn unlock(
     lock_id: Option<&str>,
     run: Option<Lease>,
 ) -> Result<Unlocked, Fault> {
+    give_back(cx, who, of, lock_id, run, None).await
+}
+
+/// Breaks a lock that somebody left behind, and says why on the record. With a `lock_id`, only
+/// that very lock. The lock of a living run stays.
+pub async fn force_unlock(
+    cx: &Ctx,
+    who: &Principal,
+    of: StackId,
+    lock_id: Option<&str>,
+    reason: Option<String>,
+) -> Result<Unlocked, Fault> {
+    let reason = checked_text("reason", reason)?;
+    give_back(cx, who, of, lock_id, None, Some(Force { reason })).await
+}
+
+/// Somebody breaks a lock on purpose.
+struct Force {
+    reason: Option<String>,
+}
+
+async fn give_back(
+    cx: &Ctx,
+    who: &Principal,
+    of: StackId,
+    lock_id: Option<&str>,
+    run: Option<Lease>,
+    force: Option<Force>,
+) -> Result<Unlocked, Fault> {
     who.need(Scope::StateWrite)?;
     let mut tx = cx.store.begin().await?;
     locked_stack(&mut tx, of).await?;
@@ -150,10 +176,16 @@ pub async fn unlock(
     if !may {
         return Ok(Unlocked::Held(held.info));
     }
-    let broken = lock_id.is_none() || held.held_by.id != who.actor.id || held.lease != run;
+    let broken = force.is_some()
+        || lock_id.is_none()
+        || held.held_by.id != who.actor.id
+        || held.lease != run;
     tx.drop_state_lock(&held).await?;
     let action = if broken { "state.force_unlock" } else { "state.unlock" };
-    let detail = serde_json::json!({"lock_id": held.lock_id, "held_by": held.held_by});
+    let mut detail = serde_json::json!({"lock_id": held.lock_id, "held_by": held.held_by});
+    if let Some(reason) = force.and_then(|force| force.reason) {
+        detail["reason"] = reason.into();
+    }
     audit(cx, &mut tx, who, action, of.to_string(), detail).await?;
     tx.commit().await?;
     Ok(Unlocked::Released)
@@ -363,27 +395,40 @@ pub async fn read_orphan(
     Ok((found.row, content))
 }
 
-/// Who holds the lock, if anybody does.
-pub async fn lock_of(cx: &Ctx, who: &Principal, of: StackId) -> Result<Option<StateLock>, Fault> {
+/// Who holds the lock, and what is being applied.
+pub async fn lock_status(cx: &Ctx, who: &Principal, of: StackId) -> Result<LockStatus, Fault> {
     who.need(Scope::StacksRead)?;
     let mut tx = cx.store.read().await?;
     tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?;
-    Ok(tx.state_lock(of).await?)
+    let held = tx.state_lock(of).await?;
+    let applying = tx.running_apply(of).await?;
+    Ok(LockStatus {
+        locked: held.is_some(),
+        lock: held.as_ref().map(|held| LockInfo::of(&held.info)),
+        job_id: held.as_ref().and_then(|held| held.lease).map(|lease| lease.job_id),
+        acquired_at: held.as_ref().map(|held| held.acquired_at),
+        held_by: held.map(|held| held.held_by),
+        applying,
+    })
 }
 
-/// Versions below `before` (all when `None`), newest first, at most `limit` (1 to 200).
-pub async fn list(
-    cx: &Ctx,
-    who: &Principal,
-    of: StackId,
-    before: Option<i64>,
-    limit: i64,
-) -> Result<Vec<StateVersion>, Fault> {
-    who.need(Scope::StateRead)?;
-    let mut tx = cx.store.read().await?;
-    tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?;
-    let rows = tx.state_versions(of, before, limit.clamp(1, MAX_PAGE)).await?;
-    Ok(rows.into_iter().map(|kept| kept.row).collect())
+/// What a tool asks for when it is to delete a state. Nothing is ever deleted: whoever would plan
+/// after that would make every resource a second time.
+pub async fn remove(cx: &Ctx, who: &Principal, of: StackId) -> Result<(), Fault> {
+    who.need(Scope::StateWrite)?;
+    let stack = cx.store.read().await?.stack(of).await?;
+    let stack = stack.ok_or_else(|| Fault::not_found("stack", of))?;
+    match stack.stack.state {
+        None => Ok(()),
+        Some(state) => Err(Fault::new(
+            Code::StateRefused,
+            format!(
+                "The state with serial {} records {} resource instances, and Slipway deletes no \
+                 state. Destroy the stack to remove what it records; its versions stay readable.",
+                state.serial, state.resource_count
+            ),
+        )),
+    }
 }
 
 /// States that were refused, newest first.
@@ -395,78 +440,7 @@ pub async fn orphans(cx: &Ctx, who: &Principal, of: StackId) -> Result<Vec<Orpha
     Ok(rows.into_iter().map(|kept| kept.row).collect())
 }
 
-/// Puts an older version back, as a new one with a new serial. `current` is the serial that the
-/// caller has seen; another one is a conflict. Nobody may be writing.
-pub async fn restore(
-    cx: &Ctx,
-    who: &Principal,
-    of: StackId,
-    version: i64,
-    current: i64,
-) -> Result<StateVersion, Fault> {
-    who.need(Scope::StateWrite)?;
-    let found = cx.store.read().await?.state_version(of, version).await?;
-    let found = found.ok_or_else(|| Fault::not_found("state version", version))?;
-    let (_, content) =
-        cx.store.open_artifact(found.artifact).await?.ok_or_else(|| {
-            Fault::internal(format!("the state version {version} of {of} is gone"))
-        })?;
-    let serial = current.checked_add(1).filter(|serial| (1..=MAX_SERIAL).contains(serial));
-    let serial = serial.ok_or_else(|| Fault::field("/serial", "There is no serial after that."))?;
-    let content = with_serial(&content, serial)?;
-    let head = StateHead::read(&content)?;
-    let now = cx.now();
-    let artifact = ArtifactId::new(&*cx.mint);
-    let sealed = cx.store.seal_artifact(artifact, ArtifactKind::State, &content, now).await?;
-
-    let mut tx = cx.store.begin().await?;
-    let stack = locked_stack(&mut tx, of).await?;
-    let conflict = |detail: String| Fault::new(Code::Conflict, detail);
-    if stack.state_mark().serial != current {
-        return Err(conflict(format!(
-            "The state has serial {} now, not {current}. Look at it again.",
-            stack.state_mark().serial
-        )));
-    }
-    if let Some(held) = tx.state_lock(of).await? {
-        return Err(conflict(format!(
-            "The state is locked by {} (lock {}).",
-            held.held_by.id, held.lock_id
-        )));
-    }
-    if let Some(deployment) = tx.running_apply(of).await? {
-        return Err(conflict(format!("{deployment} is being applied to this stack.")));
-    }
-    tx.insert_artifact(&sealed).await?;
-    let new = NewStateVersion {
-        stack_id: of,
-        mark: head.mark,
-        resource_count: head.resource_count,
-        artifact,
-        origin: StateOrigin::Restore,
-        deployment_id: None,
-        epoch: None,
-        written_by: Some(who.actor.clone()),
-        restored_from: Some(version),
-    };
-    let added = tx.add_state_version(&new, now).await?;
-    let detail = serde_json::json!({"version": added, "restored_from": version, "state": new.mark});
-    audit(cx, &mut tx, who, "state.restore", of.to_string(), detail).await?;
-    let row = tx.state_version(of, added).await?;
-    tx.commit().await?;
-    row.map(|kept| kept.row).ok_or_else(|| Fault::internal("a version vanished after its insert"))
-}
-
-/// The same state with another serial; everything else as it was written.
-fn with_serial(content: &[u8], serial: i64) -> Result<Bytes, Fault> {
-    let mut fields: BTreeMap<String, Box<RawValue>> =
-        serde_json::from_slice(content).map_err(|_| Fault::internal("a kept state is no JSON"))?;
-    let serial = RawValue::from_string(serial.to_string()).map_err(Fault::internal)?;
-    fields.insert("serial".to_owned(), serial);
-    Ok(serde_json::to_vec(&fields).map_err(Fault::internal)?.into())
-}
-
-async fn opened(
+pub(crate) async fn opened(
     cx: &Ctx,
     who: &Principal,
     of: StackId,
@@ -485,7 +459,7 @@ async fn opened(
     Ok(content)
 }
 
-async fn locked_stack(tx: &mut Tx, of: StackId) -> Result<Record, Fault> {
+pub(crate) async fn locked_stack(tx: &mut Tx, of: StackId) -> Result<Record, Fault> {
     tx.lock_stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))
 }
 
@@ -499,29 +473,5 @@ async fn is_fenced(tx: &mut Tx, of: StackId, lease: &Lease) -> Result<bool, Faul
         Ok(()) => Ok(tx.job(lease.job_id).await?.is_some_and(|job| job.stack_id == of)),
         Err(Error::LeaseLost) => Ok(false),
         Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_serial_changes_nothing_else() {
-        let state =
-            br#"{"version":4, "serial": 3,"lineage":"l","big":18446744073709551617,"f":1.10,
-            "resources":[{"serial": 3, "x":"\u00e9\ud83d\ude00"}]}"#;
-        let new = with_serial(state, 12).unwrap();
-        let text = std::str::from_utf8(&new).unwrap();
-        for part in [
-            "\"serial\":12",
-            "18446744073709551617",
-            "1.10",
-            r#"{"serial": 3, "x":"\u00e9\ud83d\ude00"}"#,
-        ] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
-        assert_eq!(text.matches("\"serial\":12").count(), 1);
-        assert!(with_serial(b"[]", 1).is_err());
     }
 }

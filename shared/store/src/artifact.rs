@@ -132,8 +132,8 @@ impl Store {
         self.delete_objects(sealed.location.into_iter().collect()).await;
     }
 
-    /// Removes objects whose rows are gone.
-    pub(crate) async fn delete_objects(&self, locations: Vec<String>) {
+    /// Removes objects whose rows are gone: to be called after the commit that removed the rows.
+    pub async fn delete_objects(&self, locations: Vec<String>) {
         for location in locations {
             if let Err(error) = self.blobs.objects.delete(&location.as_str().into()).await {
                 tracing::warn!(location, %error, "an object without a row could not be removed");

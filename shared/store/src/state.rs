@@ -352,4 +352,23 @@ impl Tx {
         .map(Kept::try_from)
         .transpose()
     }
+
+    /// Lets go of a state that was refused, and of its bytes. `None` when it is not there; else the
+    /// place of its object, if it has one, which [`Store::delete_objects`](crate::Store) takes after
+    /// the commit.
+    pub async fn remove_orphan(
+        &mut self,
+        of: StackId,
+        id: OrphanId,
+    ) -> Result<Option<Vec<String>>> {
+        let Some(artifact) = sql!(scalar_maybe ArtifactId, self,
+            "delete from state_orphans where stack_id = $1 and id = $2 returning artifact",
+            of, id)?
+        else {
+            return Ok(None);
+        };
+        let location: Option<String> = sql!(scalar Option<String>, self,
+            "delete from artifacts where id = $1 returning location", artifact)?;
+        Ok(Some(location.into_iter().collect()))
+    }
 }

@@ -7,3 +7,4 @@ mod flow;
 mod lifetime;
 mod pools;
 mod secrets;
+mod state_backend;

@@ -303,7 +303,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    async fn bytes(mut self) -> Result<Bytes, ClientError> {
+    async fn bytes(self) -> Result<Bytes, ClientError> {
+        self.at_most(MAX_ANSWER_BYTES).await
+    }
+
+    /// The body as it is, refusing one that is larger than `limit`.
+    pub(super) async fn at_most(mut self, limit: usize) -> Result<Bytes, ClientError> {
         let mut body = BytesMut::new();
         loop {
             match self.response.chunk().await {
@@ -311,8 +316,8 @@ impl Answer {
                 Ok(None) => return Ok(body.freeze()),
                 Err(why) => return Err(self.garbled(&format!("it broke off: {}", chain(&why)))),
             }
-            if body.len() > MAX_ANSWER_BYTES {
-                return Err(self.garbled(&format!("more than {} MiB", MAX_ANSWER_BYTES >> 20)));
+            if body.len() > limit {
+                return Err(self.garbled(&format!("more than {} MiB", limit >> 20)));
             }
         }
     }

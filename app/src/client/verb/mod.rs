@@ -4,6 +4,7 @@ mod decide;
 mod deploy;
 mod operate;
 mod show;
+mod state;
 
 use serde::Serialize;
 use slipway_domain::Code;
@@ -53,6 +54,7 @@ pub(super) async fn perform(
         ClientCommand::Recovery(args) => decide::recovery(&desk, args).await,
         ClientCommand::Outputs(args) => show::outputs(&desk, args).await,
         ClientCommand::Stacks(args) => show::stacks(&desk, args).await,
+        ClientCommand::State(args) => state::state(&desk, args.verb).await,
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,
         ClientCommand::Templates(args) => show::templates(&desk, args).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,

@@ -9,6 +9,7 @@ mod list;
 mod operate;
 mod progress;
 mod recovery;
+mod state;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use self::list::{deployments, log_line, outputs, stacks, template, templates
 pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::progress::Progress;
 pub use self::recovery::recovery;
+pub use self::state::{orphans, state_diff, state_version, state_versions};
 
 /// Colours, or none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

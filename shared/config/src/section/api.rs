@@ -24,6 +24,9 @@ pub struct Api {
     /// Largest archive that may be uploaded, packed, in bytes.
     #[schemars(range(min = 1024, max = 4_294_967_296_u64))]
     pub max_archive_bytes: usize,
+    /// Largest Terraform state that the state backend takes, in bytes.
+    #[schemars(range(min = 1024, max = 1_073_741_824))]
+    pub max_state_bytes: usize,
     /// How long a request may take, in seconds; streams have their own bound.
     #[schemars(range(min = 1, max = 3600))]
     pub request_timeout_s: u64,
@@ -39,6 +42,7 @@ impl Default for Api {
             allowed_hosts: Vec::new(),
             max_body_bytes: 1 << 20,
             max_archive_bytes: 16 << 20,
+            max_state_bytes: 64 << 20,
             request_timeout_s: 30,
             stream_max_s: 3600,
         }
