@@ -512,7 +512,7 @@ async fn plan_finished_alone(
         plan_file: plan_file.artifact.digest.clone(),
         source: planned.source_digest,
         lock_file: planned.lock_file_digest,
-        variables: cx.store.keys().mac(
+        variables: cx.store.house().mac(
             "variables",
             serde_json::to_value(&variables).map_err(Fault::internal)?.to_string().as_bytes(),
         ),
