@@ -246,7 +246,7 @@ async fn failed(
     error: DriverError,
 ) -> Outcome {
     // What a tool says may quote what it was given.
-    let error = verdict::redacted(run.redactor(), error);
+    let error = verdict::redacted(&run.redactor(), error);
     tracing::info!(%error, asked = ?brake.reason(), "the driver did not finish");
     end(shared, job, lease, brake, verdict::ending(job, error, brake.reason())).await
 }

@@ -30,6 +30,8 @@ struct Laid {
     context: Context,
     lock_file: Option<Bytes>,
     has_variables: bool,
+    /// What the plan and the state hold in secret.
+    secrets: Vec<String>,
 }
 
 pub(crate) async fn apply(
@@ -51,6 +53,8 @@ pub(crate) async fn apply(
         let config = host.cli_config.clone();
         blocking(move || lay(&top, &config, input)).await?
     };
+    run.hide(host.env.secrets());
+    run.hide(laid.secrets.clone());
     let own = laid.context.keeping.is_own();
     if laid.context.installed {
         let lock_file = laid.lock_file.as_deref().unwrap_or_default();
@@ -98,7 +102,11 @@ fn lay(top: &std::path::Path, cli_config: &str, input: ApplyInput) -> Result<Lai
     let ephemeral: Variables =
         input.variables.into_iter().filter(|(name, _)| context.ephemeral.contains(name)).collect();
     let has_variables = workspace.write_variables(&ephemeral)?;
-    Ok(Laid { workspace, context, lock_file, has_variables })
+    let mut secrets = context.secrets.clone();
+    if let Some(state) = &input.state {
+        secrets.extend(state::secrets(&state.content));
+    }
+    Ok(Laid { workspace, context, lock_file, has_variables, secrets })
 }
 
 fn command(host: &Host, run: &dyn Run, laid: &Laid) -> process::Command {
@@ -157,6 +165,7 @@ impl Keeper<'_> {
             if !is_newer(&mark, &last) {
                 continue;
             }
+            self.hide(&blob).await;
             match self.run.save_state(blob).await {
                 Ok(()) => last = mark,
                 Err(DriverError::Fenced) => {
@@ -170,12 +179,20 @@ impl Keeper<'_> {
         }
     }
 
+    /// What was made meanwhile has secrets of its own, and errors may quote them.
+    async fn hide(&self, blob: &StateBlob) {
+        let content = blob.content.clone();
+        let found = tokio::task::spawn_blocking(move || state::secrets(&content)).await;
+        self.run.hide(found.unwrap_or_default());
+    }
+
     /// Saves the state as the tool left it. `None`: it left nothing that could be read.
     async fn finish(&self, last: &StateMark) -> Result<Option<State>, DriverError> {
         let Some(path) = self.keeping.path() else { return Ok(None) };
         let files = vec![self.workspace.state_file(path), self.workspace.errored_state()];
         let Some((state, blob)) = newest(files).await else { return Ok(None) };
         if is_newer(&blob.mark, last) {
+            self.hide(&blob).await;
             self.run.save_state(blob).await?;
         }
         Ok(Some(state))

@@ -29,6 +29,8 @@ struct Laid {
     keeping: Keeping,
     has_variables: bool,
     source_digest: String,
+    /// What the configuration and the state hold in secret.
+    secrets: Vec<String>,
 }
 
 pub(crate) async fn plan(
@@ -37,6 +39,7 @@ pub(crate) async fn plan(
     mut input: PlanInput,
 ) -> Result<Planned, DriverError> {
     failure::asked_before(run)?;
+    run.hide(host.env.secrets());
     let (tree, fetched) = source(host, run, &mut input).await?;
     let mark = input.state.as_ref().map(|s| s.mark.clone()).unwrap_or_default();
     let operation = input.operation;
@@ -44,6 +47,7 @@ pub(crate) async fn plan(
         let (host, top) = (host.clone(), run.workspace().to_path_buf());
         blocking(move || lay(&host, &top, &tree, input)).await?
     };
+    run.hide(laid.secrets.clone());
     let ws = &laid.workspace;
     if let Keeping::Backend(kind) = &laid.keeping {
         let text = format!(
@@ -76,9 +80,10 @@ pub(crate) async fn plan(
             }
         }
     };
-    let (shown, files) =
-        tokio::try_join!(show(host, run, ws), files(&laid, ready != Ready::NotNeeded))?;
-    let Shown { changes, outputs, drift, planned_outputs, sensitive_variables } = shown;
+    let shown = show(host, run, ws).await?;
+    let Shown { changes, outputs, drift, planned_outputs, sensitive_variables, marked } = shown;
+    run.hide(marked.clone());
+    let files = files(&laid, marked, ready != Ready::NotNeeded).await?;
     Ok(Planned {
         tool: host.tool.clone(),
         no_changes: !changed,
@@ -149,6 +154,10 @@ fn lay(
     let backend = configuration.as_ref().map(|c| c.backend.clone()).unwrap_or_default();
     let keeping = Keeping::of(&backend)?;
     let mut state_providers = Vec::new();
+    let mut secrets = configuration.as_ref().map(Configuration::secrets).unwrap_or_default();
+    if let Some(blob) = &input.state {
+        secrets.extend(state::secrets(&blob.content));
+    }
     if let (Some(path), Some(blob)) = (keeping.path(), &input.state) {
         write_private(&workspace.state_file(path), &blob.content)?;
         if let Some(state) = state::read(&blob.content) {
@@ -165,6 +174,7 @@ fn lay(
         keeping,
         has_variables,
         source_digest: tree.digest(),
+        secrets,
     })
 }
 
@@ -239,7 +249,7 @@ async fn show(host: &Host, run: &dyn Run, ws: &Workspace) -> Result<Shown, Drive
     if ended.code != Some(0) || ended.asked.is_some() {
         return Err(failure::of_reading("reading of the plan", &ended, &ears));
     }
-    let redactor = run.redactor().clone();
+    let redactor = run.redactor();
     let json = ended.stdout;
     blocking(move || {
         show::read(&json, &redactor).map_err(|error| {
@@ -261,7 +271,7 @@ struct Files {
 }
 
 /// What the plan left behind.
-async fn files(laid: &Laid, installed: bool) -> Result<Files, DriverError> {
+async fn files(laid: &Laid, marked: Vec<String>, installed: bool) -> Result<Files, DriverError> {
     let ws = laid.workspace.clone();
     let ephemeral = laid
         .configuration
@@ -273,6 +283,8 @@ async fn files(laid: &Laid, installed: bool) -> Result<Files, DriverError> {
         laid.keeping.clone(),
         ephemeral.unwrap_or_default(),
     );
+    let own = laid.configuration.as_ref().map(Configuration::secrets).unwrap_or_default();
+    let context = context.knowing(marked.into_iter().chain(own).collect());
     let remote = laid.configuration.as_ref().is_none_or(Configuration::remote_modules);
     blocking(move || {
         let plan = Workspace::read(&ws.plan_file())?
