@@ -22,7 +22,7 @@ pub(crate) fn generate() -> anyhow::Result<()> {
 
 /// Gives everything that is sealed the current key, or (`check`) says which keys are in use.
 pub(crate) async fn rotate(config: &Config, check: bool, json: bool) -> anyhow::Result<()> {
-    let store = wire::store(config).await?;
+    let store = wire::store_of_keys(config).await?;
     let done = if check { look(&store, json).await } else { go(&store, json).await };
     store.close().await;
     let in_use = done?;

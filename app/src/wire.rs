@@ -167,6 +167,16 @@ pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
     })
 }
 
+/// Opens the store to rotate its keys, even if this process lacks some that are in use.
+pub(crate) async fn store_of_keys(config: &Config) -> anyhow::Result<Store> {
+    let location = config.database_location();
+    let keys = keys(config, &location)?;
+    let options = store_options(config, &location);
+    Store::open_without_house(&options, keys)
+        .await
+        .with_context(|| format!("the database {:?} cannot be used", options.database))
+}
+
 /// Looks at the database and the key ring as they are; says what it found and changes nothing.
 pub(crate) async fn look(config: &Config) -> anyhow::Result<String> {
     let location = config.database_location();

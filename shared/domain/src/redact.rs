@@ -121,6 +121,11 @@ fn forms(secret: &str) -> Vec<String> {
         .replace('&', "\\u0026")
         .replace('\u{2028}', "\\u2028")
         .replace('\u{2029}', "\\u2029");
+    // JSON inside of a string of JSON.
+    let again = |text: &String| {
+        let again = serde_json::Value::from(text.as_str()).to_string();
+        again[1..again.len() - 1].to_owned()
+    };
     let upper = percent(secret, |b| format!("%{b:02X}"));
     let lower = percent(secret, |b| format!("%{b:02x}"));
     let mut forms = vec![
@@ -131,6 +136,8 @@ fn forms(secret: &str) -> Vec<String> {
         upper.replace("%20", "+"),
         upper,
         lower,
+        again(&json),
+        again(&go),
         go,
         json,
         secret.to_owned(),
@@ -190,6 +197,7 @@ mod tests {
         let redactor = Redactor::new(["p&ss <word> +1/2"]);
         for text in [
             r"p\u0026ss \u003cword\u003e +1/2",
+            r"p\\u0026ss \\u003cword\\u003e +1/2",
             "p%26ss+%3Cword%3E+%2B1%2F2",
             "p%26ss%20%3cword%3e%20%2b1%2f2",
         ] {

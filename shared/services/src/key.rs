@@ -73,7 +73,7 @@ pub enum RotateError {
     )]
     KeysMissing(BTreeMap<String, u64>),
     /// It failed on the way. It can be started again.
-    #[error("{0}")]
+    #[error(transparent)]
     Fault(#[from] Fault),
 }
 

@@ -107,11 +107,17 @@ impl Store {
     /// Opens the database, makes it if it is a missing SQLite file, and brings its schema up to
     /// date. Several processes may do so at once.
     pub async fn open(options: &Options, keys: impl Into<Keys>) -> Result<Self> {
-        let db = connect(options).await?;
-        crate::migrate::run(&db).await?;
-        let mut store = Self::of(db, options, keys.into())?;
+        let mut store = Self::open_without_house(options, keys).await?;
         store.house = Arc::new(store.house_keys().await?);
         Ok(store)
+    }
+
+    /// Like [`Store::open`], also when the keys do not open what is sealed here: to see which ones
+    /// would. There are no house keys in it.
+    pub async fn open_without_house(options: &Options, keys: impl Into<Keys>) -> Result<Self> {
+        let db = connect(options).await?;
+        crate::migrate::run(&db).await?;
+        Self::of(db, options, keys.into())
     }
 
     /// A store whose house keys are not read yet.

@@ -6,4 +6,5 @@ mod failure;
 mod flow;
 mod lifetime;
 mod pools;
+mod rotation;
 mod secrets;

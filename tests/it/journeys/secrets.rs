@@ -101,11 +101,15 @@ fn forms(secret: &str) -> Vec<String> {
     let json = serde_json::to_string(secret).unwrap();
     let json = json[1..json.len() - 1].to_owned();
     let go = json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
-    let twice = serde_json::to_string(&go).unwrap();
+    let twice = |text: &String| {
+        let twice = serde_json::to_string(text).unwrap();
+        twice[1..twice.len() - 1].to_owned()
+    };
     let url: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let mut forms = vec![
         secret.to_owned(),
-        twice[1..twice.len() - 1].to_owned(),
+        twice(&json),
+        twice(&go),
         json,
         go,
         url.replace('+', "%20"),
@@ -142,6 +146,26 @@ fn clean(place: &str, text: &[u8]) {
     }
 }
 
+#[test]
+fn a_secret_would_be_found() {
+    use base64::engine::general_purpose::STANDARD;
+    for secret in CORPUS {
+        let quoted = serde_json::to_string(&json!({ "a": secret })).unwrap();
+        for text in [
+            format!("x {secret} y"),
+            serde_json::to_string(&quoted).unwrap(),
+            quoted,
+            base64::Engine::encode(&STANDARD, format!("user:{secret}@host")),
+            base64::Engine::encode(&STANDARD, format!("{secret}@host")),
+            form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+        ] {
+            let found = std::panic::catch_unwind(|| clean("a test", text.as_bytes()));
+            assert!(found.is_err(), "{text}");
+        }
+    }
+    clean("nothing", b"nothing at all");
+}
+
 /// Every file below a directory.
 fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
@@ -176,58 +200,42 @@ async fn collector() -> (String, Arc<Mutex<Vec<u8>>>) {
     (url, kept)
 }
 
-/// Every table as text. The names of the columns come with it.
+/// Every column of every table: its text (bytes in hexadecimal).
 async fn dump(database: &Database, server: &Server) -> String {
     let mut text = String::new();
+    let mut add = |table: &str, column: &str, rows: Vec<(Option<String>,)>| {
+        for (shown,) in rows {
+            let _ = writeln!(text, "{table}.{column}: {}", shown.unwrap_or_default());
+        }
+    };
+    let columns: Vec<(String, String)>;
     match database {
         Database::Postgres(url) => {
             let mut c = sqlx::PgConnection::connect(url).await.unwrap();
-            let tables: Vec<(String,)> = sqlx::query_as(
-                "select table_name::text from information_schema.tables
-                 where table_schema = 'public' order by 1",
-            )
-            .fetch_all(&mut c)
-            .await
-            .unwrap();
-            assert!(tables.len() > 12, "{tables:?}");
-            for (table,) in tables {
-                // As bytes are written in hexadecimal, and once more as they are.
-                let rows: Vec<(String,)> =
-                    sqlx::query_as(sqlx::AssertSqlSafe(format!("select t::text from {table} t")))
-                        .fetch_all(&mut c)
-                        .await
-                        .unwrap();
-                for (row,) in rows {
-                    let _ = writeln!(text, "{table}: {row}");
-                }
+            let all = "select table_name::text, column_name::text from information_schema.columns
+                       where table_schema = 'public' order by 1, 2";
+            columns = sqlx::query_as(all).fetch_all(&mut c).await.unwrap();
+            for (table, column) in &columns {
+                let text = sqlx::AssertSqlSafe(format!("select \"{column}\"::text from {table}"));
+                add(table, column, sqlx::query_as(text).fetch_all(&mut c).await.unwrap());
             }
         }
         Database::Sqlite => {
             let path = server.path("data/slipway.db").display().to_string();
             let mut c = sqlx::SqliteConnection::connect(&path).await.unwrap();
-            let columns: Vec<(String, String)> = sqlx::query_as(
-                "select m.name, c.name from sqlite_master m join pragma_table_info(m.name) c
-                 where m.type = 'table' and m.name not like 'sqlite%' order by 1, 2",
-            )
-            .fetch_all(&mut c)
-            .await
-            .unwrap();
-            assert!(columns.len() > 80, "{columns:?}");
-            for (table, column) in columns {
-                let rows: Vec<(Option<String>, Option<String>)> =
-                    sqlx::query_as(sqlx::AssertSqlSafe(format!(
-                        "select cast({column} as text), lower(hex({column})) from {table}"
-                    )))
-                    .fetch_all(&mut c)
-                    .await
-                    .unwrap_or_else(|error| panic!("{table}.{column}: {error}"));
-                for (shown, hex) in rows {
-                    let row = (shown.unwrap_or_default(), hex.unwrap_or_default());
-                    let _ = writeln!(text, "{table}.{column}: {} {}", row.0, row.1);
-                }
+            let all = "select m.name, c.name from sqlite_master m join pragma_table_info(m.name) c
+                       where m.type = 'table' and m.name not like 'sqlite%' order by 1, 2";
+            columns = sqlx::query_as(all).fetch_all(&mut c).await.unwrap();
+            for (table, column) in &columns {
+                let text = sqlx::AssertSqlSafe(format!(
+                    "select case typeof(\"{column}\") when 'blob' then lower(hex(\"{column}\"))
+                         else cast(\"{column}\" as text) end from {table}"
+                ));
+                add(table, column, sqlx::query_as(text).fetch_all(&mut c).await.unwrap());
             }
         }
     }
+    assert!(columns.len() > 80, "{columns:?}");
     text
 }
 

@@ -4,8 +4,11 @@
 //! [`Transit`] implements [`KeyService`] and holds no rule of the store's: what is kept in memory,
 //! and for how long, is the store's business. Every call has an end; what may pass is tried again
 //! a few times. Tokens, data keys and bodies are in no error and no log.
+//! [`fake`](crate) is a stand-in for tests, behind the feature of that name.
 
 mod answer;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod transit;
 
 #[doc(no_inline)]
