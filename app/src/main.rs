@@ -1,6 +1,7 @@
 //! The one executable: every process of an installation, and its client.
 
 mod demo;
+mod keys;
 mod lifecycle;
 mod operate;
 mod server;

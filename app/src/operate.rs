@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use slipway_config::Config;
-use slipway_store::crypto::Keyring;
 
 use crate::wire;
 
@@ -24,12 +23,6 @@ pub(crate) fn openapi() -> anyhow::Result<()> {
 /// Prints the configuration's schema.
 pub(crate) fn schema() -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(&slipway_config::json_schema())?);
-    Ok(())
-}
-
-/// Prints a new key ring.
-pub(crate) fn generate_key() -> anyhow::Result<()> {
-    println!("{}", *Keyring::generate()?);
     Ok(())
 }
 

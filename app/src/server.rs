@@ -8,7 +8,7 @@ use slipway_config::{Loaded, Loader, read_environment};
 use slipway_telemetry::Telemetry;
 
 use crate::lifecycle::{self, Roles};
-use crate::{demo, operate, wire};
+use crate::{demo, keys, operate, wire};
 
 /// Flags of every process that serves.
 #[derive(Debug, Clone, Default, Args)]
@@ -72,6 +72,38 @@ pub(crate) enum ServerCommand {
 pub(crate) enum KeysCommand {
     /// Print a new key ring with one random key
     Generate,
+    /// Give everything that is sealed the current key, while everything else goes on
+    ///
+    /// The first key of the ring is the current one, or the newest version of the key in Vault.
+    /// Values are not opened: their data keys are wrapped anew. It may be cut off at any moment and
+    /// started again. Ends with 0 when everything is under the current key, else with 1.
+    Rotate {
+        #[command(flatten)]
+        server: StoreArgs,
+        /// Change nothing; say how many envelopes are under which key
+        #[arg(long, visible_alias = "dry-run")]
+        check: bool,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Flags of commands that work on what is kept.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct StoreArgs {
+    /// Configuration file (TOML); `slipway.toml` here when there is one
+    #[arg(long, value_name = "FILE", env = slipway_config::CONFIG_VARIABLE)]
+    config: Option<PathBuf>,
+    /// Where everything is kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl From<StoreArgs> for ServerArgs {
+    fn from(args: StoreArgs) -> Self {
+        Self { config: args.config, data_dir: args.data_dir, listen: None }
+    }
 }
 
 /// What a command changes in the defaults.
@@ -139,7 +171,11 @@ pub(crate) async fn run(command: ServerCommand) -> anyhow::Result<()> {
         ServerCommand::Doctor(args) => {
             operate::doctor(&load(&args, None, Flavour::Production)?.config).await
         }
-        ServerCommand::Keys(KeysCommand::Generate) => operate::generate_key(),
+        ServerCommand::Keys(KeysCommand::Generate) => keys::generate(),
+        ServerCommand::Keys(KeysCommand::Rotate { server, check, json }) => {
+            let loaded = load(&server.into(), None, Flavour::Production)?;
+            keys::rotate(&loaded.config, check, json).await
+        }
     }
 }
 

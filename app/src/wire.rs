@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use slipway_api::{ApiOptions, ApiState};
-use slipway_config::section::{JobKindLimits, LogFormat, TransportKind};
+use slipway_client_vault::{Options as VaultOptions, Token, Transit};
+use slipway_config::section::{JobKindLimits, KeyProvider, LogFormat, TransportKind};
 use slipway_config::{Config, DatabaseLocation};
 use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::id::{Mint as _, RandomMint};
@@ -16,8 +17,8 @@ use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{GitOptions, Guard, Inspector, Options as DriverOptions, Terraform};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
 use slipway_services::{Ctx, Gathered, Library, Settings};
-use slipway_store::crypto::Keyring;
-use slipway_store::{DatabaseUrl, Store};
+use slipway_store::crypto::{Keyring, Keys, ServiceOptions};
+use slipway_store::{DatabaseUrl, Error as StoreError, Store};
 use slipway_telemetry::metrics::Metrics;
 use slipway_telemetry::{LogFormat as TelemetryFormat, TelemetryOptions};
 use slipway_worker::Loops;
@@ -150,16 +151,31 @@ pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
     let keys = keys(config, &location)?;
     let options = store_options(config, &location);
     let place = format!("{:?}", options.database);
-    let store = Store::open(&options, keys)
+    let opened = match Store::open(&options, keys).await {
+        Ok(store) => store.check_keys().await.map(|()| store),
+        Err(error) => Err(error),
+    };
+    opened.map_err(|error| {
+        let what = match &error {
+            StoreError::Sealed(_) => format!(
+                "the key ring of this process does not open what is sealed in the database \
+                 {place}; every process of an installation needs the same one"
+            ),
+            StoreError::KeysAway(_) => "the keys cannot be used".to_owned(),
+            _ => format!("the database {place} cannot be used"),
+        };
+        anyhow::Error::new(error).context(what)
+    })
+}
+
+/// Opens the store to rotate its keys, even if this process lacks some that are in use.
+pub(crate) async fn store_of_keys(config: &Config) -> anyhow::Result<Store> {
+    let location = config.database_location();
+    let keys = keys(config, &location)?;
+    let options = store_options(config, &location);
+    Store::open_without_house(&options, keys)
         .await
-        .with_context(|| format!("the database {place} cannot be used"))?;
-    store.check_keys().await.with_context(|| {
-        format!(
-            "the key ring of this process does not open what is sealed in the database {place}; \
-             every process of an installation needs the same one"
-        )
-    })?;
-    Ok(store)
+        .with_context(|| format!("the database {:?} cannot be used", options.database))
 }
 
 /// Looks at the database and the key ring as they are; says what it found and changes nothing.
@@ -170,14 +186,16 @@ pub(crate) async fn look(config: &Config) -> anyhow::Result<String> {
     {
         return Ok(format!("sqlite, to be made at the first start as {}", path.display()));
     }
-    let has_ring = !config.keys.ring.reveal().is_empty() || config.keys.file.exists();
-    anyhow::ensure!(has_ring, "there is a database, and no key ring to open it with");
+    let has_keys = !config.keys.ring.reveal().is_empty()
+        || config.keys.file.exists()
+        || config.keys.provider == KeyProvider::VaultTransit;
+    anyhow::ensure!(has_keys, "there is a database, and no key ring to open it with");
     let keys = keys(config, &location)?;
     let missing = Store::look(&store_options(config, &location), keys).await?;
     let engine =
         if matches!(location, DatabaseLocation::Sqlite(_)) { "sqlite" } else { "postgres" };
     Ok(match missing {
-        0 => format!("{engine} answers, its schema is current, the key ring fits"),
+        0 => format!("{engine} answers, its schema is current, the keys fit"),
         n => format!("{engine} answers; {n} migrations are missing (`slipway migrate`)"),
     })
 }
@@ -195,14 +213,55 @@ fn store_options(config: &Config, location: &DatabaseLocation) -> slipway_store:
     }
 }
 
+/// The keys: the ring, and Vault where it is configured.
+fn keys(config: &Config, database: &DatabaseLocation) -> anyhow::Result<Keys> {
+    let vault = &config.keys.vault;
+    let vault_seals = config.keys.provider == KeyProvider::VaultTransit;
+    let ring = ring(config, database, vault_seals)?;
+    let Some(address) = &vault.address else { return Ok(ring.into()) };
+    let token = match &vault.token_path {
+        Some(path) if vault.token.reveal().is_empty() => Token::File(path.clone()),
+        _ => Token::Value(vault.token.clone()),
+    };
+    let certificates = match &vault.ca_file {
+        Some(path) => Some(std::fs::read(path).with_context(|| {
+            format!("the certificates {} (keys.vault.ca_file) cannot be read", path.display())
+        })?),
+        None => None,
+    };
+    let timeout = Duration::from_secs(vault.timeout_s);
+    let transit = Transit::new(VaultOptions {
+        namespace: vault.namespace.clone(),
+        certificates,
+        timeout,
+        // Room for a second attempt, within what a unit of work may take.
+        deadline: (timeout * 5 / 2).min(Duration::from_secs(20)).max(timeout),
+        ..VaultOptions::new(address, &vault.mount, &vault.key, token)
+    })?;
+    let options = ServiceOptions {
+        keep: Duration::from_secs(vault.cache_s),
+        keep_at_most: vault.cache_keys,
+        ..ServiceOptions::default()
+    };
+    let keys = Keys::with_service(ring, Arc::new(transit), options);
+    Ok(if vault_seals { keys } else { keys.sealing_with_ring() })
+}
+
 /// Reads the key ring: from `keys.ring`, or from `keys.file`, which is made for a new
-/// single-machine installation.
-fn keys(config: &Config, database: &DatabaseLocation) -> anyhow::Result<Keyring> {
+/// single-machine installation. An installation whose keys are elsewhere needs none.
+fn ring(
+    config: &Config,
+    database: &DatabaseLocation,
+    keys_elsewhere: bool,
+) -> anyhow::Result<Keyring> {
     let ring = config.keys.ring.reveal();
     if !ring.is_empty() {
         return Ok(Keyring::parse(ring)?);
     }
     let file = &config.keys.file;
+    if !file.exists() && keys_elsewhere {
+        return Ok(Keyring::empty());
+    }
     if !file.exists() {
         if let DatabaseLocation::Sqlite(path) = database {
             anyhow::ensure!(

@@ -234,7 +234,7 @@ async fn recover(
     let its_run = run.clone();
     let found = guarded(run, async move { driver.recover(&*its_run, input).await }).await;
     let found = match found {
-        Ok(found) => verdict::recovered(run.redactor(), found),
+        Ok(found) => verdict::recovered(&run.redactor(), found),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
     let kept = persist(brake, || recovery::recovered(&shared.cx, job, lease, found.clone())).await;
@@ -299,7 +299,7 @@ async fn failed(
     error: DriverError,
 ) -> Outcome {
     // What a tool says may quote what it was given.
-    let error = verdict::redacted(run.redactor(), error);
+    let error = verdict::redacted(&run.redactor(), error);
     tracing::info!(%error, asked = ?brake.reason(), "the driver did not finish");
     end(shared, job, lease, brake, verdict::ending(job, error, brake.reason())).await
 }

@@ -1,6 +1,6 @@
 //! What a driver sees of the house while it runs one job: [`Run`], with buffered log and events.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -119,7 +119,7 @@ pub(crate) struct JobRun {
     job: Job,
     lease: Lease,
     workspace: Workspace,
-    redactor: Redactor,
+    redactor: RwLock<Redactor>,
     brake: Brake,
     fuse: Fuse,
     buffer: Mutex<Buffer>,
@@ -147,7 +147,7 @@ impl JobRun {
             job,
             lease,
             workspace,
-            redactor,
+            redactor: RwLock::new(redactor),
             brake,
             fuse,
             buffer: Mutex::default(),
@@ -164,7 +164,7 @@ impl JobRun {
     }
 
     fn buffer(&self) -> std::sync::MutexGuard<'_, Buffer> {
-        self.buffer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for `work`, and writes what the driver says in it a little later than it says it. All
@@ -217,8 +217,13 @@ impl Run for JobRun {
         self.workspace.path()
     }
 
-    fn redactor(&self) -> &Redactor {
-        &self.redactor
+    fn redactor(&self) -> Redactor {
+        self.redactor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn hide(&self, secrets: Vec<String>) {
+        let mut redactor = self.redactor.write().unwrap_or_else(PoisonError::into_inner);
+        *redactor = redactor.and(secrets);
     }
 
     fn traceparent(&self) -> Option<String> {
@@ -226,13 +231,13 @@ impl Run for JobRun {
     }
 
     fn log(&self, line: NewLogLine) {
-        let line = NewLogLine { text: bounded(self.redactor.text(&line.text)), ..line };
+        let line = NewLogLine { text: bounded(self.redactor().text(&line.text)), ..line };
         self.buffer().line(line);
         self.more.notify_one();
     }
 
     fn event(&self, event: EventBody) {
-        let event = redacted(&self.redactor, event);
+        let event = redacted(&self.redactor(), event);
         let urgent = matches!(event, EventBody::Resource { .. });
         self.buffer().event(event);
         self.more.notify_one();

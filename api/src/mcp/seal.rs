@@ -28,7 +28,7 @@ impl Seal {
     /// Seals `value` for `purpose`, as text of visible ASCII.
     pub(super) fn seal<T: Serialize>(&self, purpose: &str, value: &T) -> Result<String, Fault> {
         let bytes = serde_json::to_vec(value).map_err(Fault::internal)?;
-        let sealed = self.0.store.keys().seal(&place(purpose), &bytes).map_err(Fault::from)?;
+        let sealed = self.0.store.house().seal(&place(purpose), &bytes).map_err(Fault::from)?;
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
@@ -38,7 +38,7 @@ impl Seal {
             return None;
         }
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let bytes = self.0.store.keys().open(&place(purpose), &sealed).ok()?;
+        let bytes = self.0.store.house().open(&place(purpose), &sealed).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 }

@@ -178,7 +178,10 @@ mod tests {
             database.connect_timeout_s database.max_connections database.url \
             jobs.apply.hard_limit_s jobs.apply.max_attempts jobs.apply.soft_limit_s \
             jobs.plan.hard_limit_s jobs.plan.max_attempts jobs.plan.soft_limit_s \
-            keys.file keys.ring queue.prefix queue.relay_interval_ms queue.transport queue.url \
+            keys.file keys.provider keys.ring keys.vault.address keys.vault.ca_file \
+            keys.vault.cache_keys keys.vault.cache_s keys.vault.key keys.vault.mount \
+            keys.vault.namespace keys.vault.timeout_s keys.vault.token keys.vault.token_path \
+            queue.prefix queue.relay_interval_ms queue.transport queue.url \
             retention.events_days retention.idempotency_hours retention.logs_days \
             source.directory_root source.git_allow_file source.git_allow_http source.git_timeout_s \
             source.max_entries source.max_unpacked_bytes telemetry.log_format telemetry.log_level \
@@ -233,7 +236,7 @@ mod tests {
         assert_eq!(key("database.url").default, "");
         assert!(key("terraform.binary").default.is_null());
         let secrets: Vec<_> = keys().into_iter().filter(|k| k.secret).map(|k| k.path).collect();
-        assert_eq!(secrets, ["database.url", "keys.ring", "queue.url"]);
+        assert_eq!(secrets, ["database.url", "keys.ring", "keys.vault.token", "queue.url"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Takes known secrets out of text that is about to be kept or shown.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 use base64::Engine as _;
@@ -11,24 +12,30 @@ use crate::secret::MASK;
 /// and tell more about the secret than it hides.
 pub const MIN_SECRET_BYTES: usize = 4;
 
-/// Replaces every known secret, as it is, as base64, as a JSON string and as a percent-encoded
-/// one, by `***`.
+/// Replaces every known secret by `***`: as it is, as base64 (also inside of something longer that
+/// was encoded), as a JSON string (Go's form too) and as a percent-encoded one. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Redactor {
     find: Option<AhoCorasick>,
-    patterns: usize,
+    patterns: Arc<Vec<String>>,
 }
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} patterns)", self.patterns)
+        write!(f, "Redactor({} patterns)", self.patterns.len())
     }
 }
 
 impl Redactor {
     /// Looks for these values.
     pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Self {
-        let mut patterns = Vec::new();
+        Self::default().and(secrets)
+    }
+
+    /// Looks for these values too.
+    #[must_use]
+    pub fn and<S: AsRef<str>>(&self, secrets: impl IntoIterator<Item = S>) -> Self {
+        let mut patterns = (*self.patterns).clone();
         for secret in secrets {
             let secret = secret.as_ref();
             if secret.len() < MIN_SECRET_BYTES {
@@ -41,16 +48,15 @@ impl Redactor {
                 patterns.extend(lines.map(|line| line.trim().to_owned()));
             }
         }
-        patterns.sort();
+        patterns.sort_unstable();
         patterns.dedup();
-        if patterns.is_empty() {
-            return Self::default();
+        if patterns.len() == self.patterns.len() {
+            return self.clone();
         }
-        let count = patterns.len();
         // Longest first, so that a secret inside another does not leave the rest of it standing.
         let find =
             AhoCorasickBuilder::new().match_kind(MatchKind::LeftmostLongest).build(&patterns).ok();
-        Self { find, patterns: count }
+        Self { find, patterns: Arc::new(patterns) }
     }
 
     /// Whether there is anything to look for.
@@ -100,22 +106,69 @@ impl Redactor {
     }
 }
 
+/// Shorter secrets are not looked for inside of something longer that was encoded: what is left of
+/// them there may be anything.
+const MIN_INNER_BYTES: usize = 8;
+
 fn forms(secret: &str) -> Vec<String> {
-    let base64 = base64::engine::general_purpose::STANDARD.encode(secret);
-    let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret);
-    let json = serde_json::Value::from(secret).to_string();
-    let json = json.trim_matches('"').to_owned();
-    let percent: String = secret
-        .bytes()
-        .map(|b| {
-            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+    let quoted = serde_json::Value::from(secret).to_string();
+    let json = quoted[1..quoted.len() - 1].to_owned();
+    // Go (and so Terraform's `jsonencode`) writes these as if they stood in HTML.
+    let go = json
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029");
+    // JSON inside of a string of JSON.
+    let again = |text: &String| {
+        let again = serde_json::Value::from(text.as_str()).to_string();
+        again[1..again.len() - 1].to_owned()
+    };
+    let upper = percent(secret, |b| format!("%{b:02X}"));
+    let lower = percent(secret, |b| format!("%{b:02x}"));
+    let mut forms = vec![
+        STANDARD.encode(secret),
+        STANDARD_NO_PAD.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+        // As in a form: a space is a plus.
+        upper.replace("%20", "+"),
+        upper,
+        lower,
+        again(&json),
+        again(&go),
+        go,
+        json,
+        secret.to_owned(),
+    ];
+    if secret.len() >= MIN_INNER_BYTES {
+        forms.extend(inner_base64(secret.as_bytes(), &STANDARD_NO_PAD));
+        forms.extend(inner_base64(secret.as_bytes(), &URL_SAFE_NO_PAD));
+    }
+    forms
+}
+
+fn percent(secret: &str, escape: impl Fn(u8) -> String) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    secret.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { escape(b) }).collect()
+}
+
+/// What is the same of the secret's base64 whatever stands before and behind it: `user:secret` of
+/// an `Authorization` header is encoded as one. Three bytes are four letters, so there are three
+/// ways in which it can lie; the letters at its ends, which also hold bits of its neighbours, are
+/// left out.
+fn inner_base64(secret: &[u8], engine: &impl base64::Engine) -> Vec<String> {
+    (0..3_usize)
+        .map(|before| {
+            let mut bytes = vec![0; before];
+            bytes.extend(secret);
+            let text = engine.encode(&bytes);
+            let start = (before * 4).div_ceil(3);
+            let end = bytes.len() * 4 / 3;
+            text[start..end].to_owned()
         })
-        .collect();
-    vec![secret.to_owned(), base64.trim_end_matches('=').to_owned(), base64, url, json, percent]
+        .collect()
 }
 
 #[cfg(test)]
@@ -137,6 +190,50 @@ mod tests {
             assert!(clean.contains(MASK) && !clean.contains("word"), "{text} -> {clean}");
         }
         assert_eq!(redactor.text("abc"), "abc", "two bytes are too few to look for");
+    }
+
+    #[test]
+    fn forms_of_go_and_of_forms_go_too() {
+        let redactor = Redactor::new(["p&ss <word> +1/2"]);
+        for text in [
+            r"p\u0026ss \u003cword\u003e +1/2",
+            r"p\\u0026ss \\u003cword\\u003e +1/2",
+            "p%26ss+%3Cword%3E+%2B1%2F2",
+            "p%26ss%20%3cword%3e%20%2b1%2f2",
+        ] {
+            let clean = redactor.text(&format!("a {text} b"));
+            assert_eq!(clean, "a *** b", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_middle_of_what_was_encoded_goes() {
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+        for secret in ["hunter2-of-the-test", "ab>?cd>?ef", "12345678", "123456789"] {
+            let redactor = Redactor::new([secret]);
+            for before in ["", "u", "us", "user:", "user:x"] {
+                for behind in ["", "@", "@h", "@ho"] {
+                    let whole = format!("{before}{secret}{behind}");
+                    for text in [STANDARD.encode(&whole), URL_SAFE_NO_PAD.encode(&whole)] {
+                        let clean = redactor.text(&text);
+                        assert!(clean.contains(MASK), "{whole}: {text}");
+                        // A letter or two at each end hold a part of a byte.
+                        let left = clean.len() - MASK.len();
+                        let around = (before.len() + behind.len()).div_ceil(3) * 4 + 6;
+                        assert!(left <= around, "{whole}: {text} -> {clean}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_learned_later_is_added() {
+        let first = Redactor::new(["one-secret"]);
+        let both = first.and(["two-secret"]);
+        assert_eq!(both.text("one-secret two-secret"), "*** ***");
+        assert_eq!(first.text("one-secret two-secret"), "*** two-secret");
+        assert_eq!(both.and(["one-secret"]).patterns.len(), both.patterns.len());
     }
 
     #[test]

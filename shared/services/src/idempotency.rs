@@ -64,7 +64,7 @@ impl Guard {
         let Some(stored) = tx.idempotent_answer(&self.key, cx.now()).await? else {
             return Ok(None);
         };
-        let keys = cx.store.keys();
+        let keys = cx.store.house();
         if !keys.is_mac_of(&stored.request_hash, LABEL, self.request.as_bytes()) {
             return Err(Fault::new(
                 Code::IdempotencyKeyReused,
@@ -87,7 +87,7 @@ impl Guard {
         answer: &T,
     ) -> Result<(&Key, Stored), Fault> {
         let stored = Stored {
-            request_hash: cx.store.keys().mac(LABEL, self.request.as_bytes()),
+            request_hash: cx.store.house().mac(LABEL, self.request.as_bytes()),
             answer: serde_json::to_string(answer).map_err(Fault::internal)?,
         };
         Ok((&self.key, stored))

@@ -17,6 +17,7 @@ pub mod health;
 mod idempotency;
 mod intake;
 pub mod job;
+pub mod key;
 pub mod log;
 mod look;
 pub mod output;

@@ -160,7 +160,7 @@ impl PlanFiles {
             plan_file: self.plan_file.artifact.digest.clone(),
             source: planned.source_digest,
             lock_file: planned.lock_file_digest,
-            variables: cx.store.keys().mac("variables", &variables_bytes(variables)?),
+            variables: cx.store.house().mac("variables", &variables_bytes(variables)?),
             tool: planned.tool.clone(),
             state: planned.state.clone(),
             operation: record.deployment.operation.as_str().to_owned(),

@@ -216,7 +216,7 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
     tx.commit().await?;
 
     let bytes = variables_bytes(&variables)?;
-    let keys = cx.store.keys();
+    let keys = cx.store.house();
     let variables_digest = if keys.is_mac_of(&plan.binding.variables, "variables", &bytes) {
         plan.binding.variables.clone()
     } else {

@@ -13,6 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use slipway_domain::artifact::{Artifact, ArtifactKind, digest};
 use slipway_domain::id::ArtifactId;
 
+use crate::crypto::HEAD_BYTES;
 use crate::db::{Conn, Store, Tx, sql};
 use crate::error::{Error, Result};
 
@@ -24,6 +25,27 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
+    /// The first bytes of an object; `None` when it is not there.
+    pub(crate) async fn head(&self, location: &str) -> Result<Option<Vec<u8>>> {
+        let got = self.objects.get_range(&location.into(), 0..u64::from(HEAD_BYTES)).await;
+        found(got)
+    }
+
+    /// An object; `None` when it is not there.
+    pub(crate) async fn whole(&self, location: &str) -> Result<Option<Vec<u8>>> {
+        let got = match self.objects.get(&location.into()).await {
+            Ok(got) => got.bytes().await,
+            Err(error) => Err(error),
+        };
+        found(got)
+    }
+
+    /// Writes an object in the place of another one: whole or not at all.
+    pub(crate) async fn replace(&self, location: &str, content: Vec<u8>) -> Result<()> {
+        let put = self.objects.put(&location.into(), content.into()).await;
+        put.map(|_| ()).map_err(Error::Objects)
+    }
+
     pub(crate) fn open(dir: &Path, inline_max_bytes: usize) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(|e| {
             Error::Config(format!("cannot make the artifacts directory {}: {e}", dir.display()))
@@ -37,6 +59,14 @@ impl Blobs {
         }
         let local = LocalFileSystem::new_with_prefix(dir).map_err(Error::Objects)?;
         Ok(Self { objects: Arc::new(local.with_fsync(true)), inline_max_bytes })
+    }
+}
+
+fn found(got: object_store::Result<Bytes>) -> Result<Option<Vec<u8>>> {
+    match got {
+        Ok(bytes) => Ok(Some(bytes.to_vec())),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(Error::Objects(error)),
     }
 }
 
@@ -73,7 +103,8 @@ impl Row {
     }
 }
 
-fn place(id: ArtifactId, kind: ArtifactKind, digest: &str) -> String {
+/// What an artifact is sealed for.
+pub(crate) fn place(id: ArtifactId, kind: ArtifactKind, digest: &str) -> String {
     format!("artifact|{id}|{}|{digest}", kind.as_str())
 }
 
@@ -88,7 +119,7 @@ impl Store {
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<Sealed> {
         let digest = digest(content);
-        let sealed = self.keys.seal(&place(id, kind, &digest), content)?;
+        let sealed = self.keys.seal(&place(id, kind, &digest), content).await?;
         let artifact =
             Artifact { id, kind, digest, size_bytes: content.len() as u64, created_at: now };
         if sealed.len() <= self.blobs.inline_max_bytes {
@@ -120,7 +151,7 @@ impl Store {
             }
             (None, None) => return Err(Error::corrupt("artifacts", "neither body nor location")),
         };
-        let content = self.keys.open(&place(id, artifact.kind, &artifact.digest), &sealed)?;
+        let content = self.keys.open(&place(id, artifact.kind, &artifact.digest), &sealed).await?;
         if digest(&content) != artifact.digest {
             return Err(Error::corrupt("artifacts", format!("{id} has another digest")));
         }

@@ -17,7 +17,7 @@ use sqlx::{
 };
 
 use crate::artifact::Blobs;
-use crate::crypto::Keyring;
+use crate::crypto::{Keyring, Keys};
 use crate::error::{Error, Result};
 
 /// Where the database is.
@@ -71,7 +71,8 @@ enum Db {
 #[derive(Clone)]
 pub struct Store {
     db: Db,
-    pub(crate) keys: Arc<Keyring>,
+    pub(crate) keys: Arc<Keys>,
+    house: Arc<Keyring>,
     pub(crate) blobs: Blobs,
 }
 
@@ -84,7 +85,7 @@ impl fmt::Debug for Store {
 /// One unit of work: reads, or reads and writes that become visible together.
 pub struct Tx {
     inner: Inner,
-    pub(crate) keys: Arc<Keyring>,
+    pub(crate) keys: Arc<Keys>,
 }
 
 enum Inner {
@@ -105,27 +106,42 @@ pub(crate) enum Conn<'a> {
 impl Store {
     /// Opens the database, makes it if it is a missing SQLite file, and brings its schema up to
     /// date. Several processes may do so at once.
-    pub async fn open(options: &Options, keys: Keyring) -> Result<Self> {
+    pub async fn open(options: &Options, keys: impl Into<Keys>) -> Result<Self> {
+        let mut store = Self::open_without_house(options, keys).await?;
+        store.house = Arc::new(store.house_keys().await?);
+        Ok(store)
+    }
+
+    /// Like [`Store::open`], also when the keys do not open what is sealed here: to see which ones
+    /// would. There are no house keys in it.
+    pub async fn open_without_house(options: &Options, keys: impl Into<Keys>) -> Result<Self> {
         let db = connect(options).await?;
         crate::migrate::run(&db).await?;
+        Self::of(db, options, keys.into())
+    }
+
+    /// A store whose house keys are not read yet.
+    fn of(db: Pools, options: &Options, keys: Keys) -> Result<Self> {
         let blobs = Blobs::open(&options.artifacts_dir, options.inline_max_bytes)?;
-        Ok(Self { db: db.into_db(), keys: Arc::new(keys), blobs })
+        let house = Arc::new(Keyring::empty());
+        Ok(Self { db: db.into_db(), keys: Arc::new(keys), house, blobs })
     }
 
     /// Looks at a database as it is, and changes nothing in it: how many migrations are missing,
     /// and, when none is, whether `keys` open what is sealed in it. A SQLite file must exist.
-    pub async fn look(options: &Options, keys: Keyring) -> Result<usize> {
+    pub async fn look(options: &Options, keys: impl Into<Keys>) -> Result<usize> {
         let pools = connect(options).await?;
         let missing = crate::migrate::missing(&pools).await?;
-        let blobs = Blobs::open(&options.artifacts_dir, options.inline_max_bytes)?;
-        let store = Self { db: pools.into_db(), keys: Arc::new(keys), blobs };
+        let store = Self::of(pools, options, keys.into())?;
         let opened = if missing == 0 { store.check_keys().await } else { Ok(()) };
         store.close().await;
         opened.map(|()| missing)
     }
 
-    /// Whether the keys open what is sealed here: the newest deployment's variables are tried.
+    /// Whether the keys open what is sealed here: the house key and the newest deployment's
+    /// variables are tried.
     pub async fn check_keys(&self) -> Result<()> {
+        self.kept_house_key().await?;
         let mut tx = self.read().await?;
         let newest = tx.newest_deployment().await?;
         match newest {
@@ -166,12 +182,19 @@ impl Store {
 
     /// The same store with other keys: what was sealed before cannot be opened.
     #[must_use]
-    pub fn with_keys(&self, keys: Keyring) -> Self {
-        Self { keys: Arc::new(keys), ..self.clone() }
+    pub fn with_keys(&self, keys: impl Into<Keys>) -> Self {
+        Self { keys: Arc::new(keys.into()), ..self.clone() }
+    }
+
+    /// The installation's own keys: for digests that must stay the same, and for what is sealed
+    /// and given away, for clients to keep. They stay when the keys that seal what is kept are
+    /// rotated.
+    pub fn house(&self) -> &Keyring {
+        &self.house
     }
 
     /// The keys that seal what is kept.
-    pub fn keys(&self) -> &Keyring {
+    pub fn keys(&self) -> &Keys {
         &self.keys
     }
 

@@ -204,23 +204,21 @@ impl Tx {
             phases: String,
             submitted_by: String,
         }
-        let rows = new
-            .iter()
-            .map(|new| {
-                let d = &new.record.deployment;
-                let clear = to_json(new.variables)?;
-                Ok(Text {
-                    new,
-                    d,
-                    source: to_json(&d.source)?,
-                    variables: to_json(&d.variables)?,
-                    sealed: self.keys.seal(&variables_place(d.id), clear.as_bytes())?,
-                    options: to_json(&d.options)?,
-                    phases: to_json(&d.phases)?,
-                    submitted_by: to_json(&d.submitted_by)?,
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let mut rows = Vec::with_capacity(new.len());
+        for new in new {
+            let d = &new.record.deployment;
+            let clear = to_json(new.variables)?;
+            rows.push(Text {
+                new,
+                d,
+                source: to_json(&d.source)?,
+                variables: to_json(&d.variables)?,
+                sealed: self.keys.seal(&variables_place(d.id), clear.as_bytes()).await?,
+                options: to_json(&d.options)?,
+                phases: to_json(&d.phases)?,
+                submitted_by: to_json(&d.submitted_by)?,
+            });
+        }
         insert_rows!(self,
             "deployments (id, stack_id, project, stack_name, environment, driver, operation, state,
                  reason, source, source_artifact, source_root, source_commit, variables,
@@ -340,12 +338,12 @@ impl Tx {
                 .await?
             }
         };
-        rows.into_iter()
-            .map(|SealedRow { row, variables_sealed }| {
-                let variables = self.open_variables(row.id, &variables_sealed)?;
-                Ok((Record::try_from(row)?, variables))
-            })
-            .collect()
+        let mut found = Vec::with_capacity(rows.len());
+        for SealedRow { row, variables_sealed } in rows {
+            let variables = self.open_variables(row.id, &variables_sealed).await?;
+            found.push((Record::try_from(row)?, variables));
+        }
+        Ok(found)
     }
 
     /// Writes what may change of deployments, appends events to them, and adds the audit records
@@ -440,11 +438,11 @@ impl Tx {
     pub async fn variables(&mut self, id: DeploymentId) -> Result<Variables> {
         let sealed: Vec<u8> = sql!(scalar Vec<u8>, self,
             "select variables_sealed from deployments where id = $1", id)?;
-        self.open_variables(id, &sealed)
+        self.open_variables(id, &sealed).await
     }
 
-    fn open_variables(&self, id: DeploymentId, sealed: &[u8]) -> Result<Variables> {
-        let clear = self.keys.open(&variables_place(id), sealed)?;
+    async fn open_variables(&self, id: DeploymentId, sealed: &[u8]) -> Result<Variables> {
+        let clear = self.keys.open(&variables_place(id), sealed).await?;
         serde_json::from_slice(&clear).map_err(|e| Error::corrupt("deployments", e))
     }
 
@@ -455,7 +453,8 @@ impl Tx {
 
     /// Keeps the outputs of a deployment, sealed.
     pub async fn set_outputs(&mut self, id: DeploymentId, outputs: &[Output]) -> Result<()> {
-        let sealed = self.keys.seal(&outputs_place(id), to_json(&outputs)?.as_bytes())?;
+        let clear = to_json(&outputs)?;
+        let sealed = self.keys.seal(&outputs_place(id), clear.as_bytes()).await?;
         sql!(execute self, "update deployments set outputs_sealed = $2 where id = $1", id, sealed)?;
         Ok(())
     }
@@ -465,10 +464,11 @@ impl Tx {
         &mut self,
         outputs: &[(DeploymentId, &[Output])],
     ) -> Result<()> {
-        let sealed = outputs
-            .iter()
-            .map(|(id, outputs)| self.keys.seal(&outputs_place(*id), to_json(outputs)?.as_bytes()))
-            .collect::<Result<Vec<_>>>()?;
+        let mut sealed = Vec::with_capacity(outputs.len());
+        for (id, outputs) in outputs {
+            let clear = to_json(outputs)?;
+            sealed.push(self.keys.seal(&outputs_place(*id), clear.as_bytes()).await?);
+        }
         match self.conn() {
             Conn::Sqlite(_) => {
                 for (id, outputs) in outputs {
@@ -494,7 +494,7 @@ impl Tx {
         let sealed = sql!(scalar_maybe Option<Vec<u8>>, self,
             "select outputs_sealed from deployments where id = $1", id)?;
         let Some(sealed) = sealed.flatten() else { return Ok(None) };
-        let clear = self.keys.open(&outputs_place(id), &sealed)?;
+        let clear = self.keys.open(&outputs_place(id), &sealed).await?;
         serde_json::from_slice(&clear).map(Some).map_err(|e| Error::corrupt("deployments", e))
     }
 
@@ -631,10 +631,12 @@ async fn update_many(
     Ok(rows.len())
 }
 
-fn variables_place(id: DeploymentId) -> String {
+/// What a deployment's variables are sealed for.
+pub(crate) fn variables_place(id: DeploymentId) -> String {
     format!("deployments|{id}|variables")
 }
 
-fn outputs_place(id: DeploymentId) -> String {
+/// What a deployment's outputs are sealed for.
+pub(crate) fn outputs_place(id: DeploymentId) -> String {
     format!("deployments|{id}|outputs")
 }

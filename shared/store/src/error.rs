@@ -31,6 +31,9 @@ pub enum Error {
     /// A sealed value cannot be opened: wrong key, or it was moved or altered.
     #[error("a sealed value cannot be opened: {0}")]
     Sealed(String),
+    /// The service that keeps the keys cannot be reached or does not let us in.
+    #[error("the key service is not available: {0}")]
+    KeysAway(String),
     /// The object store failed.
     #[error("the artifact store failed")]
     Objects(#[source] object_store::Error),
@@ -104,6 +107,10 @@ impl From<Error> for Fault {
                 "Somebody else changed this at the same time. Read it again and repeat.",
             ),
             Error::LeaseLost => Fault::new(Code::LeaseLost, "The lease is no longer held."),
+            Error::KeysAway(_) => Fault::unavailable(
+                "The service that keeps the keys is not available at the moment; try again.",
+                error,
+            ),
             // Gone is gone; everything else (a full disk, a server that does not answer) may pass.
             Error::Objects(ref why) if !matches!(why, object_store::Error::NotFound { .. }) => {
                 Fault::unavailable(
@@ -144,6 +151,13 @@ mod tests {
         let answer = "unexpected response from SSLRequest: 0x00".to_owned();
         let fault = Fault::from(Error::from(sqlx::Error::Protocol(answer)));
         assert_eq!(fault.code, Code::Unavailable);
+    }
+
+    #[test]
+    fn a_key_service_that_is_away_passes_and_its_words_stay_in_the_log() {
+        let fault = Fault::from(Error::KeysAway("Vault is sealed".to_owned()));
+        assert_eq!(fault.code, Code::Unavailable);
+        assert!(!fault.detail.contains("Vault") && fault.causes().contains("Vault is sealed"));
     }
 
     #[test]

@@ -82,6 +82,16 @@ impl Server {
         Self::spawn(database, env, dir).await
     }
 
+    /// Starts a server on what another one left.
+    pub(crate) async fn start_in(
+        dir: Arc<tempfile::TempDir>,
+        database: Database,
+        env: &[(&str, &str)],
+    ) -> Self {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Self::spawn(database, env, dir).await
+    }
+
     /// Starts a server with the provider mirror.
     pub(crate) async fn start_with_providers(database: Database) -> Self {
         let mirror = super::provider_mirror();

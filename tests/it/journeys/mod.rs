@@ -6,5 +6,6 @@ mod failure;
 mod flow;
 mod lifetime;
 mod pools;
+mod rotation;
 mod secrets;
 mod state_backend;

@@ -19,7 +19,7 @@ pub use artifact::Artifacts;
 pub use database::Database;
 pub(crate) use database::SQLITE_SCHEME;
 pub use jobs::{JobKindLimits, Jobs};
-pub use key::Keys;
+pub use key::{KeyProvider, Keys, Vault};
 pub use queue::{Queue, TransportKind};
 pub use retention::Retention;
 pub use source::Source;

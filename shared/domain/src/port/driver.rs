@@ -51,7 +51,11 @@ pub trait Run: Send + Sync {
 
     /// Takes known secrets out of text. Log lines and events that go through [`Run::log`] and
     /// [`Run::event`] are redacted by the house again.
-    fn redactor(&self) -> &Redactor;
+    fn redactor(&self) -> Redactor;
+
+    /// Tells the house of more secrets, which this run has come across: from here on they are taken
+    /// out of everything that it says.
+    fn hide(&self, secrets: Vec<String>);
 
     /// The trace that this run belongs to (W3C `traceparent`), for the tools it starts.
     fn traceparent(&self) -> Option<String> {

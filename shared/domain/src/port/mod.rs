@@ -2,3 +2,4 @@
 //! crates of their own (`drivers/*`, `clients/*`), wired together by the executable.
 
 pub mod driver;
+pub mod key_service;

@@ -33,6 +33,8 @@ struct Laid {
     lock_file: Option<Bytes>,
     has_variables: bool,
     tape: Tape,
+    /// What the plan and the state hold in secret.
+    secrets: Vec<String>,
 }
 
 pub(crate) async fn apply(
@@ -54,6 +56,8 @@ pub(crate) async fn apply(
         let config = host.cli_config.clone();
         blocking(move || lay(&top, &config, input)).await?
     };
+    run.hide(host.env.secrets());
+    run.hide(laid.secrets.clone());
     let own = laid.context.keeping.is_own();
     if laid.context.installed {
         let lock_file = laid.lock_file.as_deref().unwrap_or_default();
@@ -109,7 +113,11 @@ fn lay(top: &std::path::Path, cli_config: &str, input: ApplyInput) -> Result<Lai
     let ephemeral: Variables =
         input.variables.into_iter().filter(|(name, _)| context.ephemeral.contains(name)).collect();
     let has_variables = workspace.write_variables(&ephemeral)?;
-    Ok(Laid { workspace, context, lock_file, has_variables, tape })
+    let mut secrets = context.secrets.clone();
+    if let Some(state) = &input.state {
+        secrets.extend(state::secrets(&state.content));
+    }
+    Ok(Laid { workspace, context, lock_file, has_variables, tape, secrets })
 }
 
 fn command(host: &Host, run: &dyn Run, laid: &Laid) -> process::Command {
@@ -171,6 +179,7 @@ impl Keeper<'_> {
             }
             // What the state records was begun before it was written, and said before that.
             heard.all().await;
+            self.hide(&blob).await;
             match self.save(blob).await {
                 Ok(()) => last = mark,
                 Err(DriverError::Fenced) => {
@@ -184,12 +193,20 @@ impl Keeper<'_> {
         }
     }
 
+    /// What was made meanwhile has secrets of its own, and errors may quote them.
+    async fn hide(&self, blob: &StateBlob) {
+        let content = blob.content.clone();
+        let found = tokio::task::spawn_blocking(move || state::secrets(&content)).await;
+        self.run.hide(found.unwrap_or_default());
+    }
+
     /// Saves the state as the tool left it. `None`: it left nothing that could be read.
     async fn finish(&self, last: &StateMark) -> Result<Option<State>, DriverError> {
         let Some(path) = self.keeping.path() else { return Ok(None) };
         let files = vec![self.workspace.state_file(path), self.workspace.errored_state()];
         let Some((state, blob)) = newest(files).await else { return Ok(None) };
         if is_newer(&blob.mark, last) {
+            self.hide(&blob).await;
             self.save(blob).await?;
         }
         Ok(Some(state))

@@ -20,8 +20,8 @@ const MAX_MODULES: Limits = Limits { total_bytes: 32 << 20, entries: 10_000 };
 /// What a context may hold when it is read back.
 const MAX_CONTEXT: Limits = Limits { total_bytes: 64 << 20, entries: 10_010 };
 
-/// What was true when the plan was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What was true when the plan was made. It may hold secrets: no `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Context {
     format: u32,
     /// Whether anything is installed at all.
@@ -32,6 +32,9 @@ pub(crate) struct Context {
     pub(crate) keeping: Keeping,
     /// Variables that the plan file does not hold.
     pub(crate) ephemeral: Vec<String>,
+    /// What the plan and the configuration hold in secret: the apply must not say it either.
+    #[serde(default)]
+    pub(crate) secrets: Vec<String>,
 }
 
 /// Who keeps the state.
@@ -85,7 +88,12 @@ impl Context {
         keeping: Keeping,
         ephemeral: Vec<String>,
     ) -> Self {
-        Self { format: FORMAT, installed, key, keeping, ephemeral }
+        Self { format: FORMAT, installed, key, keeping, ephemeral, secrets: Vec::new() }
+    }
+
+    /// The same, knowing secrets.
+    pub(crate) fn knowing(self, secrets: Vec<String>) -> Self {
+        Self { secrets, ..self }
     }
 
     /// Packs it, with the lock file and, if there are remote modules, those. Blocking.
@@ -177,7 +185,7 @@ mod tests {
         let to = Workspace::new(b.path(), Some("env")).unwrap();
         std::fs::create_dir_all(to.module()).unwrap();
         let (back, lock) = Context::unpack(&packed, &to).unwrap();
-        assert_eq!(back, context);
+        assert!(back == context, "it comes back as it was");
         assert_eq!(lock.unwrap().as_ref(), b"lock");
         assert_eq!(std::fs::read(to.lock_file()).unwrap(), b"lock");
         let file = to.data_dir().join("modules/vpc/main.tf");

@@ -69,6 +69,27 @@ const DENY: &[&str] = &[
     "DYLD_*",
 ];
 
+/// A variable with one of these in its name holds a secret …
+const SECRET_NAMES: &[&str] = &[
+    "SECRET",
+    "TOKEN",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "CREDENTIAL",
+    "PRIVATE_KEY",
+    "API_KEY",
+    "APIKEY",
+    "ACCESS_KEY",
+    "AUTH_KEY",
+    "SIGNING_KEY",
+    "SAS_KEY",
+];
+
+/// … unless it ends like this: places and names of secrets are none.
+const PUBLIC_ENDS: &[&str] =
+    &["_FILE", "_PATH", "_ID", "_URI", "_URL", "_NAME", "_DIR", "_EXPIRATION", "_EXPIRY", "_TTL"];
+
 /// Names and values that a child process starts with.
 #[derive(Clone, Default)]
 pub(crate) struct Environment(Vec<(OsString, OsString)>);
@@ -100,6 +121,36 @@ impl Environment {
             .collect();
         kept.sort();
         Self(kept)
+    }
+
+    /// What is secret of it: values whose names say so, and passwords in URLs of proxies.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (name, value) in &self.0 {
+            let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+            let name = name.to_ascii_uppercase();
+            let named = SECRET_NAMES.iter().any(|part| name.contains(part))
+                && !PUBLIC_ENDS.iter().any(|end| name.ends_with(end));
+            if named {
+                found.push(value.to_owned());
+            }
+            if let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(value) {
+                // A service account, as JSON.
+                let inner = fields.iter().filter(|(name, _)| {
+                    let name = name.to_ascii_uppercase();
+                    SECRET_NAMES.iter().any(|part| name.contains(part))
+                        && !PUBLIC_ENDS.iter().any(|end| name.ends_with(end))
+                });
+                found.extend(inner.filter_map(|(_, v)| v.as_str()).map(str::to_owned));
+            }
+            if let Some((_, rest)) = value.split_once("://")
+                && let Some((user, _)) = rest.split('/').next().unwrap_or("").rsplit_once('@')
+                && let Some((_, password)) = user.split_once(':')
+            {
+                found.push(password.to_owned());
+            }
+        }
+        found
     }
 
     /// The same with one more, or another, value.
@@ -140,6 +191,34 @@ fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
         None => name == pattern,
+    }
+}
+
+#[cfg(test)]
+mod secret_tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_known_by_their_names_and_places_of_them_are_none() {
+        let all = [
+            ("AWS_SECRET_ACCESS_KEY", "s3cret-one"),
+            ("AWS_ACCESS_KEY_ID", "AKIA-not-secret"),
+            ("AWS_REGION", "eu-north-1"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/run/token"),
+            ("https_proxy", "http://user:s3cret-two@proxy:3128/x@y"),
+            (
+                "GOOGLE_CREDENTIALS",
+                r#"{"type":"service_account","private_key":"s3cret-three","private_key_id":"k1"}"#,
+            ),
+        ];
+        let all = all.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let secrets = Environment::select(all, DEFAULT_ALLOW).secrets();
+        for secret in ["s3cret-one", "s3cret-two", "s3cret-three"] {
+            assert!(secrets.iter().any(|s| s == secret), "{secret}");
+        }
+        for public in ["AKIA-not-secret", "eu-north-1", "/run/token", "k1"] {
+            assert!(!secrets.iter().any(|s| s == public), "{public}");
+        }
     }
 }
 

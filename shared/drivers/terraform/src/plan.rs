@@ -35,6 +35,8 @@ pub(crate) struct Laid {
     has_variables: bool,
     source_digest: String,
     mark: StateMark,
+    /// What the configuration and the state hold in secret.
+    pub(crate) secrets: Vec<String>,
 }
 
 /// What a plan is made from, beside the tree.
@@ -64,6 +66,7 @@ pub(crate) async fn plan(
     mut input: PlanInput,
 ) -> Result<Planned, DriverError> {
     failure::asked_before(run)?;
+    run.hide(host.env.secrets());
     let (tree, fetched) = source(host, run, &mut input).await?;
     let goal = Goal { operation: input.operation, replace: &[] };
     let laid = {
@@ -76,6 +79,7 @@ pub(crate) async fn plan(
         })
         .await?
     };
+    run.hide(laid.secrets.clone());
     if let Keeping::Backend(kind) = &laid.keeping {
         let text = format!(
             "The configuration names a backend of its own ({kind}): it keeps the state, and Slipway \
@@ -120,12 +124,11 @@ pub(crate) async fn make(
             }
         }
     };
-    let showing = async {
-        let json = show(host, run, ws, &ws.plan_file()).await?;
-        read(json, run.redactor().clone()).await
-    };
-    let ((shown, json), files) = tokio::try_join!(showing, files(laid, ready != Ready::NotNeeded))?;
-    let Shown { changes, outputs, drift, planned_outputs, sensitive_variables } = shown;
+    let json = show(host, run, ws, &ws.plan_file()).await?;
+    let (shown, json) = read(json, run.redactor()).await?;
+    let Shown { changes, outputs, drift, planned_outputs, sensitive_variables, marked } = shown;
+    run.hide(marked.clone());
+    let files = files(laid, marked, ready != Ready::NotNeeded).await?;
     let planned = Planned {
         tool: host.tool.clone(),
         no_changes: !changed,
@@ -195,6 +198,10 @@ pub(crate) fn lay(
     let backend = configuration.as_ref().map(|c| c.backend.clone()).unwrap_or_default();
     let keeping = Keeping::of(&backend)?;
     let mut state_providers = Vec::new();
+    let mut secrets = configuration.as_ref().map(Configuration::secrets).unwrap_or_default();
+    if let Some(blob) = &input.state {
+        secrets.extend(state::secrets(&blob.content));
+    }
     if let (Some(path), Some(blob)) = (keeping.path(), &input.state) {
         write_private(&workspace.state_file(path), &blob.content)?;
         if let Some(state) = state::read(&blob.content) {
@@ -212,6 +219,7 @@ pub(crate) fn lay(
         has_variables,
         source_digest: tree.digest(),
         mark: input.state.map(|state| state.mark).unwrap_or_default(),
+        secrets,
     })
 }
 
@@ -315,7 +323,7 @@ struct Files {
 }
 
 /// What the plan left behind.
-async fn files(laid: &Laid, installed: bool) -> Result<Files, DriverError> {
+async fn files(laid: &Laid, marked: Vec<String>, installed: bool) -> Result<Files, DriverError> {
     let ws = laid.workspace.clone();
     let ephemeral = laid
         .configuration
@@ -327,6 +335,8 @@ async fn files(laid: &Laid, installed: bool) -> Result<Files, DriverError> {
         laid.keeping.clone(),
         ephemeral.unwrap_or_default(),
     );
+    let own = laid.configuration.as_ref().map(Configuration::secrets).unwrap_or_default();
+    let context = context.knowing(marked.into_iter().chain(own).collect());
     let remote = laid.configuration.as_ref().is_none_or(Configuration::remote_modules);
     blocking(move || {
         let plan = Workspace::read(&ws.plan_file())?

@@ -81,6 +81,9 @@ pub(crate) async fn recover(
         let source = input.source;
         blocking(move || lay(&host, &top, &source, &context, &plan_file, inputs)).await?
     };
+    run.hide(host.env.secrets());
+    run.hide(site.context.secrets.clone());
+    run.hide(site.laid.secrets.clone());
     let ws = &site.laid.workspace;
     let ready = prepare(host, run, &site).await?;
     let json = plan::show(host, run, ws, &ws.approved_plan_file()).await?;
@@ -303,7 +306,7 @@ async fn conclude(
         state: planned.state.clone(),
         operation: case.operation.clone(),
     };
-    let redactor = run.redactor().clone();
+    let redactor = run.redactor();
     let proved = blocking(move || {
         let fresh = match Document::read(&json) {
             Ok(fresh) => fresh,

@@ -23,6 +23,8 @@ pub(crate) struct Shown {
     pub(crate) planned_outputs: Vec<Output>,
     /// Variables that the configuration marks as sensitive.
     pub(crate) sensitive_variables: BTreeSet<String>,
+    /// Strings that the plan marks as sensitive somewhere.
+    pub(crate) marked: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -120,7 +122,8 @@ struct Importing {
 /// Reads the output of `show -json`.
 pub(crate) fn read(json: &[u8], redactor: &Redactor) -> Result<Shown, serde_json::Error> {
     let document: Document = serde_json::from_slice(json)?;
-    let told = marked_values(&document);
+    let marked: Vec<String> = marked_values(&document).into_iter().map(str::to_owned).collect();
+    let told = Redactor::new(&marked);
     let redactors = Redactors { known: redactor, told: &told };
     let redactor = &redactors;
     let resources = |raw: Vec<RawResource>| {
@@ -142,6 +145,7 @@ pub(crate) fn read(json: &[u8], redactor: &Redactor) -> Result<Shown, serde_json
             })
             .collect(),
         sensitive_variables: variables.filter(|(_, v)| v.sensitive).map(|(name, _)| name).collect(),
+        marked,
     })
 }
 
@@ -160,12 +164,12 @@ impl Redactors<'_> {
 
 /// Shorter values that Terraform marks in one place are not looked for in others: a marked `dev`
 /// would hide half of the plan.
-const MIN_MARKED_BYTES: usize = 8;
+pub(crate) const MIN_MARKED_BYTES: usize = 8;
 
 /// Strings that the document marks as sensitive somewhere. Marks do not follow a value through a
 /// provider (`terraform_data` gives its sensitive `input` back as an unmarked `output`), so what
 /// is secret in one place is taken for secret in all.
-fn marked_values(document: &Document) -> Redactor {
+fn marked_values(document: &Document) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     let resources = document.resource_changes.iter().chain(&document.resource_drift);
     let changes = resources.map(|resource| &resource.change);
@@ -173,10 +177,16 @@ fn marked_values(document: &Document) -> Redactor {
         collect(&change.before, &change.before_sensitive, &mut found);
         collect(&change.after, &change.after_sensitive, &mut found);
     }
-    Redactor::new(found)
+    for output in document.planned_values.outputs.values() {
+        if let (Some(value), true) = (&output.value, output.sensitive) {
+            collect(value, &Value::Bool(true), &mut found);
+        }
+    }
+    found
 }
 
-fn collect<'v>(value: &'v Value, marks: &Value, found: &mut BTreeSet<&'v str>) {
+/// The strings in `value` where `marks`, which has its shape, says that they are sensitive.
+pub(crate) fn collect<'v>(value: &'v Value, marks: &Value, found: &mut BTreeSet<&'v str>) {
     match (value, marks) {
         (Value::String(text), Value::Bool(true)) if text.len() >= MIN_MARKED_BYTES => {
             found.insert(text);

@@ -9,6 +9,8 @@ use slipway_domain::deployment::Output;
 use slipway_domain::plan::StateMark;
 use slipway_domain::port::driver::StateBlob;
 
+use crate::show::collect;
+
 /// What a state file says.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct State {
@@ -57,6 +59,75 @@ struct FileResource {
     instances: Vec<serde::de::IgnoredAny>,
 }
 
+/// What a state holds in secret.
+#[derive(Deserialize)]
+struct Confidential {
+    #[serde(default)]
+    outputs: BTreeMap<String, FileOutput>,
+    #[serde(default)]
+    resources: Vec<ConfidentialResource>,
+}
+
+#[derive(Deserialize)]
+struct ConfidentialResource {
+    #[serde(default)]
+    instances: Vec<ConfidentialInstance>,
+}
+
+#[derive(Deserialize)]
+struct ConfidentialInstance {
+    #[serde(default)]
+    attributes: Value,
+    #[serde(default)]
+    sensitive_attributes: Vec<Vec<Step>>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    #[serde(default)]
+    value: Value,
+}
+
+/// The strings that a state marks as sensitive: outputs, and attributes of resources. Empty when it
+/// cannot be read.
+pub(crate) fn secrets(content: &[u8]) -> Vec<String> {
+    let Ok(state) = serde_json::from_slice::<Confidential>(content) else { return Vec::new() };
+    let all = Value::Bool(true);
+    let mut found = BTreeSet::new();
+    for output in state.outputs.values().filter(|output| output.sensitive) {
+        collect(&output.value, &all, &mut found);
+    }
+    for instance in state.resources.iter().flat_map(|resource| &resource.instances) {
+        for path in &instance.sensitive_attributes {
+            collect(follow(&instance.attributes, path), &all, &mut found);
+        }
+    }
+    found.into_iter().map(str::to_owned).collect()
+}
+
+/// What a path leads to; where it cannot be followed, everything from there.
+fn follow<'v>(mut at: &'v Value, path: &[Step]) -> &'v Value {
+    for step in path {
+        let next = |of: &'v Value| match &step.value {
+            Value::String(name) => of.get(name),
+            Value::Number(index) => {
+                index.as_u64().and_then(|index| of.get(usize::try_from(index).ok()?))
+            }
+            // An index is a value with its type.
+            Value::Object(index) => match index.get("value") {
+                Some(Value::String(name)) => of.get(name),
+                Some(Value::Number(n)) => n.as_u64().and_then(|n| of.get(usize::try_from(n).ok()?)),
+                _ => None,
+            },
+            _ => None,
+        };
+        // An attribute of any type is kept as a value with its type, too.
+        let Some(found) = next(at).or_else(|| at.get("value").and_then(next)) else { return at };
+        at = found;
+    }
+    at
+}
+
 /// Reads a state file; `None` when it is empty, cut off, or not a state of a version that is known.
 pub(crate) fn read(content: &[u8]) -> Option<State> {
     let file: File = serde_json::from_slice(content).ok()?;
@@ -96,6 +167,37 @@ fn provider(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_a_state_marks_is_found_wherever_it_is() {
+        let state = json!({
+            "version": 4, "lineage": "l", "serial": 1,
+            "outputs": {
+                "open": {"value": "readable-value", "type": "string"},
+                "url": {"value": ["secret-output"], "type": "string", "sensitive": true},
+            },
+            "resources": [{"mode": "managed", "instances": [{
+                "attributes": {
+                    "id": "readable-id",
+                    "result": "secret-result",
+                    "input": {"type": [], "value": {"region": "readable-region", "password": "secret-inner"}},
+                    "list": ["readable-item", "secret-item"],
+                    "lost": {"deep": "secret-below"},
+                },
+                "sensitive_attributes": [
+                    [{"type": "get_attr", "value": "result"}],
+                    [{"type": "get_attr", "value": "input"}, {"type": "get_attr", "value": "password"}],
+                    [{"type": "get_attr", "value": "list"}, {"type": "index", "value": {"value": 1, "type": "number"}}],
+                    [{"type": "get_attr", "value": "lost"}, {"type": "get_attr", "value": "gone"}],
+                ],
+            }]}],
+        });
+        let found = secrets(state.to_string().as_bytes());
+        let expected =
+            ["secret-below", "secret-inner", "secret-item", "secret-output", "secret-result"];
+        assert_eq!(found, expected);
+        assert!(secrets(b"{").is_empty());
+    }
 
     #[test]
     fn a_state_file_is_counted_and_its_outputs_are_read() {

@@ -1,15 +1,12 @@
 //! A [`Run`] for commands that belong to no job: nothing is kept and nobody asks it to stop.
 
 use std::path::Path;
-use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use slipway_domain::event::EventBody;
 use slipway_domain::log::NewLogLine;
 use slipway_domain::port::driver::{DriverError, Run, StateBlob, Stop};
 use slipway_domain::redact::Redactor;
-
-static NO_SECRETS: LazyLock<Redactor> = LazyLock::new(Redactor::default);
 
 /// See the module.
 pub(crate) struct Unattended;
@@ -20,9 +17,11 @@ impl Run for Unattended {
         Path::new("/nonexistent")
     }
 
-    fn redactor(&self) -> &Redactor {
-        &NO_SECRETS
+    fn redactor(&self) -> Redactor {
+        Redactor::default()
     }
+
+    fn hide(&self, _secrets: Vec<String>) {}
 
     fn log(&self, _line: NewLogLine) {}
 

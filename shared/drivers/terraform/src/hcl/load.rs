@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use slipway_domain::deployment::Variables;
 use slipway_domain::fault::FieldError;
 use slipway_domain::port::driver::Inspection;
 use slipway_domain::template::InputSpec;
 use slipway_domain::tree::Tree;
+use slipway_domain::variable::{Hidden, secrets_in};
 
 use super::declare::{Backend, Given, Module, Variable};
 use super::place::{Place, Text};
@@ -96,6 +98,20 @@ impl Configuration {
     pub(crate) fn ephemeral(&self) -> BTreeSet<&str> {
         let ephemeral = self.variables.iter().filter(|v| v.ephemeral == Some(true));
         ephemeral.map(|v| v.name.as_str()).collect()
+    }
+
+    /// What the tree itself gives to sensitive variables: defaults, and values of `*.tfvars`.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let mut values = Variables::new();
+        for variable in self.variables.iter().filter(|v| v.sensitive == Some(true)) {
+            let given = [self.given.get(&variable.name), variable.default.as_ref()];
+            for (number, given) in given.into_iter().enumerate() {
+                if let Some(Given::Literal(value)) = given {
+                    values.insert(format!("{} {number}", variable.name), value.clone());
+                }
+            }
+        }
+        secrets_in(&values, &Hidden::All)
     }
 
     fn input(&self, variable: &Variable) -> InputSpec {

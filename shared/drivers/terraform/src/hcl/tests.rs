@@ -112,6 +112,23 @@ fn what_terraform_takes_is_taken() {
 }
 
 #[test]
+fn what_a_tree_gives_to_sensitive_variables_is_a_secret() {
+    let files = tree(&[
+        (
+            "main.tf",
+            "variable \"pw\" {\n  sensitive = true\n  default = \"secret-default\"\n}\n\
+             variable \"o\" {\n  sensitive = true\n  default = { user = \"secret-user\", n = [\"secret-item\"] }\n}\n\
+             variable \"open\" {\n  default = \"readable\"\n}\n",
+        ),
+        ("terraform.tfvars", "pw = \"secret-given\"\nopen = \"readable too\"\n"),
+    ]);
+    let configuration = super::load(&files, None, super::Dialect::Terraform).unwrap();
+    let mut secrets = configuration.secrets();
+    secrets.sort();
+    assert_eq!(secrets, ["secret-default", "secret-given", "secret-item", "secret-user"]);
+}
+
+#[test]
 fn inputs_are_told_with_types_defaults_and_marks() {
     let inspection = inspect(&[(
         "variables.tf",

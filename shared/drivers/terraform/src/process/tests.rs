@@ -30,9 +30,11 @@ impl Run for Job {
     fn workspace(&self) -> &Path {
         Path::new("/tmp")
     }
-    fn redactor(&self) -> &Redactor {
-        &self.redactor
+    fn redactor(&self) -> Redactor {
+        self.redactor.clone()
     }
+
+    fn hide(&self, _secrets: Vec<String>) {}
     fn log(&self, _line: NewLogLine) {}
     fn event(&self, _event: EventBody) {}
     async fn save_state(&self, _state: StateBlob) -> Result<(), DriverError> {

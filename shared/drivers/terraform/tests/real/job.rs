@@ -39,6 +39,8 @@ pub(crate) struct Job {
     /// Stop so hard when this many resources have been begun.
     stop_at: Option<(usize, Stop)>,
     redactor: Redactor,
+    /// What it said is secret.
+    pub(crate) hidden: Mutex<Vec<String>>,
     /// It runs under a lease that is never renewed.
     lease_end: Option<LeaseEnd>,
 }
@@ -56,6 +58,7 @@ impl Job {
             stop: watch::Sender::new(None),
             stop_at: None,
             redactor: Redactor::default(),
+            hidden: Mutex::default(),
             lease_end: None,
         }
     }
@@ -121,8 +124,12 @@ impl Run for Job {
         self.dir.path()
     }
 
-    fn redactor(&self) -> &Redactor {
-        &self.redactor
+    fn redactor(&self) -> Redactor {
+        self.redactor.clone()
+    }
+
+    fn hide(&self, secrets: Vec<String>) {
+        Self::of(&self.hidden).extend(secrets);
     }
 
     fn traceparent(&self) -> Option<String> {

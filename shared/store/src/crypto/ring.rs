@@ -1,23 +1,13 @@
-//! Seals what is secret: envelope encryption bound to the place where the value is kept.
-//!
-//! Every value gets its own random 256-bit data key and is sealed with AES-256-GCM; the data key
-//! is sealed the same way under a key-encryption key of the [`Keyring`]. Both seals are bound to
-//! a `place` (table, row, column), so a value that is copied into another row does not open.
-//!
-//! Layout: `1 | kid length | kid | nonce 12 | sealed data key 48 | nonce 12 | sealed value`.
+//! The key ring: key-encryption keys by name, from a file or the environment.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use zeroize::Zeroizing;
 
+use super::aead::{self, KEY_LEN};
+use super::envelope::{Envelope, Wrapped};
 use crate::error::{Error, Result};
-
-const VERSION: u8 = 1;
-const KEY_LEN: usize = 32;
-const TAG_LEN: usize = 16;
 
 /// Key-encryption keys by name. The first one seals; all of them open.
 pub struct Keyring {
@@ -64,10 +54,9 @@ impl Keyring {
 
     /// The text of a new ring with one random key, for [`Keyring::parse`].
     pub fn generate() -> Result<Zeroizing<String>> {
-        let mut key = Zeroizing::new([0u8; KEY_LEN]);
+        let key = aead::new_key()?;
         let mut name = [0u8; 4];
-        fill(&mut *key)?;
-        fill(&mut name)?;
+        aead::fill(&mut name)?;
         let name = format!("{:08x}", u32::from_be_bytes(name));
         let key = base64::engine::general_purpose::STANDARD.encode(*key);
         Ok(Zeroizing::new(format!("k-{name}:{key}")))
@@ -78,47 +67,78 @@ impl Keyring {
         self.keys.first().map_or("", |(kid, _)| kid)
     }
 
+    /// A new random key.
+    pub(crate) fn new_key() -> Result<Zeroizing<[u8; KEY_LEN]>> {
+        aead::new_key()
+    }
+
+    /// A ring with no key in it, for installations whose keys are elsewhere.
+    pub fn empty() -> Self {
+        Self { keys: Vec::new() }
+    }
+
+    /// A ring of one key that is kept under `name`, and of the keys of `older` behind it.
+    pub(crate) fn of(name: &str, key: Zeroizing<[u8; KEY_LEN]>, older: &Self) -> Self {
+        let mut keys = vec![(name.to_owned(), key)];
+        keys.extend(older.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
+        Self { keys }
+    }
+
+    /// The names of its keys, the current one first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a key of this name is in it.
+    pub fn has(&self, name: &str) -> bool {
+        self.names().any(|other| other == name)
+    }
+
     /// Seals `value` for `place`.
     pub fn seal(&self, place: &str, value: &[u8]) -> Result<Vec<u8>> {
-        let Some((kid, kek)) = self.keys.first() else {
-            return Err(Error::Sealed("there is no key".to_owned()));
-        };
-        let mut data_key = Zeroizing::new([0u8; KEY_LEN]);
-        fill(&mut *data_key)?;
-        let kid_len = u8::try_from(kid.len())
-            .map_err(|_| Error::Sealed("the key's name is too long".to_owned()))?;
-        let mut out = Vec::with_capacity(value.len() + 160);
-        out.extend([VERSION, kid_len]);
-        out.extend(kid.as_bytes());
-        seal_one(kek, &format!("key|{place}"), &*data_key, &mut out)?;
-        seal_one(&data_key, &format!("value|{place}"), value, &mut out)?;
+        let data_key = aead::new_key()?;
+        let mut out = self.wrap(place, &data_key)?;
+        out.reserve(value.len() + aead::OVERHEAD);
+        aead::seal(&data_key, &value_of(place), value, &mut out)?;
         Ok(out)
     }
 
     /// Opens what was sealed for the same `place`.
     pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>> {
-        let short = || Error::Sealed("it is cut short".to_owned());
-        let (&[version, kid_len], rest) = sealed.split_first_chunk::<2>().ok_or_else(short)?;
-        if version != VERSION {
-            return Err(Error::Sealed(format!("version {version} is not known")));
-        }
-        let (kid, rest) = rest.split_at_checked(usize::from(kid_len)).ok_or_else(short)?;
-        let (key, value) =
-            rest.split_at_checked(NONCE_LEN + KEY_LEN + TAG_LEN).ok_or_else(short)?;
+        let envelope = Envelope::read(sealed)?;
+        let data_key = self.unwrap(place, &envelope)?;
+        aead::open(&data_key, &value_of(place), envelope.value)
+    }
+
+    /// The head of an envelope whose data key is under the current key.
+    pub(super) fn wrap(&self, place: &str, data_key: &[u8; KEY_LEN]) -> Result<Vec<u8>> {
+        let Some((name, kek)) = self.keys.first() else {
+            return Err(Error::Sealed("there is no key in the key ring".to_owned()));
+        };
+        let mut sealed = Vec::with_capacity(KEY_LEN + aead::OVERHEAD);
+        aead::seal(kek, &format!("key|{place}"), data_key, &mut sealed)?;
+        Envelope::head(name, Wrapped::Ring(&sealed))
+    }
+
+    /// The data key of an envelope that is under a key of this ring.
+    pub(super) fn unwrap(
+        &self,
+        place: &str,
+        envelope: &Envelope<'_>,
+    ) -> Result<Zeroizing<[u8; KEY_LEN]>> {
+        let Wrapped::Ring(sealed) = envelope.wrapped else { return Err(missing(envelope.name)) };
         let kek = self
             .keys
             .iter()
-            .find(|(name, _)| name.as_bytes() == kid)
+            .find(|(name, _)| name == envelope.name)
             .map(|(_, key)| key)
-            .ok_or_else(|| {
-                Error::Sealed(format!(
-                    "it needs key {:?}, which is not in the key ring",
-                    String::from_utf8_lossy(kid)
-                ))
-            })?;
-        let data_key = Zeroizing::new(open_one(kek, &format!("key|{place}"), key)?);
-        let data_key: &[u8; KEY_LEN] = data_key.as_slice().try_into().map_err(|_| short())?;
-        open_one(data_key, &format!("value|{place}"), value)
+            .ok_or_else(|| missing(envelope.name))?;
+        let data_key = Zeroizing::new(aead::open(kek, &format!("key|{place}"), sealed)?);
+        let data_key: &[u8; KEY_LEN] = data_key
+            .as_slice()
+            .try_into()
+            .map_err(|_| Error::Sealed("its data key has another length".to_owned()))?;
+        Ok(Zeroizing::new(*data_key))
     }
 
     /// A keyed digest `hmac-sha256:<hex>` of `value`: equal values can be told apart from unequal
@@ -126,83 +146,30 @@ impl Keyring {
     pub fn mac(&self, label: &str, value: &[u8]) -> String {
         let empty = [0u8; KEY_LEN];
         let key = self.keys.first().map_or(&empty, |(_, key)| key);
-        mac_with(key, label, value)
+        aead::mac(key, label, value)
     }
 
     /// A key for one purpose, and for one thing (`value`), that tells nothing about the others.
     pub fn derived(&self, label: &str, value: &[u8]) -> [u8; 32] {
         let empty = [0u8; KEY_LEN];
         let key = self.keys.first().map_or(&empty, |(_, key)| key);
-        sign_with(key, &format!("slipway key {label}"), value)
+        aead::signed(key, &format!("slipway key {label}"), value)
     }
 
     /// Whether `mac` is the keyed digest of `value`, under the current key or an older one.
     pub fn is_mac_of(&self, mac: &str, label: &str, value: &[u8]) -> bool {
-        self.keys.iter().any(|(_, key)| mac_with(key, label, value) == mac)
+        self.keys.iter().any(|(_, key)| aead::mac(key, label, value) == mac)
     }
 }
 
-fn sign_with(key: &[u8; KEY_LEN], purpose: &str, value: &[u8]) -> [u8; 32] {
-    let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes());
-    let signed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()), value);
-    let mut bytes = [0u8; 32];
-    bytes.copy_from_slice(signed.as_ref());
-    bytes
+/// What the value of an envelope is sealed for.
+pub(super) fn value_of(place: &str) -> String {
+    format!("value|{place}")
 }
 
-fn mac_with(key: &[u8; KEY_LEN], label: &str, value: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in sign_with(key, &format!("slipway mac {label}"), value) {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    format!("hmac-sha256:{hex}")
-}
-
-fn fill(bytes: &mut [u8]) -> Result<()> {
-    rand::fill(bytes).map_err(|_| Error::Sealed("the machine gives no random bytes".to_owned()))
-}
-
-fn key(bytes: &[u8; KEY_LEN]) -> Result<LessSafeKey> {
-    UnboundKey::new(&AES_256_GCM, bytes)
-        .map(LessSafeKey::new)
-        .map_err(|_| Error::Sealed("the key was refused".to_owned()))
-}
-
-fn seal_one(with: &[u8; KEY_LEN], place: &str, value: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    // A random nonce is safe here: the data key seals one value, and a key-encryption key seals
-    // far fewer than 2^32 of them before it is rotated.
-    let mut nonce = [0u8; NONCE_LEN];
-    fill(&mut nonce)?;
-    out.extend(nonce);
-    let start = out.len();
-    out.extend(value);
-    let tag = key(with)?
-        .seal_in_place_separate_tag(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(place.as_bytes()),
-            &mut out[start..],
-        )
-        .map_err(|_| Error::Sealed("sealing failed".to_owned()))?;
-    out.extend(tag.as_ref());
-    Ok(())
-}
-
-fn open_one(with: &[u8; KEY_LEN], place: &str, sealed: &[u8]) -> Result<Vec<u8>> {
-    let (nonce, value) = sealed
-        .split_first_chunk::<NONCE_LEN>()
-        .ok_or_else(|| Error::Sealed("it is cut short".to_owned()))?;
-    let mut value = value.to_vec();
-    let length = key(with)?
-        .open_in_place(
-            Nonce::assume_unique_for_key(*nonce),
-            Aad::from(place.as_bytes()),
-            &mut value,
-        )
-        .map_err(|_| Error::Sealed("the key does not fit, or it was altered or moved".to_owned()))?
-        .len();
-    value.truncate(length);
-    Ok(value)
+/// The key of an envelope is not there.
+pub(super) fn missing(name: &str) -> Error {
+    Error::Sealed(format!("it needs key {name:?}, which is not in the key ring"))
 }
 
 #[cfg(test)]

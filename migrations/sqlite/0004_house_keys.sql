@@ -1,0 +1,7 @@
+-- The installation's own key, sealed: what must stay when the key ring is rotated is made with it.
+-- Kept in step with migrations/postgres/0004_house_keys.sql.
+
+create table house_keys (
+    name    text   not null primary key,
+    sealed  blob   not null
+);

@@ -1,0 +1,17 @@
+//! Seals what is secret: envelope encryption bound to the place where the value is kept.
+//!
+//! Every value is sealed with AES-256-GCM under a random 256-bit data key, for a `place` (table,
+//! row, column), so a value that is copied into another row does not open. The data key is kept
+//! beside it, wrapped by a key of the [`Keyring`] or by a key service outside ([`Keys`] knows
+//! which). [`Envelope`](envelope) is the form of it all.
+
+mod aead;
+mod envelope;
+mod keys;
+mod ring;
+mod service;
+
+pub(crate) use envelope::HEAD_BYTES;
+pub use keys::{Keys, KeysInUse, Rewrap};
+pub use ring::Keyring;
+pub use service::ServiceOptions;
