@@ -32,14 +32,12 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Refused> {
-        let mut who = match parts.extensions.get::<Principal>() {
-            Some(who) => who.clone(),
-            None => {
-                // Nobody has accounts yet; but who sends nonsense learns it now.
-                credentials::presented(&parts.headers)?;
-                Principal::local(Door::Rest)
-            }
-        };
+        let known = parts.extensions.get::<Principal>().cloned();
+        if known.is_none() {
+            // Nobody has an account yet; but who sends nonsense learns it now.
+            credentials::presented(&parts.headers)?;
+        }
+        let mut who = known.unwrap_or_else(|| Principal::local(Door::Rest));
         if who.address.is_none() {
             let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
             who.address = address.map(|ConnectInfo(address)| address.ip().to_string());

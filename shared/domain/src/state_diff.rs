@@ -4,6 +4,7 @@
 //! known from elsewhere are masked: that they differ is said, what they are is not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -254,10 +255,10 @@ fn instances(file: &File) -> BTreeMap<String, &Instance> {
             let mut address = base.clone();
             if let Some(key) = &instance.index_key {
                 // A JSON text is written as Terraform writes it, and so is a number.
-                address.push_str(&format!("[{key}]"));
+                let _ = write!(address, "[{key}]");
             }
             if let Some(deposed) = &instance.deposed {
-                address.push_str(&format!(" (deposed {deposed})"));
+                let _ = write!(address, " (deposed {deposed})");
             }
             all.insert(address, instance);
         }
