@@ -15,6 +15,8 @@ use crate::harness::{
     template, until, upload,
 };
 
+/// A value in states that must not show.
+const SECRET: &str = "hunter2-of-the-state";
 const STEP: Duration = Duration::from_mins(1);
 
 const CONFIG: &str = r#"
@@ -283,6 +285,7 @@ async fn locks_are_said_broken_and_needed() {
     desk.set("TF_HTTP_PASSWORD", "");
     let told = desk.fails(&["plan"]).await;
     assert!(told.contains("requires auth"), "{told}");
+    assert!(!server.said.lock().unwrap().contains("any-token"), "a token is in the log");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,7 +377,7 @@ async fn the_command_line_has_it_all() {
     let state = |lineage: &str, serial: i64, note: &str| {
         json!({"version": 4, "lineage": lineage, "serial": serial, "resources": [
             {"mode": "managed", "type": "t", "name": "n", "instances": [
-                {"attributes": {"note": note, "password": note}}]}]})
+                {"attributes": {"note": note, "password": format!("{SECRET}-{serial}")}}]}]})
         .to_string()
     };
     let file = |name: &str, content: String| {
@@ -392,8 +395,8 @@ async fn the_command_line_has_it_all() {
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(list["items"][0]["serial"], 8);
     let diff = slipway(&server, &["state", "diff", &stack], 0);
-    assert!(diff.contains("/note: \"alpha\" -> \"omega\"") || diff.contains("***"), "{diff}");
-    assert!(diff.contains("/password: (sensitive)"), "{diff}");
+    assert!(diff.contains("/note: \"alpha\" -> \"omega\""), "{diff}");
+    assert!(diff.contains("/password: (sensitive) \"***\"") && !diff.contains(SECRET), "{diff}");
     let old = slipway(&server, &["state", "pull", &stack, "--at", "1"], 0);
     assert_eq!(old, state("line", 7, "alpha"));
     slipway(&server, &["state", "pull", &stack, "-o", "pulled.tfstate"], 0);
@@ -425,6 +428,24 @@ async fn the_command_line_has_it_all() {
     slipway(&server, &["state", "discard", &stack, &id(1)], 0);
     slipway(&server, &["state", "discard", &stack, &id(1)], 4);
     assert!(slipway(&server, &["state", "orphans", &stack], 0).contains("No state"));
+
+    // Nothing of all that lies about in clear.
+    assert!(!server.said.lock().unwrap().contains(SECRET));
+    let (mut looked, mut todo) = (0, vec![server.path("data")]);
+    while let Some(dir) = todo.pop() {
+        for item in std::fs::read_dir(dir).unwrap() {
+            let path = item.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+                continue;
+            }
+            looked += 1;
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
+            assert!(!found, "a secret of a state is in {}", path.display());
+        }
+    }
+    assert!(looked > 1, "the database at least");
 }
 
 fn mode(path: &Path) -> u32 {

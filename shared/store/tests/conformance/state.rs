@@ -173,6 +173,15 @@ async fn a_refused_state_is_kept_once_and_not_without_bound(rig: Rig) {
     let elsewhere = StackId::new(&RandomMint);
     assert_eq!(tx.orphan(elsewhere, first.id).await.unwrap(), None, "not of another stack");
     assert_eq!(tx.stack(stack).await.unwrap().unwrap().state_artifact, None, "it is no version");
+    drop(tx);
+    let mut tx = rig.store.begin().await.unwrap();
+    assert_eq!(tx.remove_orphan(elsewhere, first.id).await.unwrap(), None);
+    assert_eq!(tx.remove_orphan(stack, first.id).await.unwrap(), Some(Vec::new()));
+    assert_eq!(tx.remove_orphan(stack, first.id).await.unwrap(), None);
+    tx.commit().await.unwrap();
+    let gone = rig.store.open_artifact(all[2].artifact).await.unwrap();
+    assert!(gone.is_none(), "its bytes went with it");
+    assert!(keep("d", StateRefusal::OldSerial).await.0, "there is room again");
 }
 
 async fn an_apply_that_runs_is_known(rig: Rig) {

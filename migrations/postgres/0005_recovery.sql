@@ -1,4 +1,4 @@
--- Recoveries of lost applies. Kept in step with migrations/sqlite/0004_recovery.sql.
+-- Recoveries of lost applies. Kept in step with migrations/sqlite/0005_recovery.sql.
 
 -- Attempts to find out what a lost apply did. One without a verdict is under way.
 create table recoveries (
