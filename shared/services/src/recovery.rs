@@ -155,12 +155,6 @@ pub(crate) async fn start(
     // A person who has looked at it starts the count anew.
     let in_a_row = before.iter().take_while(|recovery| recovery.resolved_by.is_none()).count();
     let said = before.first().map(|last| last.resolutions.clone()).unwrap_or_default();
-    // What was said about an earlier loss says nothing about this one.
-    let said = if before.first().is_some_and(|last| last.lost_job_id == lost.id) {
-        said
-    } else {
-        Vec::new()
-    };
     let number = tx.insert_recovery(id, lost.id, &said, None, change.now).await?;
     let none = serde_json::json!({"lost_job_id": lost.id});
     change.step(Move::StartRecovery, Some(summary.clone()), none.clone())?;
@@ -211,7 +205,7 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
     let plan = tx.plan_by_digest(id, approval.seen()).await?.ok_or_else(|| gone("plan"))?;
     let told = tx.plan_event(id, approval.seen()).await?.ok_or_else(|| gone("plan's event"))?;
     let journal = tx.journal(id, told).await?;
-    let resolutions = current.resolutions.clone();
+    let resolutions = still_true(&mut tx, &recoveries, current).await?;
     let variables = tx.variables(id).await?;
     tx.commit().await?;
 
@@ -251,6 +245,23 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
         key: keys.derived("recovery", id.to_string().as_bytes()),
     };
     Ok(Begun::Recover { input: Box::new(input), redactor })
+}
+
+/// What a person has said and that still holds. What was said about an earlier loss does not, of
+/// what has been begun again since.
+async fn still_true(
+    tx: &mut Tx,
+    all: &[Recovery],
+    current: &Recovery,
+) -> Result<Vec<Resolution>, Fault> {
+    let of_this_loss = |recovery: &&Recovery| recovery.lost_job_id == current.lost_job_id;
+    let first = all.iter().rfind(of_this_loss).unwrap_or(current);
+    let began = tx.apply_event(current.deployment_id).await?;
+    let again = tx.journal(current.deployment_id, began).await?;
+    let holds = |said: &&Resolution| {
+        !first.resolutions.contains(said) || again.iter().all(|entry| entry.address != said.address)
+    };
+    Ok(current.resolutions.iter().filter(holds).cloned().collect())
 }
 
 /// What the driver's answer comes to.

@@ -23,7 +23,7 @@ use crate::init::{self, Ready};
 use crate::journal::{Entry, Journal, Phase};
 use crate::plan::{self, Fresh, Goal, Inputs, Laid};
 use crate::process::{self, Stdout, Stops};
-use crate::recovery::{Facts, Import, Judgement, import_file, judge};
+use crate::recovery::{Address, Facts, Import, Judgement, import_file, judge};
 use crate::stream::{self, Ears};
 use crate::subset::{self, Carry, Document, RunKey, prove};
 use crate::workspace::{Workspace, blocking, write_private};
@@ -68,7 +68,7 @@ pub(crate) async fn recover(
         )));
     }
     stream::step(run, STEP, None);
-    let (source, root) = (input.source.clone(), input.root.clone());
+    let source = input.source.clone();
     let site = {
         let (host, top) = (host.clone(), run.workspace().to_path_buf());
         let (context, plan_file) =
@@ -110,6 +110,11 @@ pub(crate) async fn recover(
         key: RunKey::new(input.key),
         state: input.state,
     };
+    let configuration = site.laid.configuration.as_ref();
+    // Of one that is not understood nothing is known.
+    let declared = |address: &Address| {
+        configuration.is_none_or(|of| of.may_import(&address.kind, &address.name))
+    };
     let judged = judge(Facts {
         journal: &case.journal,
         state: state.as_deref().filter(|state| !state.is_empty()),
@@ -117,6 +122,7 @@ pub(crate) async fn recover(
         collected: input.collected,
         resolutions: &input.resolutions,
         knows_imports: host.knows_imports(),
+        declared: &declared,
     });
     let mut judged = judged.map_err(|why| DriverError::permanent(why.to_string()))?;
     for unused in &judged.unused {
@@ -132,7 +138,7 @@ pub(crate) async fn recover(
 
     let imports = imports(&judged.report.imports);
     if let Some(content) = import_file(&imports) {
-        let file = import_place(ws, &source, root.as_deref());
+        let file = import_place(ws, &source);
         blocking(move || write_private(&file, content.as_bytes())).await?;
     }
     let goal = Goal { operation: input.operation, replace: &judged.replace };
@@ -243,8 +249,8 @@ fn imports(of: &BTreeMap<String, String>) -> Vec<Import> {
 }
 
 /// A file of the root module that nobody has.
-fn import_place(ws: &Workspace, source: &Tree, root: Option<&str>) -> PathBuf {
-    let root = root.unwrap_or_default().trim_matches('/');
+fn import_place(ws: &Workspace, source: &Tree) -> PathBuf {
+    let root = ws.root();
     let mut name = "slipway-recovery".to_owned();
     let is_taken = |name: &str| {
         source.entries().any(|(path, _)| {
@@ -369,5 +375,58 @@ fn finished(own: bool, kept: Option<&StateBlob>, planned: Planned) -> Applied {
     match read {
         Some(state) => Applied { outputs: state.outputs, state: state.mark },
         None => Applied { outputs: planned.current_outputs, state: planned.state },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_imports_are_in_a_file_that_nobody_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |root: Option<&str>, files: &[&str]| {
+            let mut tree = Tree::new();
+            for file in files {
+                tree.add_file(file, "", false).unwrap();
+            }
+            let ws = Workspace::new(dir.path(), root).unwrap();
+            let place = import_place(&ws, &tree);
+            assert_eq!(place.parent(), Some(ws.module()));
+            place.file_name().unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(place(None, &["main.tf"]), "slipway-recovery.tf");
+        assert_eq!(place(None, &["slipway-recovery.tf.json"]), "slipway-recovery-.tf");
+        let both = ["a/b/slipway-recovery.tofu", "a/b/slipway-recovery-.tf"];
+        assert_eq!(place(Some("a/b/"), &both), "slipway-recovery--.tf");
+        assert_eq!(place(Some("a"), &both), "slipway-recovery.tf");
+        assert_eq!(place(Some("./a/b"), &both), "slipway-recovery--.tf");
+    }
+
+    #[test]
+    fn what_could_not_be_taken_in_is_what_the_tool_complains_of_or_all() {
+        let report = || RecoveryReport {
+            collected: true,
+            done: Vec::new(),
+            lost: Vec::new(),
+            in_doubt: Vec::new(),
+            tainted: Vec::new(),
+            failed: Vec::new(),
+            untouched: Vec::new(),
+            imports: [("t.a".to_owned(), "1".to_owned()), ("t.b".to_owned(), "2".to_owned())]
+                .into(),
+            refusals: Vec::new(),
+        };
+        let mut one = report();
+        let mut complaint = Diagnostic::error("no such thing", "");
+        complaint.address = Some("t.b".to_owned());
+        not_imported(&mut one, "the plan failed", &[complaint]);
+        assert_eq!(one.in_doubt.len(), 1);
+        assert_eq!(one.in_doubt[0].address, "t.b");
+        assert!(one.in_doubt[0].detail.contains("by the id 2: the plan failed"), "{one:?}");
+        let mut all = report();
+        not_imported(&mut all, "the plan failed", &[Diagnostic::error("what?", "")]);
+        assert_eq!(all.in_doubt.len(), 2);
+        assert!(all.imports.is_empty());
     }
 }

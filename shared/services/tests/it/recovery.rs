@@ -24,6 +24,7 @@ on_both_engines! {
     a_rest_that_is_another_plan_wants_an_approval_of_its_own,
     what_was_done_already_is_verified_and_ends,
     a_person_says_what_became_of_what_is_in_doubt,
+    what_was_said_holds_until_it_is_begun_again,
     it_waits_for_what_the_lost_worker_left,
     what_a_machine_that_comes_back_left_is_taken_in,
     what_comes_too_late_changes_nothing_and_is_kept,
@@ -201,6 +202,37 @@ async fn a_person_says_what_became_of_what_is_in_doubt(rig: Rig) {
     rig.check_events(id).await;
 }
 
+async fn what_was_said_holds_until_it_is_begun_again(rig: Rig) {
+    let (id, job, lease) = rig.recovering("net").await;
+    let mut report = doubt("a");
+    report.in_doubt.extend(doubt("b").in_doubt);
+    found_with(&rig, &job, &lease, report, AfterRecovery::Ask).await;
+    let absent = |address: &str| Resolution {
+        address: address.to_owned(),
+        outcome: ResolutionOutcome::Absent,
+        id: None,
+    };
+    let said = vec![absent("a"), absent("b")];
+    recovery::resolve(&rig.cx, &rig.who, id, said.clone()).await.unwrap();
+    let (job, lease, input) = rig.begin_recovery(id).await;
+    assert_eq!(input.resolutions, said);
+    continued(&rig, id, &job, &lease).await;
+    let (job, lease) = rig.claim(Queue::Apply).await.unwrap();
+    execution::begin(&rig.cx, &job, &lease).await.unwrap();
+    let started = told("a", ResourceStatus::Started);
+    execution::append(&rig.cx, &lease, id, &[], &[started]).await.unwrap();
+    lose(&rig, &job, &lease).await;
+    recovery::collect(&rig.cx, job.id, job.epoch, Salvage::default()).await.unwrap();
+    let (job, lease, input) = rig.begin_recovery(id).await;
+    assert_eq!(input.resolutions, said[1..], "the other one was begun again");
+    // Until a person says so anew.
+    found_with(&rig, &job, &lease, doubt("a"), AfterRecovery::Ask).await;
+    let there = Resolution { outcome: ResolutionOutcome::Exists, ..absent("a") };
+    recovery::resolve(&rig.cx, &rig.who, id, vec![there.clone()]).await.unwrap();
+    let (.., input) = rig.begin_recovery(id).await;
+    assert_eq!(input.resolutions, [absent("b"), there]);
+}
+
 async fn it_waits_for_what_the_lost_worker_left(rig: Rig) {
     let (id, job, lease) = rig.applying("net").await;
     let events = [told("a", ResourceStatus::Started), told("a", ResourceStatus::Started)];
@@ -229,7 +261,7 @@ async fn it_waits_for_what_the_lost_worker_left(rig: Rig) {
     let (.., input) = rig.begin_recovery(id).await;
     assert!(input.collected);
     let mut journal = left.journal.unwrap();
-    journal[3].address = "***".to_owned();
+    "***".clone_into(&mut journal[3].address);
     assert_eq!(input.journal, journal, "the rest once, without secrets");
     assert_eq!(input.state.unwrap().mark.serial, 7);
     rig.check_events(id).await;
@@ -285,7 +317,7 @@ async fn deployment_of_attention(rig: &Rig, id: DeploymentId) {
 async fn what_was_found_out_of_an_older_state_is_found_out_again(rig: Rig) {
     let (id, job, lease) = rig.recovering("net").await;
     let mut plan = plan_of(rig.mark(id).await);
-    plan.state.lineage = "line".to_owned();
+    "line".clone_into(&mut plan.state.lineage);
     plan.state.serial = 4;
     found(&rig, &job, &lease, AfterRecovery::Continue(Box::new(plan))).await;
     assert_eq!(rig.get(id).await.state, S::Recovering);

@@ -77,6 +77,8 @@ pub(crate) struct Module {
     /// Local names of the providers that its resources and blocks use.
     pub(crate) used: BTreeSet<String>,
     pub(crate) backend: Backend,
+    /// Where its `import` blocks lead, as it is written.
+    pub(crate) imports: Vec<String>,
     /// A block that this reader does not know: what it needs is unknown too.
     pub(crate) unknown_blocks: bool,
     pub(crate) problems: Vec<FieldError>,
@@ -109,6 +111,7 @@ impl Module {
         }
         self.required.extend(file.required);
         self.used.extend(file.used);
+        self.imports.append(&mut file.imports);
         if file.backend != Backend::Unset {
             self.backend = file.backend;
         }
@@ -142,6 +145,7 @@ impl Module {
         }
         self.required.extend(file.required);
         self.used.extend(file.used);
+        self.imports.append(&mut file.imports);
         if file.backend != Backend::Unset {
             self.backend = file.backend;
         }

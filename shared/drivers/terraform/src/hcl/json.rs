@@ -117,6 +117,7 @@ fn block(word: &str, content: &Value, place: &Place, module: &mut Module) {
         "terraform" => bodies(content).into_iter().for_each(|body| settings(body, module)),
         "import" => {
             for body in bodies(content) {
+                module.imports.push(string(body, "to").unwrap_or_default());
                 if let Some(provider) = body.get("provider").and_then(Value::as_str) {
                     module.uses("", Some(provider));
                 }

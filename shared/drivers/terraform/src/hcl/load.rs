@@ -67,11 +67,20 @@ pub(crate) struct Configuration {
     pub(crate) needs_providers: bool,
     /// Where the state is.
     pub(crate) backend: Backend,
+    /// Where the `import` blocks of the root module lead, as it is written.
+    imports: Vec<String>,
     /// Whether all of it was understood; if not, `init` must not be skipped.
     pub(crate) understood: bool,
 }
 
 impl Configuration {
+    /// Whether an `import` block of its own may lead to an instance of this resource. Keys may be
+    /// expressions, so they are not looked at.
+    pub(crate) fn may_import(&self, kind: &str, name: &str) -> bool {
+        let resource = format!("{kind}.{name}");
+        self.imports.iter().any(|to| to.is_empty() || to.contains(&resource))
+    }
+
     /// Whether the configuration itself asks for the provider with this full address
     /// (`registry.terraform.io/hashicorp/null`).
     pub(crate) fn requires(&self, provider: &str) -> bool {
@@ -171,6 +180,7 @@ pub(crate) fn load(
         requirements: found.requirements,
         providers: found.providers,
         backend: module.backend,
+        imports: module.imports,
         understood: !found.unknown_blocks,
     })
 }

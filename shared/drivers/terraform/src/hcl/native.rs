@@ -117,6 +117,8 @@ fn read(text: &Text<'_>, block: &Block, module: &mut Module) {
         }
         ("terraform" | "tofu", []) => settings(body, module),
         ("import", []) => {
+            let to = body.get_attribute("to").map(|to| to.value.to_string());
+            module.imports.push(to.unwrap_or_default());
             if let Some(provider) = body.get_attribute("provider").and_then(root_name) {
                 module.used.insert(provider);
             }

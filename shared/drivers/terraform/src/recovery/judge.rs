@@ -29,6 +29,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) resolutions: &'a [Resolution],
     /// Whether the tool takes things in by `import` blocks.
     pub(crate) knows_imports: bool,
+    /// Whether the configuration may have an `import` block of its own for an address.
+    pub(crate) declared: &'a dyn Fn(&Address) -> bool,
 }
 
 /// What follows.
@@ -220,6 +222,7 @@ impl<'a> Judge<'a> {
         for lost in recovery.lost {
             self.lost(lost);
         }
+        self.carry_imports();
         let candidates = &self.candidates;
         let report = &mut self.judgement.report;
         report.done.retain(|address| !candidates.contains_key(address));
@@ -276,6 +279,20 @@ impl<'a> Judge<'a> {
                 resource_id: id,
                 detail: format!("exists, and the state does not know it: {problem}"),
             });
+        }
+    }
+
+    /// What the approved plan takes into the state, by blocks that an earlier recovery wrote, and
+    /// what was not recorded: it is to be taken in still, or it would be made a second time.
+    fn carry_imports(&mut self) {
+        let approved = self.facts.approved;
+        for (text, id) in approved.imports() {
+            let Some(address) = Address::parse(text) else { continue };
+            let known = self.recorded.get(&address).is_some_and(|known| known.current.is_some());
+            if !known && !(self.facts.declared)(&address) {
+                let imports = &mut self.judgement.report.imports;
+                imports.entry(address.to_string()).or_insert_with(|| id.to_owned());
+            }
         }
     }
 

@@ -44,6 +44,13 @@ impl Document {
         })
     }
 
+    /// What the plan takes into the state: address and id.
+    pub(crate) fn imports(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.changes.iter().filter_map(|(key, change)| {
+            Some((key.address.as_str(), change.importing()?.get("id")?.str()?))
+        })
+    }
+
     /// The full name of the provider of what changes at an address.
     pub(crate) fn provider(&self, address: &str) -> Option<&str> {
         self.at(address).find_map(|(_, change)| change.field("provider_name").str())

@@ -320,7 +320,7 @@ async fn what_was_done_and_what_is_in_doubt_agree_with_the_ledger_wherever_it_is
 async fn however_often_it_is_killed_nothing_is_made_twice() {
     const ROUNDS: u32 = 3;
     for round in 0..ROUNDS {
-        let mut seed = RandomMint.uuid().as_u128() as u64 | 1;
+        let mut seed = RandomMint.uuid().as_u64_pair().1 | 1;
         eprintln!("round {round}, seed {seed}");
         let mut random = |below: u64| {
             seed ^= seed << 13;
@@ -375,9 +375,9 @@ async fn however_often_it_is_killed_nothing_is_made_twice() {
                 let written = ledger.lines();
                 said = doubted(&recovered)
                     .into_iter()
-                    .map(|address| match written.iter().any(|line| line == address) {
-                        true => exists(address, Some("by-hand")),
-                        false => absent(address),
+                    .map(|address| {
+                        let made = written.iter().any(|line| line == address);
+                        if made { exists(address, Some("by-hand")) } else { absent(address) }
                     })
                     .collect();
             };
@@ -604,6 +604,47 @@ async fn what_was_made_and_is_lost_is_taken_in_by_its_id() {
     let state = String::from_utf8(rig.state.clone().unwrap().content.to_vec()).unwrap();
     assert!(made.values().all(|id| state.contains(id)), "{state}");
     assert!(rig.plan(&Job::new(), &source).await.unwrap().no_changes);
+}
+
+#[tokio::test]
+async fn imports_that_were_approved_are_made_once_whoever_wrote_them() {
+    let rig = Rig::with_mirror().await;
+    let text = "resource \"random_id\" \"r\" {\n  for_each    = toset([\"a\", \"b\"])\n  byte_length = 4\n}\n\
+                import {\n  for_each = { a = \"1zSh-A\", b = \"L65ytQ\" }\n  \
+                to       = random_id.r[each.key]\n  id       = each.value\n}\n\
+                resource \"terraform_data\" \"t\" {}\n";
+    let source = tree(&[("main.tf", text)]);
+    let planned = rig.plan(&Job::new(), &source).await.unwrap();
+    let none = Cut {
+        heard: Vec::new(),
+        salvage: Salvage { journal: Some(Vec::new()), state: None },
+        last_saved: None,
+    };
+    let case = Case::of(&rig, &source, &planned, &none);
+    let recovered = case.recover(&[]).await;
+    assert!(recovered.report.imports.is_empty(), "{recovered:?}");
+    assert_eq!(Counts::of(&continues(recovered).changes).import, 2);
+
+    // Those that a recovery wrote are in no source, and not forgotten by the next.
+    let bare = tree(&[("main.tf", "resource \"terraform_data\" \"t\" {}\n")]);
+    let planned = rig.plan(&Job::new(), &bare).await.unwrap();
+    let mut case = Case::of(&rig, &bare, &planned, &none);
+    case.journal = vec![JournalEntry {
+        address: "terraform_data.t".into(),
+        action: Action::Create,
+        status: ResourceStatus::Started,
+        resource_id: None,
+        id_key: None,
+    }];
+    // It lives in the state alone: nobody is asked, and it is made.
+    continues(case.recover(&[]).await);
+    case.journal[0].status = ResourceStatus::Completed;
+    case.journal[0].resource_id = Some("made-before".into());
+    let proposed = proposes(&case.recover(&[]).await);
+    let again = Case::of(&rig, &bare, &proposed, &none);
+    let recovered = again.recover(&[]).await;
+    assert_eq!(recovered.report.imports["terraform_data.t"], "made-before");
+    assert_eq!(Counts::of(&continues(recovered).changes).import, 1);
 }
 
 #[tokio::test]

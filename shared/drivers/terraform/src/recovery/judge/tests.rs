@@ -95,6 +95,7 @@ impl Scene {
             collected: self.collected,
             resolutions,
             knows_imports: self.knows_imports,
+            declared: &|address| address.name == "declared",
         })
         .unwrap()
     }
@@ -283,4 +284,22 @@ fn an_update_or_a_delete_in_doubt_is_settled_either_way() {
         assert!(doubted(&judged).is_empty() && judged.report.imports.is_empty(), "{judged:?}");
         assert_eq!(judged.settled.len(), 2);
     }
+}
+
+#[test]
+fn what_was_approved_to_be_taken_in_and_is_not_recorded_is_taken_in_still() {
+    let import = |address: &str| {
+        json!({"address": address, "mode": "managed", "type": "t", "name": "n",
+               "change": {"actions": ["no-op"], "before": {}, "after": {},
+                          "importing": {"id": format!("id-of-{address}")}}})
+    };
+    let plan = json!({
+        "format_version": "1.2",
+        "resource_changes": [import("t.a"), import("t.there"), import("t.declared")],
+    });
+    let approved = Document::read(plan.to_string().as_bytes()).unwrap();
+    let scene = Scene::new(Vec::new(), state(&[("t.there", "x")]), approved);
+    let judged = scene.judge(&[]);
+    assert!(doubted(&judged).is_empty());
+    assert_eq!(judged.report.imports, [("t.a".to_owned(), "id-of-t.a".to_owned())].into());
 }
