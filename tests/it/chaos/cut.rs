@@ -312,9 +312,9 @@ pub(super) async fn from_the_database(transport: Transport, mode: Mode) {
     }
     // What was on the far machines is known now: half made, and on record as such. So it goes on.
     for id in &lost {
-        until(&cut.client, *id, &[S::Applying]).await;
+        until(&cut.client, *id, &[S::Succeeded]).await;
     }
-    for id in lost.iter().chain(&plans) {
+    for id in &plans {
         cut.cancel(*id).await;
         until(&cut.client, *id, &[S::Cancelled]).await;
     }
