@@ -224,7 +224,7 @@ fn next(d: &Deployment) -> &'static str {
             "Look at get_plan, then call approve_deployment or reject_deployment with plan_digest."
         }
         S::Blocked => "A gate denied the plan; get_plan says which and why.",
-        S::NeedsAttention => "A person must look at what happened; read_logs may help.",
+        S::NeedsAttention => "A person must look at what happened; get_recovery says at what.",
         S::Succeeded | S::NoChanges => "It has ended well; get_outputs has its outputs.",
         S::Failed => "It has ended; read_logs says more. Correct the cause and submit again.",
         S::Cancelled | S::Superseded | S::Expired | S::RolledBack => {

@@ -6,6 +6,7 @@ pub(super) mod follow;
 pub(super) mod log;
 pub(super) mod output;
 pub(super) mod plan;
+mod recovery;
 pub(super) mod schema;
 pub(super) mod stack;
 pub(super) mod template;
@@ -107,6 +108,7 @@ pub(super) fn all() -> Vec<Entry> {
         deployment::apply(),
         deployment::cancel(),
         output::get(),
+        recovery::get(),
         log::read(),
         deployment::list(),
         stack::list(),
