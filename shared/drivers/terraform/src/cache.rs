@@ -149,6 +149,15 @@ impl Cache {
         Held { _here: here, _everywhere: everywhere }
     }
 
+    /// Takes the lock of an entry if nobody has it.
+    fn try_lock(&self, entry: &Path) -> io::Result<File> {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
+        let path = self.dir.join("init").join(format!("{name}.lock"));
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
+    }
+
     fn current(&self, key: &str) -> Option<(PathBuf, Entry)> {
         let dir = self.entry_dir(key);
         let generation = std::fs::read_to_string(dir.join("current")).ok()?;
@@ -337,7 +346,10 @@ impl Cache {
         let room = MAX_ENTRIES.saturating_sub(recent);
         for (i, (unused, dir)) in entries.iter().enumerate() {
             if *unused > UNUSED_FOR_S || i >= room {
-                let _ = remove(dir);
+                // One that has no mark yet is new: whoever makes it holds its lock.
+                if let Ok(_held) = self.try_lock(dir) {
+                    let _ = remove(dir);
+                }
             }
         }
         for package in leaves(&self.dir.join("packages"), 5).unwrap_or_default() {
