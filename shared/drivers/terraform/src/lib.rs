@@ -2,11 +2,13 @@
 //!
 //! It implements [`slipway_domain::port::driver`] and depends on nothing else of the house. Each
 //! concern has its file: [`hcl`](Inspector) reads configurations without the tool, `process` starts
-//! processes through a [`guard`] (and nothing else does), `init` decides what must be installed and `cache` keeps it,
+//! processes through a [`guard`] (and nothing else does), `init` decides what must be installed, `install` has it
+//! installed and `cache` keeps it; `allow` has the operator's list of providers;
 //! `plan`, `show` and `apply` run the tool and put what it says into the house's words. When an
 //! apply is lost, `salvage` reads what is left of it on its machine, and `recover` finds out what
 //! it did and plans the rest, with [`recovery`] and [`subset`].
 
+mod allow;
 mod apply;
 mod cache;
 mod context;
@@ -17,6 +19,7 @@ mod guard;
 mod hcl;
 mod host;
 mod init;
+mod install;
 pub mod journal;
 mod options;
 mod plan;

@@ -15,7 +15,7 @@ use slipway_domain::tree::Tree;
 use crate::context::{Context, Keeping};
 use crate::failure;
 use crate::hcl::{self, Configuration};
-use crate::host::Host;
+use crate::host::{Host, Supply};
 use crate::init::{self, Need, Ready};
 use crate::process::{self, Stdout, Stops};
 use crate::show::{self, Shown};
@@ -208,7 +208,7 @@ pub(crate) fn lay(
             state_providers = state.providers.into_iter().collect();
         }
     }
-    write_private(&workspace.cli_config(), host.cli_config.as_bytes())?;
+    write_private(&workspace.cli_config(), host.cli_config(Supply::Source).as_bytes())?;
     let has_variables = workspace.write_variables(&input.variables)?;
     let need = init::need(host, &workspace, configuration.as_ref(), &state_providers)?;
     Ok(Laid {

@@ -75,6 +75,26 @@ async fn many_different_cold_plans_at_once_all_succeed() {
     assert_eq!(steps, vec!["init: cached"; PLANS]);
 }
 
+/// The archives stand for a registry: the tool unpacks them as it does what it downloads.
+#[tokio::test]
+async fn what_many_cold_plans_download_is_downloaded_once() {
+    let packed = tempfile::tempdir().unwrap();
+    crate::packed::pack(&mirror(), packed.path());
+    let rig = Arc::new(Rig::with(|o| o.provider_mirror = Some(packed.path().to_path_buf())).await);
+    let steps = plan_at_once(rig.clone(), 0..PLANS).await;
+    let downloads = steps.iter().filter(|step| *step == "init: downloading").count();
+    assert!(downloads <= KINDS.len(), "each question is asked once: {steps:?}");
+    assert!(steps.iter().all(|s| s == "init: downloading" || s == "init: running"), "{steps:?}");
+    assert_eq!(leftovers(&rig.cache), Vec::<String>::new());
+    let packages = crate::packed::packages(&rig.cache.join("packages"));
+    let kinds: Vec<&str> = packages.iter().map(|p| p.split('/').nth(2).unwrap()).collect();
+    assert_eq!(kinds, ["local", "null", "random"], "one package each: {packages:?}");
+    // The registry is gone, and nobody needs it for what was asked before.
+    packed.close().unwrap();
+    let steps = plan_at_once(rig, PLANS..PLANS + 4).await;
+    assert_eq!(steps, vec!["init: running"; 4]);
+}
+
 /// Names the cache of a worker that this test starts, and which half is its.
 const CACHE: &str = "SLIPWAY_TEST_COLD_CACHE";
 const HALF: &str = "SLIPWAY_TEST_COLD_HALF";
