@@ -58,8 +58,10 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
     env_allow.extend(terraform.env_allow.iter().cloned());
     let options = DriverOptions {
         binary: terraform.binary.clone(),
+        tools: terraform.tools.clone(),
         guard: Guard::This,
         provider_mirror: terraform.provider_mirror.clone(),
+        allowed_providers: terraform.allowed_providers.clone(),
         cli_config_file: terraform.cli_config_file.clone(),
         env_allow,
         git: GitOptions {

@@ -111,8 +111,17 @@ pub(crate) fn full(source: &str, dialect: Dialect) -> String {
     }
 }
 
-/// What a lock file names: address, version, and where. What cannot be read is left to the tool.
-pub(crate) fn locked(content: &[u8], file: &str) -> BTreeMap<String, (Option<String>, Asked)> {
+/// What a lock file says of a provider.
+pub(crate) struct Locked {
+    pub(crate) version: Option<String>,
+    /// Whether it has a checksum (`h1:`) that an unpacked package can be held against.
+    pub(crate) unpacked: bool,
+    /// Where.
+    pub(crate) asked: Asked,
+}
+
+/// What a lock file names, by address. What cannot be read is left to the tool.
+pub(crate) fn locked(content: &[u8], file: &str) -> BTreeMap<String, Locked> {
     let mut found = BTreeMap::new();
     let Ok(text) = std::str::from_utf8(content) else { return found };
     let Ok(body) = hcl_edit::parser::parse_body(text) else { return found };
@@ -121,8 +130,13 @@ pub(crate) fn locked(content: &[u8], file: &str) -> BTreeMap<String, (Option<Str
         let Some(label) = block.labels.first() else { continue };
         let version = block.body.get_attribute("version").and_then(|a| a.value.as_str());
         let place = Some(places.span(hcl_edit::Span::span(block)));
+        let hashes = block.body.get_attribute("hashes").and_then(|a| a.value.as_array());
+        let unpacked = hashes.is_some_and(|hashes| {
+            hashes.iter().any(|hash| hash.as_str().is_some_and(|hash| hash.starts_with("h1:")))
+        });
         let asked = Asked { module: String::new(), place };
-        found.insert(label.as_str().to_lowercase(), (version.map(str::to_owned), asked));
+        let locked = Locked { version: version.map(str::to_owned), unpacked, asked };
+        found.insert(label.as_str().to_lowercase(), locked);
     }
     found
 }
@@ -169,9 +183,11 @@ mod tests {
         let text = "# made by init\nprovider \"registry.terraform.io/hashicorp/null\" {\n  version \
                     = \"2.1.2\"\n  hashes = [\"h1:x\"]\n}\n";
         let found = locked(text.as_bytes(), ".terraform.lock.hcl");
-        let (version, asked) = &found["registry.terraform.io/hashicorp/null"];
-        assert_eq!(version.as_deref(), Some("2.1.2"));
-        assert_eq!(asked.place.as_ref().and_then(|p| p.line), Some(2));
+        let null = &found["registry.terraform.io/hashicorp/null"];
+        assert_eq!((null.version.as_deref(), null.unpacked), (Some("2.1.2"), true));
+        let archive = locked(text.replace("h1:", "zh:").as_bytes(), ".terraform.lock.hcl");
+        assert!(archive.values().all(|locked| !locked.unpacked));
+        assert_eq!(null.asked.place.as_ref().and_then(|p| p.line), Some(2));
         assert!(locked(b"\xff", "x").is_empty() && locked(b"{{", "x").is_empty());
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn need(
     };
     let locked = allow::locked(&lock_file, LOCK_FILE);
     let mut named: Named =
-        locked.iter().map(|(address, (_, asked))| (address.clone(), asked.clone())).collect();
+        locked.iter().map(|(address, locked)| (address.clone(), locked.asked.clone())).collect();
     let foreign: Vec<String> = state_providers
         .iter()
         .filter(|p| !p.starts_with("terraform.io/builtin/") && !configuration.requires(p))
@@ -119,10 +119,11 @@ pub(crate) fn need(
         state_providers: &foreign,
     }
     .key();
-    let version = |address: &String| locked.get(address).and_then(|(version, _)| version.clone());
+    let version = |address: &String| locked.get(address).and_then(|locked| locked.version.clone());
     let wanted = Wanted {
         providers: providers.into_iter().map(|p| (p.clone(), version(&p))).collect(),
         question,
+        archives: locked.values().any(|locked| !locked.unpacked),
         complete: configuration.understood && !remote,
     };
     let keeps = if configuration.modules.is_empty() {
@@ -153,7 +154,7 @@ fn without_modules(requirements: &[String]) -> Vec<String> {
 
 fn of_lock_file(content: &[u8]) -> Named {
     let locked = allow::locked(content, LOCK_FILE);
-    locked.into_iter().map(|(address, (_, asked))| (address, asked)).collect()
+    locked.into_iter().map(|(address, locked)| (address, locked.asked)).collect()
 }
 
 /// Makes a workspace ready for a plan. `again`: what was ready did not do; install it anew.
@@ -280,9 +281,10 @@ pub(crate) async fn prepare_apply(
         }
     }
     let flags: &[&str] = if own_backend { &[] } else { &["-backend=false"] };
-    let providers = allow::locked(lock_file, LOCK_FILE).into_iter();
+    let locked = allow::locked(lock_file, LOCK_FILE);
     let wanted = Wanted {
-        providers: providers.map(|(address, (version, _))| (address, version)).collect(),
+        archives: locked.values().any(|locked| !locked.unpacked),
+        providers: locked.into_iter().map(|(address, locked)| (address, locked.version)).collect(),
         question: hex::encode(Sha256::digest(lock_file)),
         complete: true,
     };

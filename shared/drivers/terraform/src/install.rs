@@ -44,7 +44,8 @@ pub(crate) async fn install(
         stream::step(run, STEP, Some("running"));
         return init(host, run, workspace, flags, Supply::Source).await.map_err(Refused::last);
     }
-    if try_store(host, run, workspace, wanted, flags).await? {
+    let tried = try_store(host, run, workspace, wanted, flags).await?;
+    if tried == Tried::Done {
         return Ok(());
     }
     let mut held = Vec::new();
@@ -63,14 +64,15 @@ pub(crate) async fn install(
         });
     }
     // Whoever had the locks before may have brought just this.
-    if try_store(host, run, workspace, wanted, flags).await? {
+    if tried == Tried::Not && try_store(host, run, workspace, wanted, flags).await? == Tried::Done {
         return Ok(());
     }
     stream::step(run, STEP, Some("downloading"));
-    match init(host, run, workspace, flags, Supply::StoreAndSource).await {
+    let supply = if wanted.archives { Supply::Source } else { Supply::StoreAndSource };
+    match init(host, run, workspace, flags, supply).await {
         Ok(()) => {}
-        // A lock file of another platform has checksums of archives only, and what is in the store
-        // is unpacked: only the archive itself can prove that it is right.
+        // A lock file of another platform: what is unpacked in the store has no checksum there,
+        // and only the archive itself can prove that it is right.
         Err(refused) if wants_archive(&refused.ears.diagnostics) => {
             forget(workspace).await?;
             init(host, run, workspace, flags, Supply::Source).await.map_err(Refused::last)?;
@@ -82,31 +84,42 @@ pub(crate) async fn install(
     Ok(())
 }
 
-/// Whether the store alone does.
+/// What came of the store alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// It did.
+    Done,
+    /// It did not do.
+    InVain,
+    /// It could not have done.
+    Not,
+}
+
+/// Takes what the store has, if that is likely to do.
 async fn try_store(
     host: &Host,
     run: &dyn Run,
     workspace: &Workspace,
     wanted: &Wanted,
     flags: &[&str],
-) -> Result<bool, DriverError> {
+) -> Result<Tried, DriverError> {
     let likely = {
         let (host, wanted) = (host.clone(), wanted.clone());
         blocking(move || Ok(host.cache.likely_has(&wanted, &host.platform))).await?
     };
     if !likely {
-        return Ok(false);
+        return Ok(Tried::Not);
     }
     stream::step(run, STEP, Some("running"));
     match init(host, run, workspace, flags, Supply::Store).await {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(Tried::Done),
         Err(Refused { error: DriverError::Stopped, .. }) => Err(DriverError::Stopped),
         Err(_) => {
             let text =
                 "What is in the store of providers does not do: asking where they come from.";
             stream::say(run, host.clock.as_ref(), STEP, text);
             forget(workspace).await?;
-            Ok(false)
+            Ok(Tried::InVain)
         }
     }
 }

@@ -38,6 +38,9 @@ pub struct Options {
     /// The `terraform` or `tofu` executable. Without one, `terraform` and then `tofu` is looked for
     /// on `PATH`.
     pub binary: Option<PathBuf>,
+    /// Other executables that a stack may choose, and directories of such (`terraform-1.11.4`,
+    /// `tofu-1.12.6`).
+    pub tools: Vec<PathBuf>,
     /// Through what the tools are started.
     pub guard: Guard,
     /// Directory for what `init` installed, kept between jobs and shared by every worker of the
@@ -69,6 +72,7 @@ impl Options {
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
         Self {
             binary: None,
+            tools: Vec::new(),
             guard: Guard::None,
             cache_dir: cache_dir.into(),
             provider_mirror: None,

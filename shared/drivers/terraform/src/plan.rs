@@ -20,6 +20,7 @@ use crate::init::{self, Need, Ready};
 use crate::process::{self, Stdout, Stops};
 use crate::show::{self, Shown};
 use crate::stream::{self, Ears};
+use crate::toolbox::Toolbox;
 use crate::workspace::{Workspace, blocking, write_private};
 use crate::{git, state};
 
@@ -61,13 +62,23 @@ pub(crate) struct Fresh {
 }
 
 pub(crate) async fn plan(
-    host: &Host,
+    tools: &Toolbox,
     run: &dyn Run,
     mut input: PlanInput,
 ) -> Result<Planned, DriverError> {
     failure::asked_before(run)?;
-    run.hide(host.env.secrets());
-    let (tree, fetched) = source(host, run, &mut input).await?;
+    run.hide(tools.default().env.secrets());
+    let (tree, fetched) = source(tools.default(), run, &mut input).await?;
+    let (host, tree) = {
+        let (tools, choice, root) = (tools.clone(), input.tool.take(), input.root.clone());
+        blocking(move || {
+            let host = tools.choose(choice.as_ref(), &tree, root.as_deref())?.clone();
+            Ok((host, tree))
+        })
+        .await?
+    };
+    let host = &host;
+    tracing::Span::current().record("tool", tracing::field::display(&host.tool));
     let goal = Goal { operation: input.operation, replace: &[] };
     let laid = {
         let (host, top) = (host.clone(), run.workspace().to_path_buf());

@@ -22,6 +22,9 @@ pub(crate) struct Wanted {
     pub(crate) providers: Vec<(String, Option<String>)>,
     /// Names what was asked for, with its constraints: who asks the same gets the same.
     pub(crate) question: String,
+    /// Whether a lock file has checksums of archives only: the tool takes what is unpacked for such
+    /// a one without any proof.
+    pub(crate) archives: bool,
     /// Whether these are all that there will be.
     pub(crate) complete: bool,
 }
@@ -42,7 +45,8 @@ impl Cache {
     pub(crate) fn likely_has(&self, wanted: &Wanted, platform: &str) -> bool {
         let all_pinned = wanted.providers.iter().all(|(_, version)| version.is_some());
         let age = self.unused_for(&self.look(&wanted.question));
-        if !wanted.complete || !(all_pinned || (0..=FRESH_FOR_S).contains(&age)) {
+        if !wanted.complete || wanted.archives || !(all_pinned || (0..=FRESH_FOR_S).contains(&age))
+        {
             return false;
         }
         wanted.providers.iter().all(|(address, version)| {

@@ -79,6 +79,8 @@ pub(crate) struct Module {
     /// stands.
     pub(crate) used: BTreeMap<String, Place>,
     pub(crate) backend: Backend,
+    /// What it says of the tool's version.
+    pub(crate) required_versions: Vec<String>,
     /// Where its `import` blocks lead, as it is written.
     pub(crate) imports: Vec<String>,
     /// A block that this reader does not know: what it needs is unknown too.
@@ -114,6 +116,7 @@ impl Module {
         self.required.extend(file.required);
         self.used.extend(file.used);
         self.imports.append(&mut file.imports);
+        self.required_versions.append(&mut file.required_versions);
         if file.backend != Backend::Unset {
             self.backend = file.backend;
         }
@@ -148,6 +151,7 @@ impl Module {
         self.required.extend(file.required);
         self.used.extend(file.used);
         self.imports.append(&mut file.imports);
+        self.required_versions.append(&mut file.required_versions);
         if file.backend != Backend::Unset {
             self.backend = file.backend;
         }

@@ -174,6 +174,7 @@ fn has_template(value: &Value) -> bool {
 }
 
 fn settings(body: &Map<String, Value>, place: &Place, module: &mut Module) {
+    module.required_versions.extend(string(body, "required_version"));
     for required in body.get("required_providers").map(bodies).unwrap_or_default() {
         for (name, value) in required {
             let requirement = match value {

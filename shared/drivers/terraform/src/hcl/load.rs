@@ -72,6 +72,8 @@ pub(crate) struct Configuration {
     pub(crate) requirements: BTreeSet<String>,
     /// Source addresses of the providers in them, as they are written, and who asks for them first.
     pub(crate) providers: BTreeMap<String, Asked>,
+    /// What it and its local modules say of the tool's version.
+    pub(crate) required_versions: Vec<String>,
     /// Whether there is anything to install beyond the built-in provider.
     pub(crate) needs_providers: bool,
     /// Where the state is.
@@ -188,6 +190,7 @@ pub(crate) fn load(
         modules: found.modules,
         needs_providers: found.needs_providers,
         requirements: found.requirements,
+        required_versions: found.required_versions,
         providers: found.providers,
         backend: module.backend,
         imports: module.imports,
@@ -220,6 +223,7 @@ fn check_default(variable: &Variable, problems: &mut Vec<FieldError>) {
 struct Found {
     modules: Vec<Installed>,
     requirements: BTreeSet<String>,
+    required_versions: Vec<String>,
     providers: BTreeMap<String, Asked>,
     needs_providers: bool,
     unknown_blocks: bool,
@@ -378,6 +382,7 @@ impl<'a> Loader<'a> {
         let Some(module) = self.read.get(dir) else { return Ok(()) };
         providers(module, key, found);
         found.unknown_blocks |= module.unknown_blocks;
+        found.required_versions.extend(module.required_versions.iter().cloned());
         above.push(dir.to_owned());
         for call in module.calls.clone() {
             let key =

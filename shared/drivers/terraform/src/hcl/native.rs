@@ -210,6 +210,8 @@ fn variable(text: &Text<'_>, name: &str, block: &Block) -> Result<Variable, Fiel
 }
 
 fn settings(text: &Text<'_>, body: &Body, module: &mut Module) {
+    let version = body.get_attribute("required_version");
+    module.required_versions.extend(version.and_then(|a| literal::text(&a.value)));
     for required in body.get_blocks("required_providers") {
         for attribute in required.body.attributes() {
             let place = Some(text.span(attribute.span()));

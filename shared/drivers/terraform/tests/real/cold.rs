@@ -95,6 +95,49 @@ async fn what_many_cold_plans_download_is_downloaded_once() {
     assert_eq!(steps, vec!["init: running"; 4]);
 }
 
+/// What is in the store is unpacked, and a lock file may know nothing but archives, or an unpacked
+/// package of another platform beside them: then only the archive can prove that it is right.
+#[tokio::test]
+async fn a_lock_file_that_knows_archives_is_met_with_the_archive() {
+    let packed = tempfile::tempdir().unwrap();
+    crate::packed::pack(&mirror(), packed.path());
+    let rig = Rig::with(|o| o.provider_mirror = Some(packed.path().to_path_buf())).await;
+    let resource = "resource \"null_resource\" \"n\" {}\n";
+    rig.plan(&Job::new(), &tree(&[("main.tf", resource)])).await.unwrap();
+    let host = packed.path().join("registry.terraform.io/hashicorp/null");
+    let archive = std::fs::read_dir(host).unwrap().next().unwrap().unwrap().path();
+    let name = archive.file_name().unwrap().to_str().unwrap().to_owned();
+    let version = name.split('_').nth(1).unwrap();
+    let digest = slipway_domain::artifact::digest(&std::fs::read(archive).unwrap());
+    let right = format!("zh:{}", digest.rsplit(':').next().unwrap());
+    let wrong = format!("zh:{}", "0".repeat(64));
+    let foreign = "h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let locked = |hashes: &[&str]| {
+        let lock = format!(
+            "provider \"registry.terraform.io/hashicorp/null\" {{\n  version = \"{version}\"\n  \
+             hashes = {hashes:?}\n}}\n"
+        );
+        tree(&[("main.tf", resource), (".terraform.lock.hcl", &lock)])
+    };
+    for (hashes, steps) in [
+        (vec![right.as_str()], vec!["init: downloading"]),
+        (vec![foreign, &right], vec!["init: running", "init: downloading"]),
+    ] {
+        let job = Job::new();
+        let planned = rig.plan(&job, &locked(&hashes)).await;
+        planned.unwrap_or_else(|error| panic!("{hashes:?} {error:?}\n{}", job.text()));
+        assert_eq!(inits(&job), steps, "{hashes:?}");
+        let packages = crate::packed::packages(&rig.cache.join("packages"));
+        assert_eq!(packages.len(), 1, "it is the one that is there: {packages:?}");
+    }
+    // What is named is another content: refused, although the store has that version.
+    for hashes in [vec![wrong.as_str()], vec![foreign, &wrong]] {
+        let error = rig.plan(&Job::new(), &locked(&hashes)).await.unwrap_err();
+        let (summary, _) = crate::job::permanent(error);
+        assert!(summary.contains("checksum"), "{summary}");
+    }
+}
+
 /// Names the cache of a worker that this test starts, and which half is its.
 const CACHE: &str = "SLIPWAY_TEST_COLD_CACHE";
 const HALF: &str = "SLIPWAY_TEST_COLD_HALF";

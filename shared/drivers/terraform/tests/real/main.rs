@@ -15,3 +15,4 @@ mod source;
 mod stops;
 mod store;
 mod subset;
+mod tools;
