@@ -367,7 +367,7 @@ pub(crate) fn worker(config: &Config) -> slipway_worker::Options {
         heartbeat: Duration::from_secs(worker.heartbeat_s),
         drain_grace: Duration::from_secs(worker.drain_grace_s),
         poll: Duration::from_secs(worker.poll_s),
-        work_dir: config.data_dir.join("work"),
+        work_dir: crate::work_dir::choose(config),
         host,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
