@@ -181,8 +181,15 @@ impl<'e> View<'e> {
     /// to stop it, and were answered after it had been lost. What such a one brings about is not
     /// the product's.
     fn careless(&self, of: DeploymentId) -> bool {
-        self.turns(of).iter().any(|turn| turn.from == S::NeedsAttention)
+        self.turns(of).iter().any(|turn| turn.from == S::NeedsAttention && turn.to.is_terminal())
             && !self.all.history.freed.contains(&of)
+    }
+
+    /// How often a resource was found half made, and recorded as such: it is removed and made anew.
+    fn tainted(&self, of: &DeploymentRow, index: u32) -> usize {
+        let address = format!("terraform_data.entry[{index}]");
+        let reports = self.all.rows.reports.iter().filter(|(id, _)| *id == of.id);
+        reports.filter(|(_, report)| report.tainted.contains(&address)).count()
     }
 
     /// Where a worker was.

@@ -72,7 +72,7 @@ pub(super) async fn nothing_goes_on_after_a_lost_apply(end: End) {
         last
     });
     // The API's own loops close the job.
-    until(&client, id, &[S::NeedsAttention]).await;
+    until(&client, id, &[S::Recovering]).await;
     let lost = gone.elapsed();
     let left = runs();
     let last = seen.await.unwrap();

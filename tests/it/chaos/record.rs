@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use slipway_domain::event::EventBody;
 use slipway_domain::id::{DeploymentId, JobId, StackId, WorkerId};
+use slipway_domain::recovery::RecoveryReport;
 use slipway_domain::state::DeploymentState;
 use sqlx::Connection as _;
 
@@ -83,6 +84,8 @@ pub(super) struct Rows {
     pub(super) audit: Vec<AuditRow>,
     /// By stack and version.
     pub(super) states: Vec<StateRow>,
+    /// What was found out about lost applies, by deployment and number.
+    pub(super) reports: Vec<(DeploymentId, RecoveryReport)>,
 }
 
 /// The trace that a `traceparent` belongs to.
@@ -167,6 +170,14 @@ impl Rows {
             (DeploymentId, i64),
             "select deployment_id, seq from log_lines order by deployment_id, seq".to_owned()
         );
+        let reports = rows!(
+            (DeploymentId, String),
+            "select deployment_id, report from recoveries where report is not null
+             order by deployment_id, number"
+                .to_owned()
+        );
+        let reports =
+            reports.into_iter().map(|(id, text)| (id, serde_json::from_str(&text).unwrap()));
         let audit = rows!(
             AuditTuple,
             format!(
@@ -204,6 +215,7 @@ impl Rows {
             events: events.collect(),
             logs,
             audit: audit.collect(),
+            reports: reports.collect(),
             states: states.collect(),
         })
     }

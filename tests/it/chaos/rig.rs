@@ -56,6 +56,7 @@ impl Rig {
                 ("SLIPWAY_WORKER_HEARTBEAT_S", "1".to_owned()),
                 ("SLIPWAY_WORKER_POLL_S", "1".to_owned()),
                 ("SLIPWAY_WORKER_DRAIN_GRACE_S", "3".to_owned()),
+                ("SLIPWAY_WORKER_RECOVERY_GRACE_S", "5".to_owned()),
                 // A plan is made as often as its workers are killed.
                 ("SLIPWAY_JOBS_PLAN_MAX_ATTEMPTS", "20".to_owned()),
             ]

@@ -172,7 +172,7 @@ async fn rest(url: &str) -> Option<Duration> {
             sqlx::query_scalar::<_, i64>(
                 "select (select count(*) from jobs where state in ('queued', 'running'))
                    + (select count(*) from deployments where state in ('submitted', 'planning',
-                       'planned', 'approved', 'applying', 'verifying', 'interrupted'))",
+                       'planned', 'approved', 'applying', 'verifying', 'interrupted', 'recovering'))",
             )
             .fetch_one(&mut connection)
             .await

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use slipway_domain::deployment::Deployment;
 use slipway_domain::event::EventBody;
+use slipway_domain::recovery::RecoveryVerdict;
 use slipway_domain::state::DeploymentState as S;
 
 use crate::harness::{
@@ -127,18 +128,25 @@ async fn a_plan_whose_process_was_killed_is_made_again() {
 }
 
 #[tokio::test]
-async fn an_apply_whose_process_was_killed_is_never_repeated() {
+async fn an_apply_whose_process_was_killed_is_recovered() {
     let env = [("SLIPWAY_WORKER_LEASE_S", "3"), ("SLIPWAY_WORKER_HEARTBEAT_S", "1")];
     let server = Server::start_with(Database::Sqlite, &env).await;
     let running = applying(&server, 2).await;
     let server = server.crash_and_restart().await;
-    let lost = until(&server.client, running.id, &[S::NeedsAttention]).await;
-    let jobs_said = lost.reason.unwrap();
-    assert!(jobs_said.contains("lost") && jobs_said.contains("may exist"), "{jobs_said}");
+    // Its guard asked Terraform to stop, which wrote down what was half made. Nothing is in doubt, so
+    // what is left goes on under the approval that there is.
+    let done = until(&server.client, running.id, &[S::Succeeded]).await;
+    let seen = running.plan.unwrap().digest;
+    let approval = done.approval.unwrap();
+    assert_eq!((approval.carried_from.as_ref(), approval.carries), (Some(&seen), 1));
+    assert_ne!(approval.plan_digest, seen);
+    let all = server.client.recovery(running.id).await.unwrap();
+    let [recovery] = all.recoveries.as_slice() else { panic!("{all:?}") };
+    assert_eq!(recovery.verdict, Some(RecoveryVerdict::Continued));
+    let report = recovery.report.as_ref().unwrap();
+    assert!(report.collected, "{report:?}");
+    assert!(report.done.iter().any(|address| address == "terraform_data.before"), "{report:?}");
     assert_nothing_runs(&server).await;
-    // A person decides; the stack is free for the next one.
-    server.client.cancel(running.id, Some("looked at it")).await.unwrap();
-    assert_eq!(server.client.deployment(running.id).await.unwrap().state, S::Cancelled);
 }
 
 #[tokio::test]

@@ -14,11 +14,12 @@ use slipway_domain::recovery::{
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::execution::{self, Begun, Ending};
 use slipway_services::recovery::{self, AfterRecord, Collected, RecoveryChoice};
-use slipway_services::{deployment, event, state};
+use slipway_services::{deployment, event, state, upkeep};
 
 use crate::rig::{self, Rig, blob, on_both_engines, plan_of};
 
 on_both_engines! {
+    a_stale_apply_changes_nothing_beside_the_one_that_took_over,
     a_proved_rest_goes_on_under_the_approval_that_there_is,
     what_is_lost_twice_is_proved_against_what_a_person_saw,
     a_rest_that_is_another_plan_wants_an_approval_of_its_own,
@@ -86,6 +87,57 @@ fn doubt(address: &str) -> RecoveryReport {
         }],
         ..RecoveryReport::default()
     }
+}
+
+/// Two applies of one stack, each of which believes that it holds it: one was lost, and its worker
+/// does not know.
+async fn a_stale_apply_changes_nothing_beside_the_one_that_took_over(rig: Rig) {
+    let id = rig.approved("net").await;
+    let (stale, its_lease) = rig.claim_for(Queue::Apply, 1000).await.unwrap();
+    execution::begin(&rig.cx, &stale, &its_lease).await.unwrap();
+    execution::save_state(&rig.cx, &stale, &its_lease, blob(1, b"one")).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    while upkeep::reap(&rig.cx).await.unwrap().is_some() {}
+    recovery::collect(&rig.cx, stale.id, stale.epoch, Salvage::default()).await.unwrap();
+    let (job, lease, _) = rig.begin_recovery(id).await;
+    continued(&rig, id, &job, &lease).await;
+    let (now, lease) = rig.claim(Queue::Apply).await.unwrap();
+    execution::begin(&rig.cx, &now, &lease).await.unwrap();
+    execution::save_state(&rig.cx, &now, &lease, blob(2, b"two")).await.unwrap();
+
+    let before = (rig.dump(id).await, rig.mark(id).await, rig.get(id).await);
+    let lost = |fault| assert_eq!(rig::code::<()>(Err(fault)), Code::LeaseLost);
+    let (cx, job, old) = (&rig.cx, &stale, &its_lease);
+    let applied = Applied { outputs: Vec::new(), state: blob(3, b"").mark };
+    lost(execution::save_state(cx, job, old, blob(3, b"zombie")).await.unwrap_err());
+    let event = told("z", ResourceStatus::Started);
+    lost(execution::append(cx, old, id, &[], &[event]).await.unwrap_err());
+    lost(execution::apply_finished(cx, job, old, &applied).await.unwrap_err());
+    lost(execution::verified(cx, job, old, Health::Healthy).await.unwrap_err());
+    for ending in [Ending::Lost { summary: "x".into() }, Ending::HandBack, Ending::Cancelled] {
+        lost(execution::ended(cx, job, old, ending).await.unwrap_err());
+    }
+    let report = RecoveryReport::default();
+    let found = Recovered { report, next: AfterRecovery::Ask };
+    lost(recovery::recovered(cx, job, old, found).await.unwrap_err());
+    // Nor by the state backend, with whatever lock it names.
+    let stack = stale.stack_id;
+    let body =
+        bytes::Bytes::from_static(br#"{"version":4,"lineage":"line","serial":9,"resources":[]}"#);
+    let taken = state::lock(cx, &rig.who, stack, br#"{"ID":"z"}"#, Some(its_lease)).await;
+    lost(taken.unwrap_err());
+    let written = state::write(cx, &rig.who, stack, Some("z"), Some(its_lease), &body).await;
+    assert!(matches!(written.unwrap(), state::Written::Refused { .. }));
+    let after = (rig.dump(id).await, rig.mark(id).await, rig.get(id).await);
+    assert_eq!(after, before);
+    // What it wrote is kept aside, for a person.
+    assert_eq!(state::orphans(cx, &rig.who, stack).await.unwrap().len(), 1);
+    // And the one who took over goes on.
+    execution::save_state(cx, &now, &lease, blob(4, b"four")).await.unwrap();
+    execution::apply_finished(cx, &now, &lease, &applied).await.unwrap();
+    execution::verified(cx, &now, &lease, Health::Healthy).await.unwrap();
+    assert_eq!(rig.get(id).await.state, S::Succeeded);
+    rig.check_events(id).await;
 }
 
 async fn a_proved_rest_goes_on_under_the_approval_that_there_is(rig: Rig) {

@@ -297,6 +297,17 @@ impl Rig {
         self.cx.store.read().await.unwrap().jobs_of(id).await.unwrap()
     }
 
+    /// What the rows of a deployment say: its events, jobs, recoveries, and the versions of its state.
+    pub(crate) async fn dump(&self, id: DeploymentId) -> String {
+        let events = event::page(&self.cx, &self.who, id, 0, 1000).await.unwrap();
+        let mut tx = self.cx.store.read().await.unwrap();
+        let record = tx.deployment(id).await.unwrap().unwrap();
+        let states = tx.state_versions(record.deployment.stack_id, None, 100).await.unwrap();
+        let recoveries = tx.recoveries(id).await.unwrap();
+        let jobs = tx.jobs_of(id).await.unwrap();
+        format!("{record:?}\n{events:?}\n{jobs:?}\n{recoveries:?}\n{states:?}")
+    }
+
     /// Checks what must hold of a deployment's events, whatever happened: numbers without holes,
     /// and each change of state begins where the one before it ended.
     pub(crate) async fn check_events(&self, id: DeploymentId) {

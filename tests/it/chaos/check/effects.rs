@@ -25,15 +25,24 @@ pub(super) fn once(view: &View<'_>, found: &mut Found) {
             continue;
         };
         let indexes = |start: bool| lines.iter().filter(move |l| l.start == start).map(|l| l.index);
+        let deployment = view.deployments().find(|d| d.name == *name);
         for index in repeated(indexes(true)) {
-            found.add(Promise::Once, format!("resource {index} of {name} was begun twice"));
+            let times = indexes(true).filter(|other| *other == index).count();
+            let anew = deployment.map_or(0, |deployment| view.tainted(deployment, index));
+            found.unless(times <= 1 + anew, Promise::Once, || {
+                format!("resource {index} of {name} was begun twice: {times} times, tainted {anew}")
+            });
         }
         for index in repeated(indexes(false)) {
             found.add(Promise::Once, format!("resource {index} of {name} was made twice"));
         }
         let runs: BTreeSet<_> = lines.iter().map(|l| &l.run).collect();
-        found.unless(runs.len() == 1, Promise::Once, || {
-            format!("{name} was applied by {} processes: {runs:?}", runs.len())
+        // Once for each time that the house began to apply it: a recovery may go on with the rest.
+        let applies = deployment.map_or(0, |deployment| {
+            view.turns(deployment.id).iter().filter(|turn| turn.to == S::Applying).count()
+        });
+        found.unless(runs.len() <= applies, Promise::Once, || {
+            format!("{name} was applied by {} processes in {applies} applies: {runs:?}", runs.len())
         });
         for line in lines {
             found.unless(line.index < asked.resources, Promise::Once, || {
@@ -72,13 +81,26 @@ pub(super) fn approved(view: &View<'_>, found: &mut Found) {
                     _ => None,
                 }
             });
-            let yes = plan.is_some_and(|(made_us, digest)| {
+            let approved = |made_us: i64, digest: &str| {
                 view.audit(id).iter().any(|row| {
                     row.action == "deployment.approve"
                         && row.detail["plan_digest"] == digest
                         && (made_us..=apply.at_us).contains(&row.at_us)
                 })
-            });
+            };
+            // Or it was proved to be inside a plan to which a yes was said before.
+            let carried = |digest: &str| {
+                let resumed = view.audit(id).iter().find(|row| {
+                    row.action == "deployment.resume" && row.detail["plan_digest"] == digest
+                });
+                resumed.is_some_and(|row| {
+                    row.detail["approved_plan_digest"]
+                        .as_str()
+                        .is_some_and(|seen| approved(0, seen))
+                })
+            };
+            let yes =
+                plan.is_some_and(|(made_us, digest)| approved(made_us, digest) || carried(digest));
             found.unless(yes, Promise::Approved, || {
                 format!("{id} ({name}) was applied, and nobody approved {plan:?}")
             });
@@ -133,14 +155,19 @@ pub(super) fn fenced(view: &View<'_>, found: &mut Found) {
             )
         });
     }
+    // What a dead worker left on its machine is taken in until it is known what it did.
+    let at_work = |state: S| {
+        use S::{Applying, Interrupted, NeedsAttention, Recovering, Verifying};
+        matches!(state, Applying | Verifying | Interrupted | Recovering | NeedsAttention)
+    };
     for state in &view.all.rows.states {
         let turns = view.turns(state.deployment);
         let begun = turns.iter().find(|turn| turn.to == S::Applying).map(|turn| turn.at_us);
         let ended = turns
             .iter()
             .rev()
-            .find(|turn| matches!(turn.from, S::Applying | S::Verifying))
-            .filter(|turn| !matches!(turn.to, S::Applying | S::Verifying))
+            .find(|turn| at_work(turn.from))
+            .filter(|turn| !at_work(turn.to))
             .map(|turn| turn.at_us);
         let inside = begun.is_some_and(|begun| begun <= state.at_us)
             && ended.is_none_or(|ended| state.at_us <= ended);

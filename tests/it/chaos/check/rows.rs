@@ -51,8 +51,8 @@ pub(super) fn kept(view: &View<'_>, found: &mut Found) {
         let lost: Vec<_> = view.jobs(id).iter().filter(|job| job.state == "lost").collect();
         let stands = state.is_terminal() || state == S::NeedsAttention;
         found.unless(stands, Promise::Kept, || format!("{id} ({name}) is still {state}"));
-        let interrupted = view.turns(id).iter().any(|turn| turn.to == S::Interrupted);
-        let rule = lost.len() == usize::from(interrupted);
+        let interrupted = view.turns(id).iter().filter(|turn| turn.to == S::Interrupted).count();
+        let rule = lost.len() == interrupted;
         found.unless(rule, Promise::Kept, || {
             format!("{id} ({name}): interrupted {interrupted}, lost jobs {}", lost.len())
         });
@@ -63,7 +63,11 @@ pub(super) fn kept(view: &View<'_>, found: &mut Found) {
             found.unless(view.explained(job), Promise::Kept, || {
                 format!("{id} ({name}): {} was lost, and nothing had happened to it", job.id)
             });
-            found.unless(state != S::Succeeded, Promise::Kept, || {
+            let recovered = view.turns(id).iter().any(|turn| {
+                turn.from == S::Recovering
+                    && matches!(turn.to, S::Approved | S::Verifying | S::Planned)
+            });
+            found.unless(state != S::Succeeded || recovered, Promise::Kept, || {
                 format!("{id} ({name}) is said to have succeeded, and its apply was lost")
             });
         }
@@ -122,6 +126,7 @@ pub(super) fn leases(view: &View<'_>, found: &mut Found) {
         for job in &active {
             let owed = match job.kind.as_str() {
                 "plan" => matches!(state, S::Submitted | S::Planning),
+                "recover" => matches!(state, S::Recovering | S::Verifying),
                 _ => matches!(state, S::Approved | S::Applying | S::Verifying),
             };
             found.unless(owed, Promise::Leases, || {
@@ -131,8 +136,10 @@ pub(super) fn leases(view: &View<'_>, found: &mut Found) {
         found.unless(active.len() <= 1, Promise::Leases, || {
             format!("{id} has {} jobs at once", active.len())
         });
-        let waits = matches!(state, S::Submitted | S::Planning | S::Applying | S::Verifying)
-            || (state == S::Approved && deployment.auto_apply);
+        let waits = matches!(
+            state,
+            S::Submitted | S::Planning | S::Applying | S::Verifying | S::Recovering
+        ) || (state == S::Approved && deployment.auto_apply);
         found.unless(!waits || active.len() == 1, Promise::Leases, || {
             format!("{id} is {state}, and no job goes on with it")
         });

@@ -311,10 +311,10 @@ fn a_loss_that_is_against_the_rule_is_found() {
         (e.incidents[0].from_us, e.incidents[0].to_us) = (0, 1);
     });
     planted(P, "is said to have succeeded", |e| row(e, "l").state = S::Succeeded);
-    planted(P, "interrupted true, lost jobs 0", |e| {
+    planted(P, "interrupted 1, lost jobs 0", |e| {
         job(e, "l", "apply").state = "failed".to_owned();
     });
-    planted(P, "interrupted false, lost jobs 1", |e| {
+    planted(P, "interrupted 0, lost jobs 1", |e| {
         job(e, "a", "apply").state = "lost".to_owned();
     });
     planted(P, "a lost plan is made again", |e| job(e, "l", "plan").state = "lost".to_owned());
