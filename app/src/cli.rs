@@ -125,6 +125,9 @@ pub struct OptionArgs {
     /// What its jobs go before in their queues: low, normal or high (high is for operators)
     #[arg(long, value_name = "PRIORITY", default_value = "normal")]
     pub priority: Priority,
+    /// The program to use: terraform or tofu, or just one version: "terraform 1.11.4"
+    #[arg(long, value_name = "TOOL")]
+    pub tool: Option<String>,
     /// The same key and request twice give one deployment; minted for each run when absent
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,

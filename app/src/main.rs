@@ -6,6 +6,7 @@ mod lifecycle;
 mod operate;
 mod server;
 mod wire;
+mod work_dir;
 
 use std::process::ExitCode;
 

@@ -37,11 +37,16 @@ pub(crate) async fn doctor(config: &Config) -> anyhow::Result<()> {
         }
     };
     let driver = wire::driver(config).await;
-    say("tool", driver.map(|d| d.tool().to_string()).map_err(|e| format!("{e:#}")));
+    say("tool", driver.map(|d| tools(&d)).map_err(|e| format!("{e:#}")));
     say("database", wire::look(config).await.map_err(|error| format!("{error:#}")));
     say("data_dir", writable(&config.data_dir));
     anyhow::ensure!(missing == 0, "{missing} of the things above need attention");
     Ok(())
+}
+
+/// What there is, the default first.
+fn tools(driver: &slipway_driver_terraform::Terraform) -> String {
+    driver.tools().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether files can be made in a directory, or where it would be made. Leaves nothing behind.

@@ -58,8 +58,10 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
     env_allow.extend(terraform.env_allow.iter().cloned());
     let options = DriverOptions {
         binary: terraform.binary.clone(),
+        tools: terraform.tools.clone(),
         guard: Guard::This,
         provider_mirror: terraform.provider_mirror.clone(),
+        allowed_providers: terraform.allowed_providers.clone(),
         cli_config_file: terraform.cli_config_file.clone(),
         env_allow,
         git: GitOptions {
@@ -365,7 +367,7 @@ pub(crate) fn worker(config: &Config) -> slipway_worker::Options {
         heartbeat: Duration::from_secs(worker.heartbeat_s),
         drain_grace: Duration::from_secs(worker.drain_grace_s),
         poll: Duration::from_secs(worker.poll_s),
-        work_dir: config.data_dir.join("work"),
+        work_dir: crate::work_dir::choose(config),
         host,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }

@@ -61,6 +61,11 @@ pub struct Options {
     pub expires_in_s: u32,
     /// What its jobs go before in their queues. `high` needs the scope `queues:operate`.
     pub priority: Priority,
+    /// The program that plans and applies it: `terraform` or `tofu`, with a version after a space
+    /// where it must be that one (`terraform 1.11.4`). Without it, the worker's own choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(terraform|tofu)( [0-9][0-9A-Za-z.+-]*)?$", max_length = 80)]
+    pub tool: Option<String>,
 }
 
 impl Default for Options {
@@ -70,6 +75,7 @@ impl Default for Options {
             supersede: false,
             expires_in_s: 7 * 24 * 3600,
             priority: Priority::Normal,
+            tool: None,
         }
     }
 }

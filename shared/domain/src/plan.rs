@@ -211,6 +211,42 @@ pub struct Tool {
     pub version: String,
 }
 
+/// Which program somebody asks for: `tofu`, or `terraform 1.11.4`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolChoice {
+    name: String,
+    version: Option<String>,
+}
+
+impl ToolChoice {
+    /// Reads it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, version) = match text.split_once(' ') {
+            Some((name, version)) => (name, Some(version)),
+            None => (text, None),
+        };
+        let shaped = |v: &str| {
+            v.len() <= 64
+                && v.starts_with(|c: char| c.is_ascii_digit())
+                && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+'))
+        };
+        (matches!(name, "terraform" | "tofu") && version.is_none_or(shaped))
+            .then(|| Self { name: name.to_owned(), version: version.map(str::to_owned) })
+    }
+
+    /// Whether a program is what was asked for.
+    pub fn fits(&self, tool: &Tool) -> bool {
+        self.name == tool.name && self.version.as_ref().is_none_or(|v| *v == tool.version)
+    }
+}
+
+impl fmt::Display for ToolChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, " {version}"))
+    }
+}
+
 impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, self.version)
@@ -515,6 +551,25 @@ mod tests {
         ];
         for variant in variants {
             assert_ne!(variant.digest(), base.digest(), "{variant:?}");
+        }
+    }
+
+    #[test]
+    fn a_tool_is_asked_for_by_name_and_perhaps_version() {
+        let tool = Tool { name: "terraform".into(), version: "1.11.4".into() };
+        for (text, fits) in [
+            ("terraform", true),
+            ("terraform 1.11.4", true),
+            ("terraform 1.11.5", false),
+            ("tofu", false),
+        ] {
+            let choice = ToolChoice::parse(text).unwrap();
+            assert_eq!((choice.fits(&tool), choice.to_string().as_str()), (fits, text));
+        }
+        for text in
+            ["", "pulumi", "terraform ", "terraform v1", "terraform 1.1 x", "terraform latest"]
+        {
+            assert_eq!(ToolChoice::parse(text), None, "{text}");
         }
     }
 }

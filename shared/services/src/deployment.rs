@@ -11,6 +11,7 @@ use slipway_domain::fault::{Code, Fault, FieldError};
 use slipway_domain::id::{ArtifactId, DeploymentId};
 use slipway_domain::job::{Doorbell, JobKind, Priority};
 use slipway_domain::page::{Page, PageRequest};
+use slipway_domain::plan::ToolChoice;
 use slipway_domain::source::Source;
 use slipway_domain::stack::StackKey;
 use slipway_domain::state::{DeploymentState, Move};
@@ -154,6 +155,13 @@ fn check(who: &Principal, request: &Submit) -> Result<(), Fault> {
         problems.push(FieldError::at(
             "/options/expires_in_s",
             "expires_in_s must be from 60 to 2592000 (30 days)",
+        ));
+    }
+    if request.options.tool.as_deref().is_some_and(|tool| ToolChoice::parse(tool).is_none()) {
+        problems.push(FieldError::at(
+            "/options/tool",
+            "tool must be terraform or tofu, with a version after a space where it must be that one: \
+             \"terraform 1.11.4\"",
         ));
     }
     if request.options.priority == Priority::High {

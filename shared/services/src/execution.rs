@@ -14,6 +14,7 @@ use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::ArtifactId;
 use slipway_domain::job::{Job, JobKind, JobState, Lease};
 use slipway_domain::log::NewLogLine;
+use slipway_domain::plan::ToolChoice;
 use slipway_domain::port::driver::{
     Applied, ApplyInput, Health, PlanInput, RecoverInput, SourceInput, StateBlob,
 };
@@ -230,6 +231,7 @@ pub(crate) async fn plan_input(
         source,
         root: record.source_root.clone(),
         variables,
+        tool: d.options.tool.as_deref().and_then(ToolChoice::parse),
         state,
     })
 }

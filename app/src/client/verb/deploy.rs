@@ -87,6 +87,7 @@ fn options(args: &OptionArgs) -> Options {
         auto_apply: !args.no_auto_apply,
         supersede: args.supersede,
         priority: args.priority,
+        tool: args.tool.clone(),
         ..Options::default()
     }
 }

@@ -41,6 +41,10 @@ pub struct Worker {
     /// for now.
     #[schemars(with = "Option<String>", extend("x-kind" = "address"))]
     pub listen: Option<SocketAddr>,
+    /// Directory in which running jobs work, with plans, states and variables in clear; `work` in the
+    /// data directory when nothing is said. `auto`: in memory (`/dev/shm`), where that is a tmpfs with
+    /// 1 GiB free; what is left of a run that was cut off is then lost when the machine restarts.
+    pub workspace: Option<String>,
 }
 
 impl Default for Worker {
@@ -53,6 +57,7 @@ impl Default for Worker {
             recovery_grace_s: 60,
             poll_s: 5,
             listen: None,
+            workspace: None,
         }
     }
 }
@@ -61,6 +66,10 @@ impl Worker {
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
         if let Some(listen) = self.listen {
             problems.extend(check_loopback("worker.listen", listen));
+        }
+        if self.workspace.as_deref().is_some_and(|dir| dir != "auto" && !dir.starts_with('/')) {
+            let what = "write \"auto\" or an absolute path".to_owned();
+            problems.push(Problem::at("worker.workspace", what));
         }
         if self.queues.is_empty() {
             problems.push(Problem::at("worker.queues", "a worker must serve at least one queue"));

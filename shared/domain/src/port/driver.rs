@@ -17,7 +17,7 @@ use crate::event::EventBody;
 use crate::fault::FieldError;
 use crate::id::{DeploymentId, StackId};
 use crate::log::NewLogLine;
-use crate::plan::{Binding, Diagnostic, OutputChange, ResourceChange, StateMark, Tool};
+use crate::plan::{Binding, Diagnostic, OutputChange, ResourceChange, StateMark, Tool, ToolChoice};
 use crate::recovery::{JournalEntry, RecoveryReport, Resolution};
 use crate::redact::Redactor;
 use crate::stack::{DriverKind, StackKey};
@@ -147,6 +147,8 @@ pub struct PlanInput {
     pub root: Option<String>,
     /// Input values, in clear.
     pub variables: Variables,
+    /// The program that is asked for; the driver's own choice when absent.
+    pub tool: Option<ToolChoice>,
     /// The stack's current state, if Slipway keeps one.
     pub state: Option<StateBlob>,
 }

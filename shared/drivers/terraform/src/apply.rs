@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Keeping};
 use crate::failure;
-use crate::host::Host;
+use crate::host::{Host, Supply};
 use crate::init;
 use crate::process::{self, Ended, Failed, Stdout, Stops};
 use crate::salvage;
@@ -53,7 +53,7 @@ pub(crate) async fn apply(
     let before = input.state.as_ref().map(|state| state.mark.clone()).unwrap_or_default();
     let laid = {
         let top = run.workspace().to_path_buf();
-        let config = host.cli_config.clone();
+        let config = host.cli_config(Supply::Source);
         blocking(move || lay(&top, &config, input)).await?
     };
     run.hide(host.env.secrets());

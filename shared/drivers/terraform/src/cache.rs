@@ -6,6 +6,8 @@
 //! counts only once the file `current` names it, which is put in place by a rename.
 //! `.terraform/terraform.tfstate` is never kept: it can hold a backend's password.
 
+mod packages;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -18,6 +20,8 @@ use sha2::{Digest as _, Sha256};
 use slipway_domain::clock::Clock;
 
 use crate::workspace::{Workspace, remove};
+
+pub(crate) use packages::Wanted;
 
 /// Changes when the form of an entry does; older ones are then not found any more.
 const FORMAT: u32 = 1;
@@ -81,7 +85,7 @@ struct Entry {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Package {
+pub(crate) struct Package {
     /// Below `.terraform/providers`.
     path: String,
     /// The unpacked package.
@@ -147,6 +151,15 @@ impl Cache {
             Err(_) => None,
         };
         Held { _here: here, _everywhere: everywhere }
+    }
+
+    /// Takes the lock of an entry if nobody has it.
+    fn try_lock(&self, entry: &Path) -> io::Result<File> {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
+        let path = self.dir.join("init").join(format!("{name}.lock"));
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
     }
 
     fn current(&self, key: &str) -> Option<(PathBuf, Entry)> {
@@ -263,6 +276,7 @@ impl Cache {
         let _ = std::fs::remove_file(self.entry_dir(key).join("current"));
         for package in entry.packages {
             if package.target.starts_with(&self.dir) {
+                self.unlink(&package.target);
                 // Others may be running from it: out of the way first, gone with the next sweep.
                 let aside = package.target.with_extension("bad");
                 let _ = remove(&aside);
@@ -271,35 +285,7 @@ impl Cache {
         }
     }
 
-    /// Moves downloaded packages into the store, leaves links in their place, and lists them all.
-    fn adopt(&self, providers: &Path) -> io::Result<Vec<Package>> {
-        let mut packages = Vec::new();
-        // host / namespace / type / version / platform
-        for path in leaves(providers, 5)? {
-            let relative = path.strip_prefix(providers).unwrap_or(&path).to_string_lossy();
-            let relative = relative.into_owned();
-            if path.is_symlink() {
-                let link = std::fs::read_link(&path)?;
-                let target = if link.is_absolute() { link } else { path.canonicalize()? };
-                packages.push(Package { path: relative, target });
-                continue;
-            }
-            let mark = fingerprint(&path)?;
-            let target = self.dir.join("packages").join(format!("{relative}-{mark}"));
-            if target.is_dir() {
-                std::fs::remove_dir_all(&path)?;
-            } else {
-                if let Some(parent) = target.parent() {
-                    private_dir(parent)?;
-                }
-                relocate(&path, &target)?;
-            }
-            std::os::unix::fs::symlink(&target, &path)?;
-            packages.push(Package { path: relative, target });
-        }
-        Ok(packages)
-    }
-
+    /// Notes that something was used, or looked at, now.
     fn touch(&self, path: &Path) {
         let _ = std::fs::write(path, self.clock.now().timestamp().to_string());
     }
@@ -337,14 +323,19 @@ impl Cache {
         let room = MAX_ENTRIES.saturating_sub(recent);
         for (i, (unused, dir)) in entries.iter().enumerate() {
             if *unused > UNUSED_FOR_S || i >= room {
-                let _ = remove(dir);
+                // One that has no mark yet is new: whoever makes it holds its lock.
+                if let Ok(_held) = self.try_lock(dir) {
+                    let _ = remove(dir);
+                }
             }
         }
+        self.forget_looks();
         for package in leaves(&self.dir.join("packages"), 5).unwrap_or_default() {
             let bad = package.extension().is_some_and(|e| e == "bad");
             let mark = package.with_file_name(used_name(&package));
             if package.is_dir() && (bad || (mark.exists() && self.unused_for(&mark) > UNUSED_FOR_S))
             {
+                self.unlink(&package);
                 let _ = remove(&package);
                 let _ = remove(&mark);
             }
@@ -438,51 +429,6 @@ fn leaves(path: &Path, depth: usize) -> io::Result<Vec<PathBuf>> {
     }
     level.sort();
     Ok(level)
-}
-
-/// Tells two packages apart by the names and sizes of their files. Whether the content is right is
-/// the tool's own check against the lock file.
-fn fingerprint(dir: &Path) -> io::Result<String> {
-    let mut files = Vec::new();
-    let mut todo = vec![dir.to_path_buf()];
-    while let Some(at) = todo.pop() {
-        for item in std::fs::read_dir(&at)? {
-            let item = item?;
-            let meta = item.metadata()?;
-            if meta.is_dir() {
-                todo.push(item.path());
-            } else {
-                let name = item.path().strip_prefix(dir).unwrap_or(&item.path()).to_path_buf();
-                files.push((name, meta.len()));
-            }
-        }
-    }
-    files.sort();
-    let mut hash = Sha256::new();
-    for (name, size) in files {
-        hash.update(name.as_os_str().as_encoded_bytes());
-        hash.update([0]);
-        hash.update(size.to_be_bytes());
-    }
-    Ok(hex::encode(hash.finalize()).get(..12).unwrap_or_default().to_owned())
-}
-
-/// Renames a directory, or copies it where that crosses file systems.
-fn relocate(from: &Path, to: &Path) -> io::Result<()> {
-    match std::fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let parent = to.parent().unwrap_or(to);
-            let staging = tempfile::Builder::new().prefix(".new").tempdir_in(parent)?;
-            let mut budget = Budget { files: usize::MAX, bytes: u64::MAX };
-            let staged = staging.path().join("package");
-            copy(from, &staged, &mut budget)?;
-            std::fs::rename(staged, to)?;
-            std::fs::remove_dir_all(from)
-        }
-        // Another process was faster, with the same package.
-        Err(_) if to.is_dir() => std::fs::remove_dir_all(from),
-        other => other,
-    }
 }
 
 struct Budget {

@@ -11,6 +11,7 @@ use slipway_domain::clock::Clock;
 use slipway_domain::plan::Tool;
 use slipway_domain::port::driver::Run;
 
+use crate::allow::Allowed;
 use crate::cache::Cache;
 use crate::environment::{Environment, is_executable};
 use crate::hcl::Dialect;
@@ -59,10 +60,25 @@ pub(crate) struct Inner {
     pub(crate) cache: Cache,
     /// Where providers come from, as far as it decides what is installed.
     pub(crate) origin: String,
-    /// The operator's CLI configuration, used instead of [`Inner::cli_config`].
+    /// The operator's CLI configuration, used instead of [`Host::cli_config`].
     own_cli_config: Option<PathBuf>,
-    /// The CLI configuration that every job gets a copy of.
-    pub(crate) cli_config: String,
+    /// Which providers may be used.
+    pub(crate) allowed: Allowed,
+    mirror: Option<PathBuf>,
+    direct: bool,
+    /// Whether what is installed goes through the shared store.
+    store: bool,
+}
+
+/// Where the tool is told to take providers from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Supply {
+    /// The operator's mirror, or the registries.
+    Source,
+    /// The shared store alone.
+    Store,
+    /// The store, and where they come from.
+    StoreAndSource,
 }
 
 impl Host {
@@ -90,6 +106,13 @@ impl Host {
             (None, Some(mirror)) => format!("{} direct={}", mirror.display(), options.direct),
             (None, None) => String::new(),
         };
+        let dialect = dialect(&tool);
+        let allowed = Allowed::new(&options.allowed_providers, dialect);
+        let origin = format!("{origin}{}", allowed.patterns().join(" "));
+        let direct = mirror.is_none() || options.direct;
+        // What is unpacked already needs no second place.
+        let store =
+            own_cli_config.is_none() && (direct || mirror.as_deref().is_some_and(is_packed));
         let cache_dir = absolute(&options.cache_dir)?;
         Ok(Self(Arc::new(Inner {
             program,
@@ -103,7 +126,10 @@ impl Host {
             cache: Cache::new(cache_dir, clock.clone()),
             clock,
             origin,
-            cli_config: cli_config(mirror.as_deref(), options.direct),
+            allowed,
+            mirror,
+            direct,
+            store,
             own_cli_config,
         })))
     }
@@ -133,7 +159,20 @@ impl Host {
 
     /// Whose files count.
     pub(crate) fn dialect(&self) -> Dialect {
-        if self.tool.name == "tofu" { Dialect::OpenTofu } else { Dialect::Terraform }
+        dialect(&self.tool)
+    }
+
+    /// Whether providers go through the store that all jobs share.
+    pub(crate) fn has_store(&self) -> bool {
+        self.store
+    }
+
+    /// The CLI configuration that a job gets.
+    pub(crate) fn cli_config(&self, from: Supply) -> String {
+        let store = self.cache.mirror();
+        let store = (from != Supply::Source).then_some(store.as_path());
+        let source = (from != Supply::Store).then_some((self.mirror.as_deref(), self.direct));
+        cli_config(store, source, self.allowed.patterns())
     }
 
     /// Whether it knows `import` blocks.
@@ -145,6 +184,24 @@ impl Host {
     pub(crate) fn init_speaks_json(&self) -> bool {
         numbers(&self.tool.version) >= (1, 9)
     }
+}
+
+fn dialect(tool: &Tool) -> Dialect {
+    if tool.name == "tofu" { Dialect::OpenTofu } else { Dialect::Terraform }
+}
+
+/// Whether a mirror has archives in it, which the tool unpacks for every job.
+fn is_packed(mirror: &Path) -> bool {
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        let items = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        items.map(|item| item.path()).collect()
+    };
+    // host / namespace / type / archive
+    let types = below(mirror).into_iter().flat_map(|host| below(&host));
+    types
+        .flat_map(|namespace| below(&namespace))
+        .flat_map(|kind| below(&kind))
+        .any(|file| file.extension().is_some_and(|extension| extension == "zip"))
 }
 
 fn quiet(env: Environment) -> Environment {
@@ -222,14 +279,27 @@ fn numbers(version: &str) -> (u32, u32) {
 }
 
 /// The CLI configuration: where providers come from, and nothing else.
-fn cli_config(mirror: Option<&Path>, direct: bool) -> String {
+fn cli_config(
+    store: Option<&Path>,
+    source: Option<(Option<&Path>, bool)>,
+    allowed: &[String],
+) -> String {
     let mut text = String::from("disable_checkpoint = true\nprovider_installation {\n");
-    if let Some(mirror) = mirror {
-        let path = hcl_edit::expr::Expression::from(mirror.to_string_lossy().as_ref());
-        let _ = write!(text, "  filesystem_mirror {{\n    path = {path}\n  }}\n");
+    let quoted = |text: &str| hcl_edit::expr::Expression::from(text).to_string();
+    let include = match allowed {
+        [] => String::new(),
+        some => {
+            let list: Vec<String> = some.iter().map(|pattern| quoted(pattern)).collect();
+            format!("    include = [{}]\n", list.join(", "))
+        }
+    };
+    let (mirror, direct) = source.unwrap_or_default();
+    for path in [store, mirror].into_iter().flatten() {
+        let path = quoted(&path.to_string_lossy());
+        let _ = write!(text, "  filesystem_mirror {{\n    path = {path}\n{include}  }}\n");
     }
-    if mirror.is_none() || direct {
-        text.push_str("  direct {}\n");
+    if direct {
+        let _ = write!(text, "  direct {{\n{include}  }}\n");
     }
     text.push_str("}\n");
     text
@@ -256,15 +326,27 @@ mod tests {
 
     #[test]
     fn providers_come_from_the_mirror_or_from_registries() {
-        assert!(cli_config(None, false).contains("direct {}"));
-        let mirror = cli_config(Some(Path::new("/a \"b\" ${c}")), false);
+        assert!(cli_config(None, Some((None, true)), &[]).contains("direct {"));
+        let odd = Path::new("/a \"b\" ${c}");
+        let mirror = cli_config(None, Some((Some(odd), false)), &[]);
         assert!(!mirror.contains("direct"), "{mirror}");
         let body = hcl_edit::parser::parse_body(&mirror).unwrap();
         let block = body.get_blocks("provider_installation").next().unwrap();
         let block = block.body.get_blocks("filesystem_mirror").next().unwrap();
         let path = block.body.get_attribute("path").unwrap().value.as_str();
         assert_eq!(path, Some("/a \"b\" ${c}"));
-        assert!(cli_config(Some(Path::new("/m")), true).contains("direct {}"));
+        assert!(cli_config(None, Some((Some(odd), true)), &[]).contains("direct {"));
+    }
+
+    #[test]
+    fn the_store_comes_first_and_the_list_holds_everywhere() {
+        let allowed = ["registry.terraform.io/hashicorp/*".to_owned()];
+        let alone = cli_config(Some(Path::new("/store")), None, &allowed);
+        assert!(alone.contains("/store") && !alone.contains("direct"), "{alone}");
+        let both =
+            cli_config(Some(Path::new("/store")), Some((Some(Path::new("/m")), true)), &allowed);
+        assert!(both.find("/store") < both.find("/m") && both.find("/m") < both.find("direct"));
+        assert_eq!(both.matches("include = [\"registry.terraform.io/hashicorp/*\"]").count(), 3);
     }
 
     #[tokio::test]

@@ -1,17 +1,22 @@
 //! Decides whether `init` must run, and runs it: not at all when there is nothing to install,
 //! from the cache when the same was installed before, and once for many jobs that want the same.
 
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
 use slipway_domain::port::driver::{DriverError, Run};
 
-use crate::cache::{KeyParts, Modules, Restored};
-use crate::failure;
-use crate::hcl::{Backend, Configuration, Installed};
+use crate::allow::{self, Named};
+use crate::cache::{KeyParts, Modules, Restored, Wanted};
+use crate::hcl::{Asked, Backend, Configuration, Installed};
 use crate::host::Host;
-use crate::process::{self, Stdout, Stops};
-use crate::stream::{self, Ears};
+use crate::install::{check_modules, install};
+use crate::stream;
 use crate::workspace::{Workspace, blocking, write_private};
 
 const STEP: &str = "init";
+/// The dependency lock file, as a person knows it.
+const LOCK_FILE: &str = ".terraform.lock.hcl";
 
 /// How a workspace became ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub(crate) struct Need {
     always: bool,
     modules: Modules,
     lasting: bool,
+    /// What the store of providers is asked for.
+    wanted: Wanted,
 }
 
 /// Finds out what is needed. Blocking.
@@ -46,7 +53,9 @@ pub(crate) fn need(
     configuration: Option<&Configuration>,
     state_providers: &[String],
 ) -> Result<Need, DriverError> {
+    let lock_file = Workspace::read(&workspace.lock_file())?.unwrap_or_default();
     let Some(configuration) = configuration else {
+        host.allowed.check(&of_lock_file(&lock_file))?;
         return Ok(Need {
             key: None,
             local_modules: None,
@@ -54,14 +63,29 @@ pub(crate) fn need(
             always: true,
             modules: Modules::Changing,
             lasting: false,
+            wanted: Wanted::default(),
         });
     };
-    let lock_file = Workspace::read(&workspace.lock_file())?.unwrap_or_default();
+    let locked = allow::locked(&lock_file, LOCK_FILE);
+    let mut named: Named =
+        locked.iter().map(|(address, locked)| (address.clone(), locked.asked.clone())).collect();
     let foreign: Vec<String> = state_providers
         .iter()
         .filter(|p| !p.starts_with("terraform.io/builtin/") && !configuration.requires(p))
         .cloned()
         .collect();
+    let mut providers: BTreeSet<String> = foreign.iter().cloned().collect();
+    for (address, asked) in &configuration.providers {
+        let address = allow::full(address, host.dialect());
+        providers.insert(address.clone());
+        // The configuration is the better place to point at.
+        named.insert(address, asked.clone());
+    }
+    for address in &foreign {
+        let asked = Asked { module: "(the state)".to_owned(), place: None };
+        named.entry(address.clone()).or_insert(asked);
+    }
+    host.allowed.check(&named)?;
     let always = configuration.backend != Backend::Unset;
     let remote = configuration.remote_modules();
     let nothing = configuration.understood
@@ -85,6 +109,23 @@ pub(crate) fn need(
         state_providers: &foreign,
     }
     .key();
+    let question = KeyParts {
+        tool: &host.tool.to_string(),
+        platform: &host.platform,
+        origin: &host.origin,
+        lock_file: &[],
+        requirements: &without_modules(&requirements),
+        modules: &[],
+        state_providers: &foreign,
+    }
+    .key();
+    let version = |address: &String| locked.get(address).and_then(|locked| locked.version.clone());
+    let wanted = Wanted {
+        providers: providers.into_iter().map(|p| (p.clone(), version(&p))).collect(),
+        question,
+        archives: locked.values().any(|locked| !locked.unpacked),
+        complete: configuration.understood && !remote,
+    };
     let keeps = if configuration.modules.is_empty() {
         Modules::None
     } else if configuration.modules.iter().all(|m| m.dir.is_some() || is_fixed(m)) {
@@ -101,7 +142,19 @@ pub(crate) fn need(
         always,
         modules: keeps,
         lasting: !lock_file.is_empty() && exact,
+        wanted,
     })
+}
+
+/// The requirements alone: which module asks does not matter to what is downloaded.
+fn without_modules(requirements: &[String]) -> Vec<String> {
+    let all = requirements.iter().map(|r| r.split_once(": ").map_or(r.as_str(), |(_, what)| what));
+    all.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn of_lock_file(content: &[u8]) -> Named {
+    let locked = allow::locked(content, LOCK_FILE);
+    locked.into_iter().map(|(address, locked)| (address, locked.asked)).collect()
 }
 
 /// Makes a workspace ready for a plan. `again`: what was ready did not do; install it anew.
@@ -125,7 +178,8 @@ pub(crate) async fn prepare(
         return Ok(Ready::NotNeeded);
     }
     let Some(key) = need.key.clone() else {
-        execute(host, run, workspace, &[]).await?;
+        let wanted = &need.wanted;
+        cold(host, run, workspace, wanted).await?;
         return Ok(Ready::Ran);
     };
     if again {
@@ -146,10 +200,23 @@ pub(crate) async fn prepare(
     if let Some(ready) = from_cache(host, run, workspace, need, &key).await? {
         return Ok(ready);
     }
-    execute(host, run, workspace, &[]).await?;
+    cold(host, run, workspace, &need.wanted).await?;
     publish(host, workspace, need, key).await;
     drop(held);
     Ok(Ready::Ran)
+}
+
+/// Runs `init` where nothing is known of what it will install.
+async fn cold(
+    host: &Host,
+    run: &dyn Run,
+    workspace: &Workspace,
+    wanted: &Wanted,
+) -> Result<(), DriverError> {
+    if host.allowed.restricts() && !wanted.complete {
+        check_modules(host, run, workspace).await?;
+    }
+    install(host, run, workspace, wanted, &[]).await
 }
 
 async fn from_cache(
@@ -170,7 +237,7 @@ async fn from_cache(
             Ok(Some(Ready::Cached))
         }
         Restored::Whole | Restored::Providers => {
-            execute(host, run, workspace, &[]).await?;
+            install(host, run, workspace, &need.wanted, &[]).await?;
             Ok(Some(Ready::Ran))
         }
     }
@@ -203,6 +270,7 @@ pub(crate) async fn prepare_apply(
     lock_file: &[u8],
     own_backend: bool,
 ) -> Result<Ready, DriverError> {
+    host.allowed.check(&of_lock_file(lock_file))?;
     if let Some(key) = key {
         let (host, key, ws, lock) =
             (host.clone(), key.to_owned(), workspace.clone(), lock_file.to_vec());
@@ -213,35 +281,15 @@ pub(crate) async fn prepare_apply(
         }
     }
     let flags: &[&str] = if own_backend { &[] } else { &["-backend=false"] };
-    execute(host, run, workspace, flags).await?;
+    let locked = allow::locked(lock_file, LOCK_FILE);
+    let wanted = Wanted {
+        archives: locked.values().any(|locked| !locked.unpacked),
+        providers: locked.into_iter().map(|(address, locked)| (address, locked.version)).collect(),
+        question: hex::encode(Sha256::digest(lock_file)),
+        complete: true,
+    };
+    install(host, run, workspace, &wanted, flags).await?;
     Ok(Ready::Ran)
-}
-
-/// Runs `init`.
-async fn execute(
-    host: &Host,
-    run: &dyn Run,
-    workspace: &Workspace,
-    flags: &[&str],
-) -> Result<(), DriverError> {
-    failure::asked_before(run)?;
-    stream::step(run, STEP, Some("running"));
-    let mut ears = Ears::new(run, host.clock.as_ref(), workspace, STEP);
-    let mut args = vec!["init", "-input=false", "-no-color"];
-    if host.init_speaks_json() {
-        args.push("-json");
-    }
-    args.extend(flags);
-    let command = host.command(run, workspace, args);
-    let ended =
-        process::run(command, &Stops::of(run), Stdout::Lines, &mut |s, line| ears.hear(s, line))
-            .await
-            .map_err(|failed| failure::of_process(STEP, &failed))?;
-    if ended.code == Some(0) {
-        return Ok(());
-    }
-    ears.publish();
-    Err(failure::of_reading(STEP, &ended, &ears))
 }
 
 /// Whether a module's content cannot change under its source and version: then it may be kept (for

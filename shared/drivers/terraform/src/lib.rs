@@ -2,11 +2,13 @@
 //!
 //! It implements [`slipway_domain::port::driver`] and depends on nothing else of the house. Each
 //! concern has its file: [`hcl`](Inspector) reads configurations without the tool, `process` starts
-//! processes through a [`guard`] (and nothing else does), `init` decides what must be installed and `cache` keeps it,
+//! processes through a [`guard`] (and nothing else does), `init` decides what must be installed, `install` has it
+//! installed and `cache` keeps it; `allow` has the operator's list of providers, `toolbox` the tools;
 //! `plan`, `show` and `apply` run the tool and put what it says into the house's words. When an
 //! apply is lost, `salvage` reads what is left of it on its machine, and `recover` finds out what
 //! it did and plans the rest, with [`recovery`] and [`subset`].
 
+mod allow;
 mod apply;
 mod cache;
 mod context;
@@ -17,6 +19,7 @@ mod guard;
 mod hcl;
 mod host;
 mod init;
+mod install;
 pub mod journal;
 mod options;
 mod plan;
@@ -29,7 +32,9 @@ mod state;
 mod stream;
 pub mod subset;
 mod tape;
+mod toolbox;
 mod unattended;
+mod version;
 mod workspace;
 
 use std::fmt;
@@ -53,12 +58,12 @@ pub use options::{GitOptions, Guard, Options};
 /// The driver. Cheap to clone; one serves any number of jobs at once.
 #[derive(Clone)]
 pub struct Terraform {
-    host: host::Host,
+    tools: toolbox::Toolbox,
 }
 
 impl fmt::Debug for Terraform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Terraform({} at {})", self.host.tool, self.host.program.display())
+        write!(f, "Terraform({})", self.tools.list())
     }
 }
 
@@ -70,17 +75,22 @@ impl Terraform {
 
     /// Like [`Terraform::detect`], with a clock of the caller's.
     pub async fn detect_with(options: Options, clock: Arc<dyn Clock>) -> Result<Self, ToolMissing> {
-        Ok(Self { host: host::Host::detect(options, clock).await? })
+        Ok(Self { tools: toolbox::Toolbox::detect(options, clock).await? })
     }
 
-    /// The tool and its version.
+    /// The tool that is used where nothing else is asked for, and its version.
     pub fn tool(&self) -> &Tool {
-        &self.host.tool
+        &self.tools.default().tool
     }
 
-    /// Where its executable is.
+    /// Every tool that it has, the default first.
+    pub fn tools(&self) -> impl Iterator<Item = &Tool> {
+        self.tools.all().map(|host| &host.tool)
+    }
+
+    /// Where the default's executable is.
     pub fn program(&self) -> &std::path::Path {
-        &self.host.program
+        &self.tools.default().program
     }
 }
 
@@ -91,19 +101,21 @@ impl Driver for Terraform {
     }
 
     async fn plan(&self, run: &dyn Run, input: PlanInput) -> Result<Planned, DriverError> {
-        let span = tracing::info_span!("terraform_plan", tool = %self.host.tool);
-        plan::plan(&self.host, run, input).instrument(span).await
+        let span = tracing::info_span!("terraform_plan", tool = tracing::field::Empty);
+        plan::plan(&self.tools, run, input).instrument(span).await
     }
 
     /// [`DriverError::Transient`] is returned only when nothing was begun.
     async fn apply(&self, run: &dyn Run, input: ApplyInput) -> Result<Applied, DriverError> {
-        let span = tracing::info_span!("terraform_apply", tool = %self.host.tool);
-        apply::apply(&self.host, run, input).instrument(span).await
+        let host = self.tools.exactly(&input.tool);
+        let span = tracing::info_span!("terraform_apply", tool = %host.tool);
+        apply::apply(host, run, input).instrument(span).await
     }
 
     async fn recover(&self, run: &dyn Run, input: RecoverInput) -> Result<Recovered, DriverError> {
-        let span = tracing::info_span!("terraform_recover", tool = %self.host.tool);
-        recover::recover(&self.host, run, input).instrument(span).await
+        let host = self.tools.exactly(&input.approved.tool);
+        let span = tracing::info_span!("terraform_recover", tool = %host.tool);
+        recover::recover(host, run, input).instrument(span).await
     }
 
     fn salvage(&self, dir: &std::path::Path) -> Salvage {

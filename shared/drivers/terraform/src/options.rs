@@ -38,16 +38,22 @@ pub struct Options {
     /// The `terraform` or `tofu` executable. Without one, `terraform` and then `tofu` is looked for
     /// on `PATH`.
     pub binary: Option<PathBuf>,
+    /// Other executables that a stack may choose, and directories of such (`terraform-1.11.4`,
+    /// `tofu-1.12.6`).
+    pub tools: Vec<PathBuf>,
     /// Through what the tools are started.
     pub guard: Guard,
     /// Directory for what `init` installed, kept between jobs and shared by every worker of the
     /// machine. Made when it is missing.
     pub cache_dir: PathBuf,
-    /// An unpacked filesystem mirror of providers. With one, nothing is downloaded from provider
+    /// A filesystem mirror of providers, unpacked or packed. With one, nothing is downloaded from provider
     /// registries unless [`Options::direct`] is set too.
     pub provider_mirror: Option<PathBuf>,
     /// Whether providers may also be downloaded from their registries when there is a mirror.
     pub direct: bool,
+    /// Source addresses of the providers that configurations may use, such as
+    /// `registry.terraform.io/hashicorp/*`; all of them when there is none.
+    pub allowed_providers: Vec<String>,
     /// The operator's own Terraform CLI configuration, used as it is instead of a generated one.
     pub cli_config_file: Option<PathBuf>,
     /// Names (`AWS_PROFILE`) and prefixes (`AWS_*`) of environment variables that the tools get.
@@ -66,10 +72,12 @@ impl Options {
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
         Self {
             binary: None,
+            tools: Vec::new(),
             guard: Guard::None,
             cache_dir: cache_dir.into(),
             provider_mirror: None,
             direct: false,
+            allowed_providers: Vec::new(),
             cli_config_file: None,
             env_allow: Self::default_env_allow(),
             git: GitOptions::default(),

@@ -15,11 +15,12 @@ use slipway_domain::tree::Tree;
 use crate::context::{Context, Keeping};
 use crate::failure;
 use crate::hcl::{self, Configuration};
-use crate::host::Host;
+use crate::host::{Host, Supply};
 use crate::init::{self, Need, Ready};
 use crate::process::{self, Stdout, Stops};
 use crate::show::{self, Shown};
 use crate::stream::{self, Ears};
+use crate::toolbox::Toolbox;
 use crate::workspace::{Workspace, blocking, write_private};
 use crate::{git, state};
 
@@ -61,13 +62,23 @@ pub(crate) struct Fresh {
 }
 
 pub(crate) async fn plan(
-    host: &Host,
+    tools: &Toolbox,
     run: &dyn Run,
     mut input: PlanInput,
 ) -> Result<Planned, DriverError> {
     failure::asked_before(run)?;
-    run.hide(host.env.secrets());
-    let (tree, fetched) = source(host, run, &mut input).await?;
+    run.hide(tools.default().env.secrets());
+    let (tree, fetched) = source(tools.default(), run, &mut input).await?;
+    let (host, tree) = {
+        let (tools, choice, root) = (tools.clone(), input.tool.take(), input.root.clone());
+        blocking(move || {
+            let host = tools.choose(choice.as_ref(), &tree, root.as_deref())?.clone();
+            Ok((host, tree))
+        })
+        .await?
+    };
+    let host = &host;
+    tracing::Span::current().record("tool", tracing::field::display(&host.tool));
     let goal = Goal { operation: input.operation, replace: &[] };
     let laid = {
         let (host, top) = (host.clone(), run.workspace().to_path_buf());
@@ -208,7 +219,7 @@ pub(crate) fn lay(
             state_providers = state.providers.into_iter().collect();
         }
     }
-    write_private(&workspace.cli_config(), host.cli_config.as_bytes())?;
+    write_private(&workspace.cli_config(), host.cli_config(Supply::Source).as_bytes())?;
     let has_variables = workspace.write_variables(&input.variables)?;
     let need = init::need(host, &workspace, configuration.as_ref(), &state_providers)?;
     Ok(Laid {

@@ -10,4 +10,5 @@ mod rig;
 mod secrets;
 mod state;
 mod together;
+mod tools;
 mod upkeep;

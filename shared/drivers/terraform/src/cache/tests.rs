@@ -191,3 +191,16 @@ async fn one_at_a_time_holds_a_key() {
     drop(held);
     tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn what_somebody_is_about_to_keep_is_not_swept_away() {
+    let rig = Rig::new();
+    let held = rig.cache.hold("new").await;
+    let made = rig.cache.entry_dir("new");
+    private_dir(&made).unwrap();
+    rig.cache.evict();
+    assert!(made.is_dir(), "its maker holds the lock and has not come to its mark");
+    drop(held);
+    rig.cache.evict();
+    assert!(!made.exists(), "nobody makes it any more");
+}

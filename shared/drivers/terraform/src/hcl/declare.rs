@@ -1,7 +1,7 @@
 //! What one module's files declare, whatever their syntax: the common form that the native and
 //! the JSON reader fill, and that override files are merged into.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 use slipway_domain::fault::FieldError;
@@ -48,6 +48,7 @@ pub(crate) struct Call {
 pub(crate) struct Requirement {
     pub(crate) source: Option<String>,
     pub(crate) version: Option<String>,
+    pub(crate) place: Option<Place>,
 }
 
 /// Where the configuration says that its state is.
@@ -74,9 +75,12 @@ pub(crate) struct Module {
     pub(crate) variables: Vec<Variable>,
     pub(crate) calls: Vec<Call>,
     pub(crate) required: BTreeMap<String, Requirement>,
-    /// Local names of the providers that its resources and blocks use.
-    pub(crate) used: BTreeSet<String>,
+    /// Local names of the providers that its resources and blocks use, and where the first of them
+    /// stands.
+    pub(crate) used: BTreeMap<String, Place>,
     pub(crate) backend: Backend,
+    /// What it says of the tool's version.
+    pub(crate) required_versions: Vec<String>,
     /// Where its `import` blocks lead, as it is written.
     pub(crate) imports: Vec<String>,
     /// A block that this reader does not know: what it needs is unknown too.
@@ -112,6 +116,7 @@ impl Module {
         self.required.extend(file.required);
         self.used.extend(file.used);
         self.imports.append(&mut file.imports);
+        self.required_versions.append(&mut file.required_versions);
         if file.backend != Backend::Unset {
             self.backend = file.backend;
         }
@@ -146,6 +151,7 @@ impl Module {
         self.required.extend(file.required);
         self.used.extend(file.used);
         self.imports.append(&mut file.imports);
+        self.required_versions.append(&mut file.required_versions);
         if file.backend != Backend::Unset {
             self.backend = file.backend;
         }
@@ -153,11 +159,11 @@ impl Module {
     }
 
     /// A resource of type `kind` that names `provider`, or none, uses a provider.
-    pub(crate) fn uses(&mut self, kind: &str, provider: Option<&str>) {
+    pub(crate) fn uses(&mut self, kind: &str, provider: Option<&str>, place: &Place) {
         let name = provider.map_or_else(
             || kind.split('_').next().unwrap_or(kind),
             |named| named.split('.').next().unwrap_or(named).trim(),
         );
-        self.used.insert(name.to_owned());
+        self.used.entry(name.to_owned()).or_insert_with(|| place.clone());
     }
 }

@@ -102,7 +102,7 @@ fn block(word: &str, content: &Value, place: &Place, module: &mut Module) {
         "resource" | "data" | "ephemeral" | "list" | "action" => {
             for (kind, names) in bodies(content).into_iter().flatten() {
                 for (_, body) in labelled(names) {
-                    module.uses(kind, body.get("provider").and_then(Value::as_str));
+                    module.uses(kind, body.get("provider").and_then(Value::as_str), place);
                 }
             }
         }
@@ -113,13 +113,17 @@ fn block(word: &str, content: &Value, place: &Place, module: &mut Module) {
                 }
             }
         }
-        "provider" => module.used.extend(labelled(content).map(|(name, _)| name.clone())),
-        "terraform" => bodies(content).into_iter().for_each(|body| settings(body, module)),
+        "provider" => {
+            for (name, _) in labelled(content) {
+                module.uses(name, Some(name), place);
+            }
+        }
+        "terraform" => bodies(content).into_iter().for_each(|body| settings(body, place, module)),
         "import" => {
             for body in bodies(content) {
                 module.imports.push(string(body, "to").unwrap_or_default());
                 if let Some(provider) = body.get("provider").and_then(Value::as_str) {
-                    module.uses("", Some(provider));
+                    module.uses("", Some(provider), place);
                 }
             }
         }
@@ -169,15 +173,21 @@ fn has_template(value: &Value) -> bool {
     }
 }
 
-fn settings(body: &Map<String, Value>, module: &mut Module) {
+fn settings(body: &Map<String, Value>, place: &Place, module: &mut Module) {
+    module.required_versions.extend(string(body, "required_version"));
     for required in body.get("required_providers").map(bodies).unwrap_or_default() {
         for (name, value) in required {
             let requirement = match value {
                 Value::Object(fields) => Requirement {
                     source: string(fields, "source"),
                     version: string(fields, "version"),
+                    place: Some(place.clone()),
                 },
-                other => Requirement { source: None, version: other.as_str().map(str::to_owned) },
+                other => Requirement {
+                    source: None,
+                    version: other.as_str().map(str::to_owned),
+                    place: Some(place.clone()),
+                },
             };
             module.required.insert(name.clone(), requirement);
         }

@@ -51,6 +51,15 @@ pub(crate) struct Installed {
     pub(crate) dir: Option<String>,
 }
 
+/// Who asks for a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Path of names of the module; empty for the root module.
+    pub(crate) module: String,
+    /// Where in the tree.
+    pub(crate) place: Option<Place>,
+}
+
 /// What is known of a configuration.
 #[derive(Debug)]
 pub(crate) struct Configuration {
@@ -61,8 +70,10 @@ pub(crate) struct Configuration {
     pub(crate) modules: Vec<Installed>,
     /// Everything that decides which providers are installed, as text, in order.
     pub(crate) requirements: BTreeSet<String>,
-    /// Source addresses of the providers in them, as they are written.
-    providers: BTreeSet<String>,
+    /// Source addresses of the providers in them, as they are written, and who asks for them first.
+    pub(crate) providers: BTreeMap<String, Asked>,
+    /// What it and its local modules say of the tool's version.
+    pub(crate) required_versions: Vec<String>,
     /// Whether there is anything to install beyond the built-in provider.
     pub(crate) needs_providers: bool,
     /// Where the state is.
@@ -85,11 +96,12 @@ impl Configuration {
     /// (`registry.terraform.io/hashicorp/null`).
     pub(crate) fn requires(&self, provider: &str) -> bool {
         let short = provider.split_once('/').map(|(_, short)| short);
-        self.providers.contains(provider)
+        self.providers.contains_key(provider)
             || short.is_some_and(|short| {
                 // Only the tool's own registry may be left out.
                 let own = ["registry.terraform.io/", "registry.opentofu.org/"];
-                own.iter().any(|host| provider.starts_with(host)) && self.providers.contains(short)
+                own.iter().any(|host| provider.starts_with(host))
+                    && self.providers.contains_key(short)
             })
     }
 
@@ -178,6 +190,7 @@ pub(crate) fn load(
         modules: found.modules,
         needs_providers: found.needs_providers,
         requirements: found.requirements,
+        required_versions: found.required_versions,
         providers: found.providers,
         backend: module.backend,
         imports: module.imports,
@@ -210,7 +223,8 @@ fn check_default(variable: &Variable, problems: &mut Vec<FieldError>) {
 struct Found {
     modules: Vec<Installed>,
     requirements: BTreeSet<String>,
-    providers: BTreeSet<String>,
+    required_versions: Vec<String>,
+    providers: BTreeMap<String, Asked>,
     needs_providers: bool,
     unknown_blocks: bool,
     problems: Vec<FieldError>,
@@ -368,6 +382,7 @@ impl<'a> Loader<'a> {
         let Some(module) = self.read.get(dir) else { return Ok(()) };
         providers(module, key, found);
         found.unknown_blocks |= module.unknown_blocks;
+        found.required_versions.extend(module.required_versions.iter().cloned());
         above.push(dir.to_owned());
         for call in module.calls.clone() {
             let key =
@@ -459,7 +474,7 @@ fn providers(module: &Module, key: &str, found: &mut Found) {
         matches!(source, "terraform.io/builtin/terraform")
             || source.starts_with("terraform.io/builtin/")
     };
-    for name in module.used.iter().chain(module.required.keys()) {
+    for name in module.used.keys().chain(module.required.keys()) {
         let requirement = module.required.get(name);
         let source = match requirement.and_then(|r| r.source.clone()) {
             Some(source) => source,
@@ -472,7 +487,10 @@ fn providers(module: &Module, key: &str, found: &mut Found) {
         found.needs_providers = true;
         let version = requirement.and_then(|r| r.version.as_deref()).unwrap_or_default();
         found.requirements.insert(format!("{key}: {source} {version}"));
-        found.providers.insert(source.to_lowercase());
+        let place = requirement.and_then(|r| r.place.clone());
+        let place = place.or_else(|| module.used.get(name).cloned());
+        let asked = Asked { module: key.to_owned(), place };
+        found.providers.entry(source.to_lowercase()).or_insert(asked);
     }
 }
 

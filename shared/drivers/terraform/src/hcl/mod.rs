@@ -22,7 +22,8 @@ use slipway_domain::template::InputSpec;
 use slipway_domain::tree::Tree;
 
 pub(crate) use declare::Backend;
-pub(crate) use load::{Configuration, Dialect, Installed, load};
+pub(crate) use load::{Asked, Configuration, Dialect, Installed, load};
+pub(crate) use place::Text;
 
 /// Reads Terraform and OpenTofu configurations. Needs neither of them.
 #[derive(Debug, Clone, Copy, Default)]

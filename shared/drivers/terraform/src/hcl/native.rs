@@ -98,29 +98,30 @@ fn read(text: &Text<'_>, block: &Block, module: &mut Module) {
             module.problems.push(wrong("a module block has one label: module \"name\" { … }"));
         }
         ("resource" | "data" | "ephemeral" | "list" | "action", [kind, _]) => {
-            module.uses(kind, body.get_attribute("provider").and_then(root_name).as_deref());
+            let provider = body.get_attribute("provider").and_then(root_name);
+            module.uses(kind, provider.as_deref(), &place);
         }
         ("resource" | "data" | "ephemeral", _) => module.problems.push(wrong(&format!(
             "a {0} block has two labels: {0} \"type\" \"name\" {{ … }}",
             block.ident.as_str()
         ))),
         ("provider", [name]) => {
-            module.used.insert((*name).to_owned());
+            module.uses(name, Some(name), &place);
         }
         ("check", _) => {
             for data in body.get_blocks("data") {
                 if let Some(kind) = data.labels.first() {
                     let provider = data.body.get_attribute("provider").and_then(root_name);
-                    module.uses(kind.as_str(), provider.as_deref());
+                    module.uses(kind.as_str(), provider.as_deref(), &place);
                 }
             }
         }
-        ("terraform" | "tofu", []) => settings(body, module),
+        ("terraform" | "tofu", []) => settings(text, body, module),
         ("import", []) => {
             let to = body.get_attribute("to").map(|to| to.value.to_string());
             module.imports.push(to.unwrap_or_default());
             if let Some(provider) = body.get_attribute("provider").and_then(root_name) {
-                module.used.insert(provider);
+                module.uses("", Some(&provider), &place);
             }
         }
         ("locals" | "output" | "moved" | "removed", _) => {}
@@ -208,9 +209,12 @@ fn variable(text: &Text<'_>, name: &str, block: &Block) -> Result<Variable, Fiel
     })
 }
 
-fn settings(body: &Body, module: &mut Module) {
+fn settings(text: &Text<'_>, body: &Body, module: &mut Module) {
+    let version = body.get_attribute("required_version");
+    module.required_versions.extend(version.and_then(|a| literal::text(&a.value)));
     for required in body.get_blocks("required_providers") {
         for attribute in required.body.attributes() {
+            let place = Some(text.span(attribute.span()));
             let requirement = match &attribute.value {
                 Expression::Object(fields) => {
                     let field = |wanted: &str| {
@@ -222,9 +226,9 @@ fn settings(body: &Body, module: &mut Module) {
                             if named { literal::text(item.expr()) } else { None }
                         })
                     };
-                    Requirement { source: field("source"), version: field("version") }
+                    Requirement { source: field("source"), version: field("version"), place }
                 }
-                other => Requirement { source: None, version: literal::text(other) },
+                other => Requirement { source: None, version: literal::text(other), place },
             };
             module.required.insert(attribute.key.as_str().to_owned(), requirement);
         }

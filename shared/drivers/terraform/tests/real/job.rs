@@ -223,6 +223,7 @@ impl Rig {
             source,
             root: self.root.clone(),
             variables: values(variables),
+            tool: None,
             state: self.state.clone(),
         }
     }

@@ -3,12 +3,16 @@
 //! `hashicorp/random`, `null`, `local` and `time`.
 #![expect(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
+mod allowed;
 mod apply;
+mod cold;
 mod guard;
 mod job;
+mod packed;
 mod plan;
 mod recover;
 mod source;
 mod stops;
 mod store;
 mod subset;
+mod tools;

@@ -8,12 +8,12 @@ use slipway_domain::tree::{Limits, Tree};
 
 use crate::job::{Job, Rig, permanent};
 
-struct Repo {
+pub(crate) struct Repo {
     dir: tempfile::TempDir,
 }
 
 impl Repo {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let repo = Self { dir: tempfile::tempdir().unwrap() };
         repo.git(&["init", "-q", "-b", "main"]);
         repo
@@ -23,7 +23,7 @@ impl Repo {
         self.dir.path()
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("file://{}", self.path().display())
     }
 
@@ -46,7 +46,7 @@ impl Repo {
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
-    fn commit(&self, files: &[(&str, &str)]) -> String {
+    pub(crate) fn commit(&self, files: &[(&str, &str)]) -> String {
         for (path, content) in files {
             let path: PathBuf = self.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
