@@ -175,7 +175,7 @@ async fn plan(
     let its_run = run.clone();
     let planned = guarded(run, async move { driver.plan(&*its_run, input).await }).await;
     let planned = match planned {
-        Ok(planned) => planned,
+        Ok(planned) => verdict::planned(&run.redactor(), planned),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
     let kept =

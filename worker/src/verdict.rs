@@ -5,7 +5,7 @@ use std::time::Duration;
 use slipway_domain::job::{Job, JobKind};
 use slipway_domain::log::bounded;
 use slipway_domain::plan::Diagnostic;
-use slipway_domain::port::driver::{DriverError, Recovered};
+use slipway_domain::port::driver::{DriverError, Equality, Planned, Recovered};
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::Ending;
 
@@ -67,6 +67,14 @@ pub(crate) fn redacted(redactor: &Redactor, error: DriverError) -> DriverError {
         DriverError::Stale { summary } => DriverError::Stale { summary: tidy(summary) },
         DriverError::Stopped | DriverError::Fenced => error,
     }
+}
+
+/// The plan, its comparison with an approved one without known secrets.
+pub(crate) fn planned(redactor: &Redactor, mut planned: Planned) -> Planned {
+    if let Some(Equality::Different(lines)) = &mut planned.equality {
+        lines.iter_mut().for_each(|line| *line = bounded(redactor.text(line)));
+    }
+    planned
 }
 
 /// What was found out, without known secrets.

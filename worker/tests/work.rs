@@ -101,6 +101,7 @@ impl Driver for Acting {
             state: StateMark::default(),
             sensitive_variables: BTreeSet::new(),
             current_outputs: Vec::new(),
+            equality: None,
         })
     }
 

@@ -117,12 +117,21 @@ pub struct Approval {
 }
 
 impl Approval {
+    /// How often an approval may be carried on. Every time is on the record.
+    pub const MAX_CARRIES: u32 = 10;
+
     /// The digest of the plan that a person saw.
     pub fn seen(&self) -> &str {
         self.carried_from.as_deref().unwrap_or(&self.plan_digest)
     }
 
-    /// The same yes to another plan, which was proved to be inside the one that was seen.
+    /// Until when it may be carried on, in a deployment with these options.
+    pub fn holds_until(&self, options: &Options) -> DateTime<Utc> {
+        self.at + chrono::Duration::seconds(options.expires_in_s.into())
+    }
+
+    /// The same yes to another plan, which was proved to be inside the one that was seen, or equal
+    /// to it.
     #[must_use]
     pub fn carried_to(&self, plan_digest: &str) -> Self {
         Self {

@@ -430,10 +430,13 @@ pub(crate) async fn replan_if_stale(
     if now == *then {
         return Ok(None);
     }
-    let reason = format!(
+    let mut reason = format!(
         "the state moved from serial {} to {} since the plan was made",
         then.serial, now.serial
     );
+    if record.deployment.approval.is_some() {
+        reason.push_str("; its approval holds for the new plan if that is proved to be equal");
+    }
     let mut change = Change::by(cx, who, record);
     let detail = serde_json::json!({"planned_at": then, "now": now});
     change.go(tx, Move::Replan, Some(reason), detail).await?;

@@ -30,6 +30,7 @@ use slipway_store::state::NewStateVersion;
 use crate::change::{Change, lock};
 use crate::ending::fail;
 pub use crate::ending::{Ending, ended, ring_waiting};
+use crate::planned::approved_before;
 pub use crate::planned::plan_finished;
 use crate::taking::start_detail;
 pub use crate::taking::{Started, Taken, ready, take};
@@ -222,6 +223,7 @@ pub(crate) async fn plan_input(
         },
     };
     let state = state_of(cx, record).await?;
+    let approved = approved_before(cx, record, &variables).await?;
     Ok(PlanInput {
         deployment_id: d.id,
         stack_id: d.stack_id,
@@ -231,6 +233,7 @@ pub(crate) async fn plan_input(
         root: record.source_root.clone(),
         variables,
         state,
+        approved,
     })
 }
 

@@ -262,6 +262,7 @@ fn make<'a>(
             Archive::New(sealed) => Some(sealed.artifact.id),
         },
         source_root: entry.root.clone(),
+        approval_before: None,
         traceparent: who.traceparent.clone(),
         version: 1,
     };

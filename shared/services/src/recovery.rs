@@ -32,7 +32,7 @@ use crate::ending::Ending;
 use crate::execution::{
     Begun, hidden, lock_stack, locked, open, state_of, system, wait_for_state_lock,
 };
-use crate::planned::{PlanFiles, present, variables_bytes};
+use crate::planned::{PlanFiles, present, variables_digest};
 use crate::{Ctx, source, state};
 
 /// Recoveries that begin by themselves in one deployment. One that is lost again and again is
@@ -209,13 +209,7 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
     let variables = tx.variables(id).await?;
     tx.commit().await?;
 
-    let bytes = variables_bytes(&variables)?;
-    let keys = cx.store.house();
-    let variables_digest = if keys.is_mac_of(&plan.binding.variables, "variables", &bytes) {
-        plan.binding.variables.clone()
-    } else {
-        keys.mac("variables", &bytes)
-    };
+    let variables_digest = variables_digest(cx, &plan.binding, &variables)?;
     let (_, plan_file) = open(cx, plan.plan_file).await?;
     if digest(&plan_file) != plan.binding.plan_file {
         return Err(Fault::internal(format!("the plan file of {id} has another digest")));
@@ -242,7 +236,7 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
         carries: approval.carries,
         state,
         resolutions,
-        key: keys.derived("recovery", id.to_string().as_bytes()),
+        key: cx.store.house().derived("recovery", id.to_string().as_bytes()),
     };
     Ok(Begun::Recover { input: Box::new(input), redactor })
 }
@@ -345,8 +339,10 @@ pub async fn recovered(
         }
         (AfterRecovery::Propose(planned), Some(files)) => {
             let variables = tx.variables(id).await?;
-            let plan = files.keep(cx, &mut tx, change.record, &variables, *planned).await?;
-            bell = present(&mut change, &mut tx, Move::Propose, &plan).await?;
+            let record = &*change.record;
+            let difference = report.refusals.clone();
+            let plan = files.keep(cx, &mut tx, record, &variables, *planned, difference).await?;
+            bell = present(&mut change, &mut tx, Move::Propose, &plan, None).await?;
         }
         (AfterRecovery::Ask | AfterRecovery::Continue(_) | AfterRecovery::Propose(_), _) => {
             change.go(&mut tx, Move::AskAttention, Some(summary), detail).await?;
@@ -373,7 +369,7 @@ async fn carry_on(
 ) -> Result<Option<Doorbell>, Fault> {
     let id = change.record.deployment.id;
     let variables = tx.variables(id).await?;
-    let plan = files.keep(cx, tx, change.record, &variables, planned).await?;
+    let plan = files.keep(cx, tx, change.record, &variables, planned, Vec::new()).await?;
     let approval = change.record.deployment.approval.as_ref();
     let carried = approval
         .map(|approval| approval.carried_to(&plan.digest))

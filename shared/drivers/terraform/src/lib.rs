@@ -11,6 +11,7 @@ mod apply;
 mod cache;
 mod context;
 mod environment;
+mod equality;
 mod failure;
 mod git;
 mod guard;

@@ -8,6 +8,7 @@ mod recovery;
 mod repeats;
 mod rig;
 mod secrets;
+mod stale;
 mod state;
 mod together;
 mod upkeep;

@@ -164,6 +164,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
         },
         source_artifact: None,
         source_root: Some("env/dev".into()),
+        approval_before: None,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         version: 1,
     };

@@ -224,6 +224,7 @@ impl Rig {
             root: self.root.clone(),
             variables: values(variables),
             state: self.state.clone(),
+            approved: None,
         }
     }
 

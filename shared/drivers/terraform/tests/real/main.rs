@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 mod apply;
+mod equality;
 mod guard;
 mod job;
 mod plan;
