@@ -27,7 +27,7 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
             Ending::Retry { error: summary, delay_ms: delay_ms(job, retry_after_s) }
         }
         DriverError::Permanent { summary, diagnostics } => {
-            if asked == Some(Reason::Cancel) {
+            if matches!(asked, Some(Reason::Cancel | Reason::CancelNow)) {
                 // Tools report an interruption as an error of theirs.
                 Ending::Cancelled
             } else {
@@ -120,7 +120,7 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
         JobKind::Apply => Ending::Stopped { summary },
     };
     match asked {
-        Some(Reason::Cancel) => Ending::Cancelled,
+        Some(Reason::Cancel | Reason::CancelNow) => Ending::Cancelled,
         Some(Reason::SoftLimit) => failed(limit(job, job.soft_limit_s, "soft")),
         Some(Reason::HardLimit) => failed(limit(job, job.hard_limit_s, "hard")),
         Some(Reason::Shutdown) => match job.kind {
@@ -149,6 +149,9 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
 fn lost_because(job: &Job, summary: &str, asked: Option<Reason>) -> String {
     match asked {
         Some(Reason::HardLimit) => limit(job, job.hard_limit_s, "hard"),
+        Some(Reason::CancelNow) => {
+            format!("the {} was killed on request, before it could record all it did", job.kind)
+        }
         _ => summary.to_owned(),
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::Actor;
+use crate::cancel::CancelProgress;
 use crate::id::{DeploymentId, JobId, PlanId, StackId};
 use crate::job::{Priority, Queue};
 use crate::plan::{Diagnostic, PlanSummary};
@@ -188,6 +189,9 @@ pub struct Deployment {
     /// When somebody asked to stop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// How far the stopping of what runs is, and what is done and left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelProgress>,
     /// Its history.
     pub phases: Vec<Phase>,
     /// Who submitted it.

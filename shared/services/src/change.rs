@@ -103,6 +103,11 @@ impl<'a> Change<'a> {
                 _ => {}
             }
         }
+        if matches!(by, Move::Requeue | Move::Approve) {
+            // It goes on after all.
+            d.cancel_requested_at = None;
+            d.cancel = None;
+        }
         let person = self.who.kind != ActorKind::System;
         self.events.push(EventBody::StateChanged {
             from,

@@ -240,6 +240,7 @@ fn make<'a>(
         approval: None,
         failure: None,
         cancel_requested_at: None,
+        cancel: None,
         phases: vec![Phase { state: DeploymentState::Submitted, entered_at: now }],
         submitted_by: who.actor.clone(),
         trace_id: who.trace_id(),

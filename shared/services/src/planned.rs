@@ -78,9 +78,12 @@ async fn plan_finished_alone(
         tx.commit().await?;
         return Ok(record.deployment);
     }
-    // "Nothing to do" is said of a state; when that has moved on meanwhile, it says nothing.
+    // "Nothing to do" is said of a state; when that has moved on meanwhile, it says nothing. And what
+    // somebody asked to stop is not gone on with, also when the plan was faster.
     let made_from = &planned.state;
-    if planned.no_changes && !made_from.lineage.is_empty() && *made_from != stack.state_mark() {
+    let is_old =
+        planned.no_changes && !made_from.lineage.is_empty() && *made_from != stack.state_mark();
+    if is_old || !planned.no_changes && record.deployment.cancel_requested_at.is_some() {
         let (record, bell) = settle(cx, &mut tx, job, Ending::HandBack).await?;
         tx.commit().await?;
         if let Some(bell) = bell {
@@ -299,7 +302,11 @@ pub(crate) async fn present(
     for gate in &plan.gates {
         change.event(EventBody::Gate { result: gate.clone() });
     }
-    let verdict = conclude(&plan.gates);
+    let mut verdict = conclude(&plan.gates);
+    if verdict == GateVerdict::Pass && change.record.deployment.cancel_requested_at.is_some() {
+        // No rule knows that somebody wanted it to stop.
+        verdict = GateVerdict::NeedsApproval;
+    }
     if let (GateVerdict::NeedsApproval, Some(approval)) = (verdict, &holds) {
         return carry_on(change, tx, plan, approval).await;
     }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use slipway_domain::access::{Principal, Scope};
 use slipway_domain::artifact::{ArtifactKind, digest};
+use slipway_domain::cancel::CancelPhase;
 use slipway_domain::deployment::Deployment;
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault, FieldError};
@@ -33,7 +34,7 @@ use crate::execution::{
     Begun, hidden, lock_stack, locked, open, state_of, system, wait_for_state_lock,
 };
 use crate::planned::{PlanFiles, present, variables_digest};
-use crate::{Ctx, source, state};
+use crate::{Ctx, cancel, source, state};
 
 /// Recoveries that begin by themselves in one deployment. One that is lost again and again is
 /// looked at by a person.
@@ -333,6 +334,21 @@ pub async fn recovered(
             tx.commit().await?;
             cx.tell(id).await;
             return Ok(AfterRecord::Verify(applied));
+        }
+        // Everything is known and recorded, and somebody asked to stop: what is left is left.
+        (AfterRecovery::Continue(_) | AfterRecovery::Propose(_), _)
+            if change.record.deployment.cancel_requested_at.is_some()
+                && report.lost.is_empty()
+                && report.in_doubt.is_empty() =>
+        {
+            let phase = CancelPhase::Stopped;
+            cancel::enter(&mut change, &mut tx, phase, Some(&report.done)).await?;
+            let why = format!(
+                "stopped on request; what had been done is recorded: {} done, {} left",
+                report.done.len(),
+                change.record.deployment.cancel.as_ref().map_or(0, |cancel| cancel.left)
+            );
+            change.go(&mut tx, Move::Cancel, Some(why), detail).await?;
         }
         (AfterRecovery::Continue(planned), Some(files)) => {
             bell = carry_on(cx, &mut tx, &mut change, files, *planned, summary, detail).await?;

@@ -79,6 +79,7 @@ struct Row {
     approval_before: Option<String>,
     failure: Option<String>,
     cancel_requested_at: Option<DateTime<Utc>>,
+    cancel: Option<String>,
     phases: String,
     submitted_by: String,
     traceparent: Option<String>,
@@ -142,6 +143,7 @@ impl TryFrom<Row> for Record {
                 approval: maybe_json("approval", row.approval.as_deref())?,
                 failure: maybe_json("failure", row.failure.as_deref())?,
                 cancel_requested_at: row.cancel_requested_at,
+                cancel: maybe_json("cancel", row.cancel.as_deref())?,
                 phases,
                 submitted_by,
                 trace_id,
@@ -173,7 +175,7 @@ macro_rules! select {
             "select id, stack_id, project, stack_name, environment, driver, operation, state, ",
             "reason, source, source_artifact, source_root, source_commit, variables, options, ",
             "plan, approval, approval_before, failure, cancel_requested_at, phases, submitted_by, ",
-            "traceparent, ",
+            "traceparent, cancel, ",
             "version, created_at, updated_at, ended_at, expires_at",
             $more,
             " from deployments ",
@@ -393,7 +395,7 @@ impl Tx {
                  source_root = $7, source_commit = $8, variables = $9, plan = $10, approval = $11,
                  failure = $12, cancel_requested_at = $13, phases = $14, updated_at = $15,
                  ended_at = $16, expires_at = $17, version = version + 1,
-                 event_seq = event_seq + $18, approval_before = $19
+                 event_seq = event_seq + $18, approval_before = $19, cancel = $20
              where id = $1 and state = $2 and version = $3 returning event_seq",
             d.id, change.from.as_str(), record.version, d.state.as_str(),
             d.reason.as_deref().map(without_nul),
@@ -401,7 +403,8 @@ impl Tx {
             to_json(&d.variables)?, text(d.plan.as_ref().map(to_json))?,
             text(d.approval.as_ref().map(to_json))?, text(d.failure.as_ref().map(to_json))?,
             d.cancel_requested_at, to_json(&d.phases)?, d.updated_at, d.ended_at, d.expires_at,
-            count(change.events), text(record.approval_before.as_ref().map(to_json))?)?;
+            count(change.events), text(record.approval_before.as_ref().map(to_json))?,
+            text(d.cancel.as_ref().map(to_json))?)?;
         last.ok_or(Error::Changed)
     }
 
@@ -580,14 +583,14 @@ async fn update_many(
              approval = v.approval, failure = v.failure,
              cancel_requested_at = v.cancel_requested_at, phases = v.phases,
              updated_at = v.updated_at, ended_at = v.ended_at, expires_at = v.expires_at,
-             approval_before = v.approval_before, version = d.version + 1, event_seq = d.event_seq + v.events
+             approval_before = v.approval_before, cancel = v.cancel, version = d.version + 1, event_seq = d.event_seq + v.events
          from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::uuid[],
                  $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
                  $13::timestamptz[], $14::text[], $15::timestamptz[], $16::timestamptz[],
-                 $17::timestamptz[], $18::bigint[], $33::text[])
+                 $17::timestamptz[], $18::bigint[], $33::text[], $34::text[])
              as v (id, from_state, version, state, reason, source_artifact, source_root,
                  source_commit, variables, plan, approval, failure, cancel_requested_at, phases,
-                 updated_at, ended_at, expires_at, events, approval_before)
+                 updated_at, ended_at, expires_at, events, approval_before, cancel)
          where d.id = v.id and d.state = v.from_state and d.version = v.version
          returning d.id, d.event_seq),
          told as (insert into events (deployment_id, seq, kind, body, at)
@@ -634,6 +637,7 @@ async fn update_many(
     .bind(audit.iter().map(|a| a.detail.to_string()).collect::<Vec<_>>())
     .bind(audit.iter().map(|a| a.trace_id.as_deref()).collect::<Vec<_>>())
     .bind(json(changes, |r| r.approval_before.as_ref().map(to_json))?)
+    .bind(json(changes, |r| r.deployment.cancel.as_ref().map(to_json))?)
     .fetch_all(conn)
     .await?;
     Ok(rows.len())

@@ -153,6 +153,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
             approval: None,
             failure: None,
             cancel_requested_at: None,
+            cancel: None,
             phases: vec![Phase { state: DeploymentState::Submitted, entered_at: at }],
             submitted_by: Principal::local(Door::Rest).actor,
             trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
