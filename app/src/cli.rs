@@ -293,6 +293,9 @@ pub struct CancelArgs {
     /// What to put on record with it
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Kill what runs instead of letting it finish what is in flight; what it did is then found out
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `slipway recovery`.

@@ -33,6 +33,8 @@ pub(crate) enum Reason {
     Cancel,
     /// The soft limit was reached.
     SoftLimit,
+    /// A person asked to kill it.
+    CancelNow,
     /// The hard limit was reached.
     HardLimit,
     /// The lease is gone, or is about to be.
@@ -44,7 +46,7 @@ impl Reason {
     pub(crate) const fn stop(self) -> Stop {
         match self {
             Self::LeaseFading | Self::Shutdown | Self::Cancel | Self::SoftLimit => Stop::Gently,
-            Self::HardLimit | Self::LeaseLost => Stop::Now,
+            Self::CancelNow | Self::HardLimit | Self::LeaseLost => Stop::Now,
         }
     }
 }
@@ -308,7 +310,9 @@ async fn renew(shared: &Shared) -> slipway_store::Result<()> {
                 *good = sent.max(*good);
                 later
             });
-            if beat.cancel_requested {
+            if beat.cancel_forced {
+                entry.brake.pull(Reason::CancelNow);
+            } else if beat.cancel_requested {
                 entry.brake.pull(Reason::Cancel);
             }
         } else {

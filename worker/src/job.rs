@@ -11,6 +11,7 @@ use slipway_domain::port::driver::{
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::{self, Begun, Ending, Started, Taken};
 use slipway_services::recovery::{self, AfterRecord};
+use slipway_services::{Ctx, cancel};
 use slipway_telemetry::carrier;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -72,8 +73,11 @@ async fn run_in_span(
         }
     };
     let limits = tokio::spawn(watch_limits(brake.clone(), job.soft_limit_s, job.hard_limit_s));
+    let cancels =
+        tokio::spawn(tell_of_cancel(shared.cx.clone(), brake.clone(), job.clone(), lease));
     let outcome = drive(shared, &job, &lease, work, redactor, &holding).await;
     limits.abort();
+    cancels.abort();
     outcome
 }
 
@@ -108,6 +112,17 @@ async fn watch_limits(brake: Brake, soft_s: i32, hard_s: i32) {
     tokio::time::sleep_until(start + seconds(hard_s)).await;
     tracing::error!(hard_limit_s = hard_s, "hard limit reached: killing the job");
     brake.pull(Reason::HardLimit);
+}
+
+/// Says that a request to stop has come here, so that people see it.
+async fn tell_of_cancel(cx: Ctx, brake: Brake, job: Job, lease: Lease) {
+    let reason = brake.pulled(Stop::Gently).await;
+    if !matches!(reason, Reason::Cancel | Reason::CancelNow) {
+        return;
+    }
+    if let Err(fault) = persist(&brake, || cancel::draining(&cx, &job, &lease)).await {
+        tracing::warn!(%fault, "that the job is being stopped could not be recorded");
+    }
 }
 
 async fn drive(
@@ -175,7 +190,7 @@ async fn plan(
     let its_run = run.clone();
     let planned = guarded(run, async move { driver.plan(&*its_run, input).await }).await;
     let planned = match planned {
-        Ok(planned) => planned,
+        Ok(planned) => verdict::planned(&run.redactor(), planned),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
     let kept =

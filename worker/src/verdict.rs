@@ -5,7 +5,7 @@ use std::time::Duration;
 use slipway_domain::job::{Job, JobKind};
 use slipway_domain::log::bounded;
 use slipway_domain::plan::Diagnostic;
-use slipway_domain::port::driver::{DriverError, Recovered};
+use slipway_domain::port::driver::{DriverError, Equality, Planned, Recovered};
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::Ending;
 
@@ -27,7 +27,7 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
             Ending::Retry { error: summary, delay_ms: delay_ms(job, retry_after_s) }
         }
         DriverError::Permanent { summary, diagnostics } => {
-            if asked == Some(Reason::Cancel) {
+            if matches!(asked, Some(Reason::Cancel | Reason::CancelNow)) {
                 // Tools report an interruption as an error of theirs.
                 Ending::Cancelled
             } else {
@@ -67,6 +67,14 @@ pub(crate) fn redacted(redactor: &Redactor, error: DriverError) -> DriverError {
         DriverError::Stale { summary } => DriverError::Stale { summary: tidy(summary) },
         DriverError::Stopped | DriverError::Fenced => error,
     }
+}
+
+/// The plan, its comparison with an approved one without known secrets.
+pub(crate) fn planned(redactor: &Redactor, mut planned: Planned) -> Planned {
+    if let Some(Equality::Different(lines)) = &mut planned.equality {
+        lines.iter_mut().for_each(|line| *line = bounded(redactor.text(line)));
+    }
+    planned
 }
 
 /// What was found out, without known secrets.
@@ -112,7 +120,7 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
         JobKind::Apply => Ending::Stopped { summary },
     };
     match asked {
-        Some(Reason::Cancel) => Ending::Cancelled,
+        Some(Reason::Cancel | Reason::CancelNow) => Ending::Cancelled,
         Some(Reason::SoftLimit) => failed(limit(job, job.soft_limit_s, "soft")),
         Some(Reason::HardLimit) => failed(limit(job, job.hard_limit_s, "hard")),
         Some(Reason::Shutdown) => match job.kind {
@@ -141,6 +149,9 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
 fn lost_because(job: &Job, summary: &str, asked: Option<Reason>) -> String {
     match asked {
         Some(Reason::HardLimit) => limit(job, job.hard_limit_s, "hard"),
+        Some(Reason::CancelNow) => {
+            format!("the {} was killed on request, before it could record all it did", job.kind)
+        }
         _ => summary.to_owned(),
     }
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::json;
 use slipway_domain::access::{Door, Principal};
+use slipway_domain::cancel::CancelPhase;
 use slipway_domain::clock::SystemClock;
 use slipway_domain::deployment::{Deployment, Operation, Options as How, Variables};
 use slipway_domain::event::EventBody;
@@ -101,6 +102,7 @@ impl Driver for Acting {
             state: StateMark::default(),
             sensitive_variables: BTreeSet::new(),
             current_outputs: Vec::new(),
+            equality: None,
         })
     }
 
@@ -260,6 +262,15 @@ impl Rig {
         deployment::approve(&self.cx, &self.who, id, &plan.digest, None).await.unwrap();
     }
 
+    /// Waits until so many applies are in the hands of the driver.
+    async fn begun(&self, applies: usize) {
+        let end = std::time::Instant::now() + Duration::from_secs(15);
+        while self.driver.applies.load(Ordering::SeqCst) < applies {
+            assert!(std::time::Instant::now() < end, "the driver is not started");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn running(&self, id: DeploymentId) -> usize {
         let jobs = self.cx.store.read().await.unwrap().jobs_of(id).await.unwrap();
         jobs.iter().filter(|job| job.state == JobState::Running).count()
@@ -319,6 +330,38 @@ async fn an_apply_that_waits_for_its_stack_begins_when_the_stack_is_free() {
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     rig.shutdown.drain.cancel();
     worker.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_to_stop_drains_and_a_second_one_kills() {
+    let rig = sqlite().await;
+    let worker = rig.start(true);
+    let deaf = rig.submit("net", "deaf").await;
+    rig.approve(deaf).await;
+    rig.until(deaf, S::Applying).await;
+    rig.begun(1).await;
+    let cancel = async || deployment::cancel(&rig.cx, &rig.who, deaf, None, false).await.unwrap();
+    cancel().await;
+    let drains = |d: &Deployment| d.cancel.as_ref().unwrap().phase == CancelPhase::Draining;
+    let wait = Duration::from_secs(15);
+    let (found, _) = event::wait(&rig.cx, &rig.who, deaf, wait, drains).await.unwrap();
+    assert!(drains(&found), "{found:?}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(rig.running(deaf).await, 1, "it has much in flight");
+    cancel().await;
+    let killed = rig.until(deaf, S::NeedsAttention).await;
+    assert_eq!(killed.cancel.unwrap().phase, CancelPhase::Killed);
+    // What stops when it is asked is cancelled in order.
+    let hangs = rig.submit("db", "hang").await;
+    rig.approve(hangs).await;
+    rig.until(hangs, S::Applying).await;
+    rig.begun(2).await;
+    deployment::cancel(&rig.cx, &rig.who, hangs, None, false).await.unwrap();
+    let stopped = rig.until(hangs, S::Cancelled).await;
+    assert_eq!(stopped.cancel.unwrap().phase, CancelPhase::Stopped);
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+    rig.end_loops.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

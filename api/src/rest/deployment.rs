@@ -374,12 +374,18 @@ pub(crate) struct Cancel {
     #[schema(max_length = 2000)]
     #[serde(default)]
     reason: Option<String>,
+    /// Kill what runs, also while it finishes what is in flight.
+    #[serde(default)]
+    force: bool,
 }
 
 /// Stop a deployment
 ///
 /// One that waits ends as `cancelled` at once. A running one is asked to stop: it finishes what
-/// is in flight, records it, and ends; follow its events. The body may be left out.
+/// is in flight, records it, and ends; see `cancel` in the deployment, and follow its events. When it
+/// is asked again while it is `draining`, or with `force`, it is killed; what an apply did is then
+/// found out as after every lost one, and only then does the deployment end. The body may be left
+/// out.
 #[utoipa::path(post, path = "/api/v1/deployments/{id}/cancel", operation_id = "cancel_deployment",
     tag = "deployments",
     params(("id" = DeploymentId, Path, description = "The deployment.")),
@@ -395,9 +401,9 @@ pub(crate) async fn cancel_deployment(
     Caller(who): Caller,
     Path(id): Path<DeploymentId>,
     _: NoQuery,
-    MaybeJson(Cancel { reason }): MaybeJson<Cancel>,
+    MaybeJson(Cancel { reason, force }): MaybeJson<Cancel>,
 ) -> Result<Response, Refused> {
-    let cancelled = deployment::cancel(&state.cx, &who, id, reason).await?;
+    let cancelled = deployment::cancel(&state.cx, &who, id, reason, force).await?;
     Ok(accepted(id, cancelled))
 }
 

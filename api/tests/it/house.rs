@@ -363,6 +363,7 @@ fn planned() -> Planned {
         state: StateMark::default(),
         sensitive_variables: BTreeSet::from(["password".to_owned()]),
         current_outputs: Vec::new(),
+        equality: None,
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::Actor;
+use crate::cancel::CancelProgress;
 use crate::id::{DeploymentId, JobId, PlanId, StackId};
 use crate::job::{Priority, Queue};
 use crate::plan::{Diagnostic, PlanSummary};
@@ -123,12 +124,21 @@ pub struct Approval {
 }
 
 impl Approval {
+    /// How often an approval may be carried on. Every time is on the record.
+    pub const MAX_CARRIES: u32 = 10;
+
     /// The digest of the plan that a person saw.
     pub fn seen(&self) -> &str {
         self.carried_from.as_deref().unwrap_or(&self.plan_digest)
     }
 
-    /// The same yes to another plan, which was proved to be inside the one that was seen.
+    /// Until when it may be carried on, in a deployment with these options.
+    pub fn holds_until(&self, options: &Options) -> DateTime<Utc> {
+        self.at + chrono::Duration::seconds(options.expires_in_s.into())
+    }
+
+    /// The same yes to another plan, which was proved to be inside the one that was seen, or equal
+    /// to it.
     #[must_use]
     pub fn carried_to(&self, plan_digest: &str) -> Self {
         Self {
@@ -185,6 +195,9 @@ pub struct Deployment {
     /// When somebody asked to stop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// How far the stopping of what runs is, and what is done and left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelProgress>,
     /// Its history.
     pub phases: Vec<Phase>,
     /// Who submitted it.

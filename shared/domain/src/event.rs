@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::Actor;
+use crate::cancel::CancelProgress;
 use crate::gate::GateResult;
 use crate::id::DeploymentId;
 use crate::plan::{Action, Diagnostic, PlanSummary};
@@ -116,6 +117,15 @@ pub enum EventBody {
         /// Why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// Whether it is to be killed.
+        #[serde(default, skip_serializing_if = "is_false")]
+        forced: bool,
+    },
+    /// The stopping has come to its next phase: what is in flight, done and left.
+    CancelProgress {
+        /// How far it is.
+        #[serde(flatten)]
+        cancel: CancelProgress,
     },
     /// A job of it will run again.
     JobRetried {
@@ -146,6 +156,11 @@ pub enum EventBody {
     },
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 impl EventBody {
     /// The text form of its type: the SSE `event`.
     pub const fn kind(&self) -> &'static str {
@@ -158,6 +173,7 @@ impl EventBody {
             Self::Resource { .. } => "resource",
             Self::Diagnostic { .. } => "diagnostic",
             Self::CancelRequested { .. } => "cancel_requested",
+            Self::CancelProgress { .. } => "cancel_progress",
             Self::JobRetried { .. } => "job_retried",
             Self::Recovery { .. } => "recovery",
             Self::Outputs { .. } => "outputs",

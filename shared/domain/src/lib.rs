@@ -7,6 +7,7 @@
 pub mod access;
 pub mod artifact;
 pub mod audit;
+pub mod cancel;
 pub mod clock;
 pub mod deployment;
 pub mod event;

@@ -368,6 +368,10 @@ pub struct Plan {
     pub warnings: Vec<Diagnostic>,
     /// What the gates said.
     pub gates: Vec<GateResult>,
+    /// In what it differs from the plan that was approved before it, when its approval could not be
+    /// carried on to this one: one line each. Sensitive values are masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub difference: Vec<String>,
 }
 
 /// What a list or a status shows of a plan.
@@ -428,6 +432,12 @@ impl Plan {
         }
         for warning in &self.warnings {
             let _ = writeln!(out, "\nWarning: {}\n{}", warning.summary, warning.detail);
+        }
+        if !self.difference.is_empty() {
+            let _ = writeln!(out, "\nNot the same as the plan that was approved before:");
+            for line in &self.difference {
+                let _ = writeln!(out, "  {line}");
+            }
         }
         let _ = writeln!(out, "\nPlan: {}.\nDigest: {}", self.counts, self.digest);
         out

@@ -204,6 +204,7 @@ impl DeploymentState {
                 | S::AwaitingApproval
                 | S::Approved
                 | S::Applying
+                | S::Recovering
                 | S::NeedsAttention,
                 M::Cancel,
             ) => S::Cancelled,

@@ -2,7 +2,7 @@
 //! the job that follows, in the caller's unit of work.
 
 use chrono::{DateTime, Utc};
-use slipway_domain::access::{Actor, Principal};
+use slipway_domain::access::{Actor, ActorKind, Principal};
 use slipway_domain::audit::AuditRecord;
 use slipway_domain::deployment::Phase;
 use slipway_domain::event::EventBody;
@@ -92,11 +92,23 @@ impl<'a> Change<'a> {
             _ => None,
         };
         if to == DeploymentState::Submitted {
-            // What was said about the old plan does not hold for the next one.
+            // What was said about the old plan does not hold for the next one, unless that is proved
+            // to be equal. What a rule has said, it says anew.
             d.plan = None;
-            d.approval = None;
+            let approval = d.approval.take().filter(|yes| yes.by.kind != ActorKind::System);
+            match by {
+                Move::Replan if approval.is_some() => self.record.approval_before = approval,
+                // From the start.
+                Move::Requeue => self.record.approval_before = None,
+                _ => {}
+            }
         }
-        let person = self.who.kind != slipway_domain::access::ActorKind::System;
+        if matches!(by, Move::Requeue | Move::Approve) {
+            // It goes on after all.
+            d.cancel_requested_at = None;
+            d.cancel = None;
+        }
+        let person = self.who.kind != ActorKind::System;
         self.events.push(EventBody::StateChanged {
             from,
             to,

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use slipway_domain::access::{Principal, Scope};
 use slipway_domain::artifact::{ArtifactKind, digest};
 use slipway_domain::deployment::{Approval, Deployment, Operation, Options, Variables};
-use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault, FieldError};
 use slipway_domain::id::{ArtifactId, DeploymentId};
 use slipway_domain::job::{Doorbell, JobKind, Priority};
@@ -14,19 +13,19 @@ use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::plan::ToolChoice;
 use slipway_domain::source::Source;
 use slipway_domain::stack::StackKey;
-use slipway_domain::state::{DeploymentState, Move};
-use slipway_queue::Signal;
+use slipway_domain::state::Move;
 use slipway_store::Tx;
 pub use slipway_store::deployment::Filter;
 use slipway_store::deployment::Record;
 use utoipa::ToSchema;
 
-use crate::Ctx;
+pub use crate::cancel::cancel;
 use crate::change::{Change, audit, enqueue, lock};
 use crate::idempotency::Guard;
 use crate::intake::{Archive, Entry, Outcome};
 use crate::look::waiting;
 use crate::source::{self, Content, Resolved};
+use crate::{Ctx, cancel as stopping};
 
 /// A request to bring a stack to a desired state.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
@@ -285,7 +284,9 @@ pub async fn get(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deployme
     let look = cx.gathered.looks.ask(cx, id).await?;
     let look = look.ok_or_else(|| Fault::not_found("deployment", id))?;
     let waiting = waiting(cx, &look).await?;
-    Ok(Deployment { waiting, ..look.record.deployment.clone() })
+    let mut deployment = Deployment { waiting, ..look.record.deployment.clone() };
+    stopping::look(cx, &mut deployment).await?;
+    Ok(deployment)
 }
 
 /// Deployments, newest first.
@@ -403,7 +404,7 @@ fn in_time(cx: &Ctx, record: &Record) -> Result<(), Fault> {
     }
 }
 
-fn checked_comment(comment: Option<String>) -> Result<Option<String>, Fault> {
+pub(crate) fn checked_comment(comment: Option<String>) -> Result<Option<String>, Fault> {
     checked_text("comment", comment)
 }
 
@@ -438,10 +439,13 @@ pub(crate) async fn replan_if_stale(
     if now == *then {
         return Ok(None);
     }
-    let reason = format!(
+    let mut reason = format!(
         "the state moved from serial {} to {} since the plan was made",
         then.serial, now.serial
     );
+    if record.deployment.approval.is_some() {
+        reason.push_str("; its approval holds for the new plan if that is proved to be equal");
+    }
     let mut change = Change::by(cx, who, record);
     let detail = serde_json::json!({"planned_at": then, "now": now});
     change.go(tx, Move::Replan, Some(reason), detail).await?;
@@ -473,51 +477,9 @@ pub async fn apply(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deploy
     Ok(get_after(cx, record).await)
 }
 
-/// Stops a deployment: one that waits ends as `cancelled` at once, a running one is asked to stop
-/// and ends when its tool has stopped and recorded what it did.
-pub async fn cancel(
-    cx: &Ctx,
-    who: &Principal,
-    id: DeploymentId,
-    reason: Option<String>,
-) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
-    let reason = checked_comment(reason)?;
-    let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
-    record.deployment.state.next(Move::Cancel)?;
-    let now = cx.now();
-    let why = match &reason {
-        Some(reason) => format!("cancelled by {}: {reason}", who.actor.id),
-        None => format!("cancelled by {}", who.actor.id),
-    };
-    let running = tx.cancel_jobs(id, now).await?;
-    let mut change = Change::by(cx, who, &mut record);
-    let runs = matches!(
-        change.record.deployment.state,
-        DeploymentState::Planning | DeploymentState::Applying
-    );
-    if runs && running > 0 {
-        if change.record.deployment.cancel_requested_at.is_none() {
-            change.record.deployment.cancel_requested_at = Some(now);
-            change.record.deployment.reason = Some(format!("stopping: {why}"));
-            change.event(EventBody::CancelRequested { by: who.actor.clone(), reason });
-            change.save(&mut tx).await?;
-            let detail = serde_json::json!({"asked": true});
-            audit(cx, &mut tx, who, "deployment.cancel", id.to_string(), detail).await?;
-        }
-    } else {
-        change.go(&mut tx, Move::Cancel, Some(why), serde_json::json!({})).await?;
-    }
-    tx.commit().await?;
-    cx.signal(Signal::Cancel(id)).await;
-    cx.tell(id).await;
-    Ok(get_after(cx, record).await)
-}
-
 /// The deployment after a change that is committed: whatever goes wrong now, the change was made,
 /// and must not be answered like one that was not.
-async fn get_after(cx: &Ctx, record: Record) -> Deployment {
+pub(crate) async fn get_after(cx: &Ctx, record: Record) -> Deployment {
     let looked = async {
         let look = cx.gathered.looks.ask(cx, record.deployment.id).await?;
         match look {
@@ -531,5 +493,10 @@ async fn get_after(cx: &Ctx, record: Record) -> Deployment {
             "what the deployment waits for could not be read");
         None
     });
-    Deployment { waiting, ..record.deployment }
+    let mut deployment = Deployment { waiting, ..record.deployment };
+    if let Err(fault) = stopping::look(cx, &mut deployment).await {
+        tracing::warn!(deployment_id = %deployment.id, %fault,
+            "how far the deployment is could not be read");
+    }
+    deployment
 }

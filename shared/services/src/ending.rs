@@ -1,6 +1,7 @@
 //! How a run of a job ends, other than well: what becomes of the job and of its deployment. It works
 //! from every state, so that no job is left running.
 
+use slipway_domain::cancel::CancelPhase;
 use slipway_domain::deployment::{Deployment, Failure};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::Fault;
@@ -12,7 +13,7 @@ use slipway_store::deployment::Record;
 
 use crate::change::{Change, lock};
 use crate::execution::{locked, system};
-use crate::{Ctx, recovery};
+use crate::{Ctx, cancel, recovery};
 
 /// How a run of a job ended, other than well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +169,13 @@ pub(crate) async fn settle(
         return recovery::settle(cx, tx, job, record, ending).await;
     }
     let mut change = Change::by(cx, &who, &mut record);
+    if cancelled {
+        let phase = match &ending {
+            Ending::Lost { .. } => CancelPhase::Killed,
+            _ => CancelPhase::Stopped,
+        };
+        cancel::enter(&mut change, tx, phase, None).await?;
+    }
     let none = serde_json::json!({});
     match ending {
         Ending::Failed { summary, diagnostics } => {

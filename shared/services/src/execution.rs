@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use slipway_domain::access::Principal;
 use slipway_domain::artifact::ArtifactKind;
+use slipway_domain::cancel::CancelPhase;
 use slipway_domain::deployment::{Deployment, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault};
@@ -31,10 +32,11 @@ use slipway_store::state::NewStateVersion;
 use crate::change::{Change, lock};
 use crate::ending::fail;
 pub use crate::ending::{Ending, ended, ring_waiting};
+use crate::planned::approved_before;
 pub use crate::planned::plan_finished;
 use crate::taking::start_detail;
 pub use crate::taking::{Started, Taken, ready, take};
-use crate::{Ctx, deployment, recovery, source};
+use crate::{Ctx, cancel, deployment, recovery, source};
 
 /// When the state is locked by somebody else, it is looked at again after so long.
 const STATE_LOCK_RETRY_MS: i64 = 3_000;
@@ -223,6 +225,7 @@ pub(crate) async fn plan_input(
         },
     };
     let state = state_of(cx, record).await?;
+    let approved = approved_before(cx, record, &variables).await?;
     Ok(PlanInput {
         deployment_id: d.id,
         stack_id: d.stack_id,
@@ -233,6 +236,7 @@ pub(crate) async fn plan_input(
         variables,
         tool: d.options.tool.as_deref().and_then(ToolChoice::parse),
         state,
+        approved,
     })
 }
 
@@ -362,6 +366,8 @@ pub async fn verified(
     let mut record = locked(&mut tx, job, lease).await?;
     let who = system();
     let mut change = Change::by(cx, &who, &mut record);
+    // Whoever asked to stop it came too late.
+    cancel::enter(&mut change, &mut tx, CancelPhase::Stopped, None).await?;
     match health {
         Health::Healthy => {
             change.go(&mut tx, Move::Succeed, None, serde_json::json!({})).await?;

@@ -240,6 +240,7 @@ fn make<'a>(
         approval: None,
         failure: None,
         cancel_requested_at: None,
+        cancel: None,
         phases: vec![Phase { state: DeploymentState::Submitted, entered_at: now }],
         submitted_by: who.actor.clone(),
         trace_id: who.trace_id(),
@@ -262,6 +263,7 @@ fn make<'a>(
             Archive::New(sealed) => Some(sealed.artifact.id),
         },
         source_root: entry.root.clone(),
+        approval_before: None,
         traceparent: who.traceparent.clone(),
         version: 1,
     };

@@ -6,6 +6,7 @@
 //! functions; none of them holds a rule of its own.
 
 pub mod artifact;
+pub mod cancel;
 mod change;
 mod ctx;
 pub mod deployment;

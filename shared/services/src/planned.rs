@@ -2,16 +2,17 @@
 //! say.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use slipway_domain::access::Principal;
 use slipway_domain::artifact::ArtifactKind;
-use slipway_domain::deployment::{Approval, Deployment, Variables};
+use slipway_domain::deployment::{Approval, Deployment, Options, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::Fault;
 use slipway_domain::gate::{GateKind, GateResult, GateVerdict, conclude};
 use slipway_domain::id::{ArtifactId, PlanId};
 use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease};
 use slipway_domain::plan::{Action, Binding, Counts, Plan};
-use slipway_domain::port::driver::Planned;
+use slipway_domain::port::driver::{ApprovedPlan, Equality, Planned};
 use slipway_domain::state::Move;
 use slipway_domain::variable::{Hidden, masked};
 use slipway_store::Tx;
@@ -21,7 +22,7 @@ use slipway_store::deployment::Record;
 use crate::Ctx;
 use crate::change::Change;
 use crate::ending::{Ending, settle};
-use crate::execution::{lock_stack, locked, system};
+use crate::execution::{lock_stack, locked, open, system};
 use crate::unchanged::Unchanged;
 
 /// Records a finished plan. The many that find nothing to do (drift is looked for in all stacks)
@@ -77,9 +78,12 @@ async fn plan_finished_alone(
         tx.commit().await?;
         return Ok(record.deployment);
     }
-    // "Nothing to do" is said of a state; when that has moved on meanwhile, it says nothing.
+    // "Nothing to do" is said of a state; when that has moved on meanwhile, it says nothing. And what
+    // somebody asked to stop is not gone on with, also when the plan was faster.
     let made_from = &planned.state;
-    if planned.no_changes && !made_from.lineage.is_empty() && *made_from != stack.state_mark() {
+    let is_old =
+        planned.no_changes && !made_from.lineage.is_empty() && *made_from != stack.state_mark();
+    if is_old || !planned.no_changes && record.deployment.cancel_requested_at.is_some() {
         let (record, bell) = settle(cx, &mut tx, job, Ending::HandBack).await?;
         tx.commit().await?;
         if let Some(bell) = bell {
@@ -107,9 +111,17 @@ async fn plan_finished_alone(
         cx.tell(job.deployment_id).await;
         return Ok(record.deployment);
     }
-    let plan = files.keep(cx, &mut tx, &record, &variables, planned).await?;
+    let before = record.approval_before.take();
+    let kept =
+        before.map(|approval| still_holds(approval, &planned, &record.deployment.options, now));
+    let (holds, difference) = match kept {
+        None => (None, Vec::new()),
+        Some(Ok(approval)) => (Some(approval), Vec::new()),
+        Some(Err(difference)) => (None, difference),
+    };
+    let plan = files.keep(cx, &mut tx, &record, &variables, planned, difference).await?;
     let mut change = Change::by(cx, &who, &mut record);
-    let bell = present(&mut change, &mut tx, Move::FinishPlan, &plan).await?;
+    let bell = present(&mut change, &mut tx, Move::FinishPlan, &plan, holds).await?;
     tx.end_job(job.id, JobState::Succeeded, None, now).await?;
     tx.commit().await?;
     if let Some(bell) = bell {
@@ -119,8 +131,83 @@ async fn plan_finished_alone(
     Ok(record.deployment)
 }
 
+/// Most lines of a difference that are kept.
+const MAX_DIFFERENCE: usize = 200;
+
+/// Whether the approval of a plan that turned stale holds for the one that was made in its place; if
+/// not, why.
+fn still_holds(
+    approval: Approval,
+    planned: &Planned,
+    options: &Options,
+    now: DateTime<Utc>,
+) -> Result<Approval, Vec<String>> {
+    if let Some(why) = has_ended(&approval, options, now) {
+        return Err(vec![why]);
+    }
+    match &planned.equality {
+        Some(Equality::Equal) => Ok(approval),
+        Some(Equality::Different(lines)) => {
+            Err(lines.iter().take(MAX_DIFFERENCE).cloned().collect())
+        }
+        None => Err(vec!["it was not compared with the plan that was approved".to_owned()]),
+    }
+}
+
+/// Why an approval is not carried on to another plan, whatever that is.
+fn has_ended(approval: &Approval, options: &Options, now: DateTime<Utc>) -> Option<String> {
+    if approval.holds_until(options) <= now {
+        let Options { expires_in_s, .. } = options;
+        return Some(format!("the approval is older than `expires_in_s` ({expires_in_s} s)"));
+    }
+    (approval.carries >= Approval::MAX_CARRIES)
+        .then(|| format!("the approval was carried on {} times already", approval.carries))
+}
+
+/// What the new plan of a deployment is compared with: the plan whose approval may go on.
+pub(crate) async fn approved_before(
+    cx: &Ctx,
+    record: &Record,
+    variables: &Variables,
+) -> Result<Option<Box<ApprovedPlan>>, Fault> {
+    let d = &record.deployment;
+    let approval = record.approval_before.as_ref();
+    let Some(approval) = approval.filter(|a| has_ended(a, &d.options, cx.now()).is_none()) else {
+        return Ok(None);
+    };
+    // The one that is named, not the one that was seen: of what was carried on after a lost apply,
+    // only the rest may still be done.
+    let mut tx = cx.store.read().await?;
+    let plan = tx.plan_by_digest(d.id, &approval.plan_digest).await?;
+    drop(tx);
+    let Some(plan) = plan else {
+        return Err(Fault::internal(format!("the approved plan of {} is gone", d.id)));
+    };
+    let (_, plan_file) = open(cx, plan.plan_file).await?;
+    let (_, context) = open(cx, plan.context).await?;
+    let variables_digest = variables_digest(cx, &plan.binding, variables)?;
+    let key = cx.store.house().derived("equality", d.id.to_string().as_bytes());
+    let binding = plan.binding;
+    Ok(Some(Box::new(ApprovedPlan { binding, plan_file, context, variables_digest, key })))
+}
+
+/// What variables come to in the binding of a plan that is to be compared with one that is bound to
+/// `before`, which may have been made under an older key.
+pub(crate) fn variables_digest(
+    cx: &Ctx,
+    before: &Binding,
+    variables: &Variables,
+) -> Result<String, Fault> {
+    let (keys, bytes) = (cx.store.house(), variables_bytes(variables)?);
+    let same = keys.is_mac_of(&before.variables, VARIABLES, &bytes);
+    Ok(if same { before.variables.clone() } else { keys.mac(VARIABLES, &bytes) })
+}
+
+/// What the digest of variables is made for.
+const VARIABLES: &str = "variables";
+
 /// What variables come to in a plan's binding.
-pub(crate) fn variables_bytes(variables: &Variables) -> Result<Vec<u8>, Fault> {
+fn variables_bytes(variables: &Variables) -> Result<Vec<u8>, Fault> {
     let json = serde_json::to_value(variables).map_err(Fault::internal)?;
     Ok(json.to_string().into_bytes())
 }
@@ -152,6 +239,7 @@ impl PlanFiles {
         record: &Record,
         variables: &Variables,
         planned: Planned,
+        difference: Vec<String>,
     ) -> Result<Plan, Fault> {
         let of = record.deployment.id;
         tx.insert_artifact(&self.plan_file).await?;
@@ -160,7 +248,7 @@ impl PlanFiles {
             plan_file: self.plan_file.artifact.digest.clone(),
             source: planned.source_digest,
             lock_file: planned.lock_file_digest,
-            variables: cx.store.house().mac("variables", &variables_bytes(variables)?),
+            variables: cx.store.house().mac(VARIABLES, &variables_bytes(variables)?),
             tool: planned.tool.clone(),
             state: planned.state.clone(),
             operation: record.deployment.operation.as_str().to_owned(),
@@ -180,6 +268,7 @@ impl PlanFiles {
             drift: planned.drift,
             warnings: planned.warnings,
             gates: Vec::new(),
+            difference,
         };
         plan.gates = gates(&plan);
         let stored = slipway_store::plan::Record {
@@ -195,23 +284,35 @@ impl PlanFiles {
 
 /// Makes `plan` the deployment's current one, by `arrival` (a move to `planned`), and goes on as its
 /// gates say. Returns the bell to ring after the commit.
+///
+/// `holds` is the approval of a plan that this one is proved to be equal to. It stands in for a
+/// person, and for nothing else: a gate that denies wins.
 pub(crate) async fn present(
     change: &mut Change<'_>,
     tx: &mut Tx,
     arrival: Move,
     plan: &Plan,
+    holds: Option<Approval>,
 ) -> Result<Option<Doorbell>, Fault> {
     change.record.deployment.plan = Some(plan.summary());
     change.record.deployment.approval = None;
     change.event(EventBody::PlanReady { plan: plan.summary() });
-    let detail = serde_json::json!({"plan_digest": plan.digest});
+    let mut detail = serde_json::json!({"plan_digest": plan.digest});
     change.step(arrival, None, detail.clone())?;
     for gate in &plan.gates {
         change.event(EventBody::Gate { result: gate.clone() });
     }
-    let (by, reason) = match conclude(&plan.gates) {
+    let mut verdict = conclude(&plan.gates);
+    if verdict == GateVerdict::Pass && change.record.deployment.cancel_requested_at.is_some() {
+        // No rule knows that somebody wanted it to stop.
+        verdict = GateVerdict::NeedsApproval;
+    }
+    if let (GateVerdict::NeedsApproval, Some(approval)) = (verdict, &holds) {
+        return carry_on(change, tx, plan, approval).await;
+    }
+    let (by, reason) = match verdict {
         GateVerdict::Deny => (Move::Block, Some("a gate denied the plan".to_owned())),
-        GateVerdict::NeedsApproval => (Move::AskApproval, None),
+        GateVerdict::NeedsApproval => (Move::AskApproval, differs(plan)),
         GateVerdict::Pass => (Move::Approve, Some("every gate passed".to_owned())),
     };
     if by == Move::Approve {
@@ -224,12 +325,51 @@ pub(crate) async fn present(
             carries: 0,
         });
     }
+    if !plan.difference.is_empty() {
+        detail["difference"] = plan.difference.len().into();
+    }
     change.go(tx, by, reason, detail).await?;
     if by == Move::Approve && change.record.deployment.options.auto_apply {
         change.enqueue(tx, JobKind::Apply).await.map(Some)
     } else {
         Ok(None)
     }
+}
+
+/// The approval of an equal plan goes on to this one, and so does the apply: it is the apply that
+/// found the old plan stale.
+async fn carry_on(
+    change: &mut Change<'_>,
+    tx: &mut Tx,
+    plan: &Plan,
+    approval: &Approval,
+) -> Result<Option<Doorbell>, Fault> {
+    let carried = approval.carried_to(&plan.digest);
+    let reason = format!(
+        "the new plan is equal to the one that {} approved, so that approval holds",
+        carried.by.id
+    );
+    let detail = serde_json::json!({"plan_digest": plan.digest,
+        "approved_plan_digest": carried.seen(), "approved_by": carried.by});
+    let d = &mut change.record.deployment;
+    // A new plan makes an approval no younger.
+    d.expires_at = Some(carried.holds_until(&d.options));
+    d.approval = Some(carried);
+    change.go(tx, Move::Approve, Some(reason), detail).await?;
+    change.enqueue(tx, JobKind::Apply).await.map(Some)
+}
+
+/// Why a plan wants an approval although the one before it had one.
+fn differs(plan: &Plan) -> Option<String> {
+    let first = plan.difference.first()?;
+    let more = match plan.difference.len() - 1 {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    Some(format!(
+        "the new plan is not proved to be the same as the one that was approved, so it needs an \
+         approval of its own: {first}{more}"
+    ))
 }
 
 /// What the gates say about a plan. Approval is the only one so far: every change needs a person.

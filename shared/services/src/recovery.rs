@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use slipway_domain::access::{Principal, Scope};
 use slipway_domain::artifact::{ArtifactKind, digest};
+use slipway_domain::cancel::CancelPhase;
 use slipway_domain::deployment::Deployment;
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault, FieldError};
@@ -32,8 +33,8 @@ use crate::ending::Ending;
 use crate::execution::{
     Begun, hidden, lock_stack, locked, open, state_of, system, wait_for_state_lock,
 };
-use crate::planned::{PlanFiles, present, variables_bytes};
-use crate::{Ctx, source, state};
+use crate::planned::{PlanFiles, present, variables_digest};
+use crate::{Ctx, cancel, source, state};
 
 /// Recoveries that begin by themselves in one deployment. One that is lost again and again is
 /// looked at by a person.
@@ -209,13 +210,7 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
     let variables = tx.variables(id).await?;
     tx.commit().await?;
 
-    let bytes = variables_bytes(&variables)?;
-    let keys = cx.store.house();
-    let variables_digest = if keys.is_mac_of(&plan.binding.variables, "variables", &bytes) {
-        plan.binding.variables.clone()
-    } else {
-        keys.mac("variables", &bytes)
-    };
+    let variables_digest = variables_digest(cx, &plan.binding, &variables)?;
     let (_, plan_file) = open(cx, plan.plan_file).await?;
     if digest(&plan_file) != plan.binding.plan_file {
         return Err(Fault::internal(format!("the plan file of {id} has another digest")));
@@ -242,7 +237,7 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
         carries: approval.carries,
         state,
         resolutions,
-        key: keys.derived("recovery", id.to_string().as_bytes()),
+        key: cx.store.house().derived("recovery", id.to_string().as_bytes()),
     };
     Ok(Begun::Recover { input: Box::new(input), redactor })
 }
@@ -340,13 +335,30 @@ pub async fn recovered(
             cx.tell(id).await;
             return Ok(AfterRecord::Verify(applied));
         }
+        // Everything is known and recorded, and somebody asked to stop: what is left is left.
+        (AfterRecovery::Continue(_) | AfterRecovery::Propose(_), _)
+            if change.record.deployment.cancel_requested_at.is_some()
+                && report.lost.is_empty()
+                && report.in_doubt.is_empty() =>
+        {
+            let phase = CancelPhase::Stopped;
+            cancel::enter(&mut change, &mut tx, phase, Some(&report.done)).await?;
+            let why = format!(
+                "stopped on request; what had been done is recorded: {} done, {} left",
+                report.done.len(),
+                change.record.deployment.cancel.as_ref().map_or(0, |cancel| cancel.left)
+            );
+            change.go(&mut tx, Move::Cancel, Some(why), detail).await?;
+        }
         (AfterRecovery::Continue(planned), Some(files)) => {
             bell = carry_on(cx, &mut tx, &mut change, files, *planned, summary, detail).await?;
         }
         (AfterRecovery::Propose(planned), Some(files)) => {
             let variables = tx.variables(id).await?;
-            let plan = files.keep(cx, &mut tx, change.record, &variables, *planned).await?;
-            bell = present(&mut change, &mut tx, Move::Propose, &plan).await?;
+            let record = &*change.record;
+            let difference = report.refusals.clone();
+            let plan = files.keep(cx, &mut tx, record, &variables, *planned, difference).await?;
+            bell = present(&mut change, &mut tx, Move::Propose, &plan, None).await?;
         }
         (AfterRecovery::Ask | AfterRecovery::Continue(_) | AfterRecovery::Propose(_), _) => {
             change.go(&mut tx, Move::AskAttention, Some(summary), detail).await?;
@@ -373,7 +385,7 @@ async fn carry_on(
 ) -> Result<Option<Doorbell>, Fault> {
     let id = change.record.deployment.id;
     let variables = tx.variables(id).await?;
-    let plan = files.keep(cx, tx, change.record, &variables, planned).await?;
+    let plan = files.keep(cx, tx, change.record, &variables, planned, Vec::new()).await?;
     let approval = change.record.deployment.approval.as_ref();
     let carried = approval
         .map(|approval| approval.carried_to(&plan.digest))

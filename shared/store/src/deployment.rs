@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use slipway_domain::access::Actor;
 use slipway_domain::audit::AuditRecord;
-use slipway_domain::deployment::{Deployment, Operation, Options, Output, Phase, Variables};
+use slipway_domain::deployment::{
+    Approval, Deployment, Operation, Options, Output, Phase, Variables,
+};
 use slipway_domain::event::EventBody;
 use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
 use slipway_domain::page::PageRequest;
@@ -27,6 +29,8 @@ pub struct Record {
     pub source_root: Option<String>,
     /// Trace context of the submitter.
     pub traceparent: Option<String>,
+    /// The approval of a plan that turned stale, until the new plan is compared with that one.
+    pub approval_before: Option<Approval>,
     /// Grows with every change; a change made from an older one is refused.
     pub version: i64,
 }
@@ -72,8 +76,10 @@ struct Row {
     options: String,
     plan: Option<String>,
     approval: Option<String>,
+    approval_before: Option<String>,
     failure: Option<String>,
     cancel_requested_at: Option<DateTime<Utc>>,
+    cancel: Option<String>,
     phases: String,
     submitted_by: String,
     traceparent: Option<String>,
@@ -115,6 +121,7 @@ impl TryFrom<Row> for Record {
         Ok(Self {
             source_artifact: row.source_artifact,
             source_root: row.source_root,
+            approval_before: maybe_json("approval_before", row.approval_before.as_deref())?,
             version: row.version,
             deployment: Deployment {
                 id: row.id,
@@ -136,6 +143,7 @@ impl TryFrom<Row> for Record {
                 approval: maybe_json("approval", row.approval.as_deref())?,
                 failure: maybe_json("failure", row.failure.as_deref())?,
                 cancel_requested_at: row.cancel_requested_at,
+                cancel: maybe_json("cancel", row.cancel.as_deref())?,
                 phases,
                 submitted_by,
                 trace_id,
@@ -166,7 +174,8 @@ macro_rules! select {
         concat!(
             "select id, stack_id, project, stack_name, environment, driver, operation, state, ",
             "reason, source, source_artifact, source_root, source_commit, variables, options, ",
-            "plan, approval, failure, cancel_requested_at, phases, submitted_by, traceparent, ",
+            "plan, approval, approval_before, failure, cancel_requested_at, phases, submitted_by, ",
+            "traceparent, cancel, ",
             "version, created_at, updated_at, ended_at, expires_at",
             $more,
             " from deployments ",
@@ -386,7 +395,7 @@ impl Tx {
                  source_root = $7, source_commit = $8, variables = $9, plan = $10, approval = $11,
                  failure = $12, cancel_requested_at = $13, phases = $14, updated_at = $15,
                  ended_at = $16, expires_at = $17, version = version + 1,
-                 event_seq = event_seq + $18
+                 event_seq = event_seq + $18, approval_before = $19, cancel = $20
              where id = $1 and state = $2 and version = $3 returning event_seq",
             d.id, change.from.as_str(), record.version, d.state.as_str(),
             d.reason.as_deref().map(without_nul),
@@ -394,7 +403,8 @@ impl Tx {
             to_json(&d.variables)?, text(d.plan.as_ref().map(to_json))?,
             text(d.approval.as_ref().map(to_json))?, text(d.failure.as_ref().map(to_json))?,
             d.cancel_requested_at, to_json(&d.phases)?, d.updated_at, d.ended_at, d.expires_at,
-            count(change.events))?;
+            count(change.events), text(record.approval_before.as_ref().map(to_json))?,
+            text(d.cancel.as_ref().map(to_json))?)?;
         last.ok_or(Error::Changed)
     }
 
@@ -549,9 +559,9 @@ async fn update_many(
     }
     fn json<'a>(
         changes: &'a [Changed<'_>],
-        value: impl Fn(&'a Deployment) -> Option<Result<String>>,
+        value: impl Fn(&'a Record) -> Option<Result<String>>,
     ) -> Result<Vec<Option<String>>> {
-        changes.iter().map(|change| value(&change.record.deployment).transpose()).collect()
+        changes.iter().map(|change| value(&*change.record).transpose()).collect()
     }
     // Of each event: whose it is, how many of the same change come after it, and what it says.
     let mut events: (Vec<_>, Vec<i64>, Vec<&str>, Vec<String>, Vec<_>) = Default::default();
@@ -573,14 +583,14 @@ async fn update_many(
              approval = v.approval, failure = v.failure,
              cancel_requested_at = v.cancel_requested_at, phases = v.phases,
              updated_at = v.updated_at, ended_at = v.ended_at, expires_at = v.expires_at,
-             version = d.version + 1, event_seq = d.event_seq + v.events
+             approval_before = v.approval_before, cancel = v.cancel, version = d.version + 1, event_seq = d.event_seq + v.events
          from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::uuid[],
                  $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
                  $13::timestamptz[], $14::text[], $15::timestamptz[], $16::timestamptz[],
-                 $17::timestamptz[], $18::bigint[])
+                 $17::timestamptz[], $18::bigint[], $33::text[], $34::text[])
              as v (id, from_state, version, state, reason, source_artifact, source_root,
                  source_commit, variables, plan, approval, failure, cancel_requested_at, phases,
-                 updated_at, ended_at, expires_at, events)
+                 updated_at, ended_at, expires_at, events, approval_before, cancel)
          where d.id = v.id and d.state = v.from_state and d.version = v.version
          returning d.id, d.event_seq),
          told as (insert into events (deployment_id, seq, kind, body, at)
@@ -602,12 +612,12 @@ async fn update_many(
     .bind(column(changes, |c| c.record.source_artifact.map(|id| id.0)))
     .bind(column(changes, |c| c.record.source_root.as_deref()))
     .bind(column(changes, |c| c.record.deployment.commit.as_deref()))
-    .bind(json(changes, |d| Some(to_json(&d.variables)))?)
-    .bind(json(changes, |d| d.plan.as_ref().map(to_json))?)
-    .bind(json(changes, |d| d.approval.as_ref().map(to_json))?)
-    .bind(json(changes, |d| d.failure.as_ref().map(to_json))?)
+    .bind(json(changes, |r| Some(to_json(&r.deployment.variables)))?)
+    .bind(json(changes, |r| r.deployment.plan.as_ref().map(to_json))?)
+    .bind(json(changes, |r| r.deployment.approval.as_ref().map(to_json))?)
+    .bind(json(changes, |r| r.deployment.failure.as_ref().map(to_json))?)
     .bind(column(changes, |c| c.record.deployment.cancel_requested_at))
-    .bind(json(changes, |d| Some(to_json(&d.phases)))?)
+    .bind(json(changes, |r| Some(to_json(&r.deployment.phases)))?)
     .bind(column(changes, |c| c.record.deployment.updated_at))
     .bind(column(changes, |c| c.record.deployment.ended_at))
     .bind(column(changes, |c| c.record.deployment.expires_at))
@@ -626,6 +636,8 @@ async fn update_many(
     .bind(audit.iter().map(|a| a.result.as_str()).collect::<Vec<_>>())
     .bind(audit.iter().map(|a| a.detail.to_string()).collect::<Vec<_>>())
     .bind(audit.iter().map(|a| a.trace_id.as_deref()).collect::<Vec<_>>())
+    .bind(json(changes, |r| r.approval_before.as_ref().map(to_json))?)
+    .bind(json(changes, |r| r.deployment.cancel.as_ref().map(to_json))?)
     .fetch_all(conn)
     .await?;
     Ok(rows.len())

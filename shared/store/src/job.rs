@@ -77,7 +77,7 @@ macro_rules! columns {
 type JobIdRow = (JobId,);
 type OwedRow = (JobId, bool);
 type TurnRow = (i64, i64);
-type BeatRow = (JobId, i64, bool);
+type BeatRow = (JobId, i64, bool, bool);
 type BellRow = (JobId, String, Option<String>);
 type ExpiredRow = (JobId, DeploymentId);
 type PlaceRow = (JobId, String, i32, i64, Option<String>);
@@ -91,6 +91,8 @@ pub struct Beat {
     pub epoch: i64,
     /// Whether somebody asked to stop it.
     pub cancel_requested: bool,
+    /// Whether somebody asked to kill it.
+    pub cancel_forced: bool,
 }
 
 /// Places are not counted further than this: whoever is behind so many knows enough, and asking
@@ -325,7 +327,7 @@ impl Tx {
                 for id in running {
                     ids.push_bind(*id);
                 }
-                query.push(") returning id, epoch, cancel_requested");
+                query.push(") returning id, epoch, cancel_requested, cancel_forced");
                 query.build_query_as::<BeatRow>().fetch_all($conn).await?
             }};
         }
@@ -335,7 +337,12 @@ impl Tx {
         };
         Ok(rows
             .into_iter()
-            .map(|(job_id, epoch, cancel_requested)| Beat { job_id, epoch, cancel_requested })
+            .map(|(job_id, epoch, cancel_requested, cancel_forced)| Beat {
+                job_id,
+                epoch,
+                cancel_requested,
+                cancel_forced,
+            })
             .collect())
     }
 
@@ -449,6 +456,14 @@ impl Tx {
         sql!(execute self,
             "update jobs set cancel_requested = $2 where deployment_id = $1 and state = 'running'",
             of, true)
+    }
+
+    /// Has the running jobs of a deployment killed: they learn of it with their next heartbeat.
+    pub async fn force_jobs(&mut self, of: DeploymentId) -> Result<()> {
+        sql!(execute self,
+            "update jobs set cancel_forced = $2 where deployment_id = $1 and state = 'running'",
+            of, true)?;
+        Ok(())
     }
 
     /// Whether somebody asked this job to stop.

@@ -147,7 +147,7 @@ impl Tx {
             self,
             "update jobs set state = 'queued', attempt = 0, run_at_ms = {now_ms},
                  rung_at_ms = null, lease_until_ms = null, worker_id = null,
-                 cancel_requested = $2, started_at = null, ended_at = null
+                 cancel_requested = $2, cancel_forced = $2, started_at = null, ended_at = null
              where id = $1 and state = 'dead'",
         );
         Ok(sql!(execute self, text, id, false)? == 1)

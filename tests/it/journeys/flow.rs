@@ -289,6 +289,66 @@ async fn a_plan_that_the_state_has_overtaken_is_never_applied() {
     until(client, second.id, &[S::Succeeded]).await;
 }
 
+/// A second deployment of a stack that runs, approved and not begun; the stack's first state
+/// version is there to be restored.
+async fn approved_change(server: &Server) -> slipway_domain::deployment::Deployment {
+    let client = &server.client;
+    deployed(client, &request("hello", template("hello"), hello("one"))).await;
+    let mut change = request("hello", template("hello"), hello("two"));
+    change.options.auto_apply = false;
+    let second = planned(client, &change).await;
+    client.approve(second.id, digest(&second), None).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_approval_goes_on_to_a_plan_that_is_equal() {
+    let server = Server::start().await;
+    let client = &server.client;
+    let change = approved_change(&server).await;
+    let seen = digest(&change).to_owned();
+    // The same state again, as a newer one.
+    let stack = client.stack(change.stack_id).await.unwrap();
+    let serial = stack.state.unwrap().mark.serial;
+    let versions = client.state_versions(change.stack_id, 10).await.unwrap();
+    let newest = versions.items[0].version;
+    client.restore_state(change.stack_id, newest, serial).await.unwrap();
+    client.apply(change.id).await.unwrap();
+    let done = until(client, change.id, &[S::Succeeded]).await;
+    let approval = done.approval.unwrap();
+    assert_eq!(approval.carried_from.as_deref(), Some(seen.as_str()));
+    assert_eq!((done.plan.unwrap().number, approval.carries), (2, 1));
+    let plan = client.plan(change.id).await.unwrap();
+    assert!(plan.difference.is_empty() && plan.state.serial == serial + 1, "{plan:?}");
+}
+
+#[tokio::test]
+async fn an_approval_does_not_go_on_to_a_plan_that_differs() {
+    let server = Server::start().await;
+    let client = &server.client;
+    let change = approved_change(&server).await;
+    let seen = digest(&change).to_owned();
+    deployed(client, &request("hello", template("hello"), hello("three"))).await;
+    client.apply(change.id).await.unwrap();
+    let asks = until(client, change.id, &[S::AwaitingApproval]).await;
+    assert!(asks.approval.is_none());
+    assert!(asks.reason.as_ref().unwrap().contains("not proved to be the same"), "{asks:?}");
+    let plan = client.plan(change.id).await.unwrap();
+    assert!(!plan.difference.is_empty());
+    let shown = crate::harness::command()
+        .args(["plan", &change.id.to_string()])
+        .env("SLIPWAY_URL", &server.url)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("Not the same as the plan that was approved before:"), "{shown}");
+    assert!(shown.contains("one") && shown.contains("three"), "{shown}");
+    let refusal = refused(client.approve(change.id, &seen, None).await);
+    assert_eq!(refusal, (412, "plan_digest_mismatch".to_owned()));
+    client.approve(change.id, digest(&asks), None).await.unwrap();
+    client.apply(change.id).await.unwrap();
+    until(client, change.id, &[S::Succeeded]).await;
+}
+
 #[tokio::test]
 async fn one_apply_a_stack_and_who_waits_sees_for_whom() {
     let server = Server::start().await;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use slipway_domain::cancel::CancelPhase;
 use slipway_domain::deployment::Deployment;
 use slipway_domain::event::EventBody;
 use slipway_domain::recovery::RecoveryVerdict;
@@ -48,7 +49,61 @@ async fn a_running_apply_is_cancelled_gently_and_what_it_made_is_recorded() {
     assert!(ended.reason.unwrap().contains("wrong stack"));
     let stack = server.client.stack(running.stack_id).await.unwrap();
     assert_eq!(stack.state.unwrap().resource_count, 2, "one made, one tainted");
+    let cancel = ended.cancel.unwrap();
+    assert_eq!((cancel.phase, cancel.done, cancel.left), (CancelPhase::Stopped, 1, 3));
+    assert!(cancel.in_flight.is_empty(), "{cancel:?}");
+    assert_eq!(cancel.left_addresses.len(), 3);
+    let events = server.client.event_page(running.id, 0, 1000).await.unwrap();
+    let drained = events.iter().find_map(|event| match &event.body {
+        EventBody::CancelProgress { cancel } => Some(cancel.clone()),
+        _ => None,
+    });
+    let drained = drained.unwrap();
+    assert_eq!(drained.phase, CancelPhase::Draining);
+    assert_eq!(drained.in_flight, ["terraform_data.step_1"], "it is told what is in flight");
     assert_eq!(refused(server.client.cancel(running.id, None).await).0, 409);
+}
+
+#[tokio::test]
+async fn an_apply_that_is_killed_on_request_is_found_out_and_never_silently_cancelled() {
+    let server = Server::start().await;
+    let running = applying(&server, 60).await;
+    let asked = Instant::now();
+    let forced = command()
+        .args(["cancel", &running.id.to_string(), "--force", "--reason", "it hangs"])
+        .env("SLIPWAY_URL", &server.url)
+        .output()
+        .unwrap();
+    assert!(forced.status.success(), "{}", String::from_utf8_lossy(&forced.stderr));
+    let waits = until(&server.client, running.id, &[S::NeedsAttention, S::Cancelled]).await;
+    assert!(asked.elapsed() < Duration::from_secs(40), "{:?}", asked.elapsed());
+    let cancel = waits.cancel.clone().unwrap();
+    assert_eq!(cancel.phase, CancelPhase::Killed, "{waits:?}");
+    assert!(cancel.forced_at.is_some());
+    let recovery = server.client.recovery(running.id).await.unwrap();
+    assert_eq!(recovery.recoveries.len(), 1, "it is found out: {recovery:?}");
+    // Its provisioner was cut off: nobody knows what that did.
+    assert_eq!(waits.state, S::NeedsAttention, "{waits:?}");
+    assert_eq!(cancel.in_flight, ["terraform_data.step_1"]);
+    let shown = command()
+        .args(["status", &running.id.to_string()])
+        .env("SLIPWAY_URL", &server.url)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("killed (by force): 1 in flight (terraform_data.step_1)"), "{shown}");
+    // Once a person has said that, it ends: it was to be stopped.
+    let absent = slipway_domain::recovery::Resolution {
+        address: "terraform_data.step_1".to_owned(),
+        outcome: slipway_domain::recovery::ResolutionOutcome::Absent,
+        id: None,
+    };
+    server.client.resolve(running.id, &[absent]).await.unwrap();
+    let ended = until(&server.client, running.id, &[S::Cancelled]).await;
+    let cancel = ended.cancel.unwrap();
+    assert_eq!((cancel.phase, cancel.in_flight.len()), (CancelPhase::Killed, 0));
+    assert!(cancel.left >= 3, "{cancel:?}");
+    assert_nothing_runs(&server).await;
 }
 
 #[tokio::test]

@@ -174,6 +174,7 @@ impl House {
             state: StateMark::default(),
             sensitive_variables: ["password".to_owned()].into(),
             current_outputs: Vec::new(),
+            equality: None,
         };
         execution::plan_finished(&self.cx, &job, &lease, planned).await.unwrap();
     }

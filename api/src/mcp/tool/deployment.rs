@@ -52,6 +52,9 @@ pub(super) struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<FailureView>,
     created_at: DateTime<Utc>,
+    /// How far the stopping of what runs is: what is in flight, done and left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<DateTime<Utc>>,
     /// What can be done next.
@@ -103,6 +106,7 @@ impl View {
             approved_by: d.approval.as_ref().map(|approval| approval.by.id.clone()),
             failure: d.failure.as_ref().map(failure),
             created_at: d.created_at,
+            cancel: d.cancel.as_ref().map(|cancel| line(&cancel.to_text(), 500)),
             ended_at: d.ended_at,
             next: next(d).to_owned(),
         }
@@ -122,6 +126,9 @@ impl View {
             && let Some(reason) = &self.reason
         {
             let _ = write!(text, " Reason: {reason}.");
+        }
+        if let Some(cancel) = &self.cancel {
+            let _ = write!(text, " Stopping: {cancel}.");
         }
         let _ = write!(text, " {}", self.next);
         if let Some(failure) = &self.failure {
@@ -424,6 +431,9 @@ struct CancelArguments {
     /// Why, for the record.
     #[serde(default)]
     reason: Option<String>,
+    /// Kill what runs, also while it finishes what is in flight; what it did is then found out.
+    #[serde(default)]
+    force: bool,
 }
 
 pub(super) fn cancel() -> Entry {
@@ -431,16 +441,21 @@ pub(super) fn cancel() -> Entry {
         "cancel_deployment",
         "Cancel a deployment",
         "Stops a deployment: one that waits ends at once, one that runs is asked to stop and \
-         keeps what it has done; call it when the person no longer wants it.",
-        ToolAnnotations::new().read_only(false).destructive(true).idempotent(true).open_world(true),
+         keeps what it has done; call it when the person no longer wants it. A second call while it \
+         is draining kills it.",
+        ToolAnnotations::new()
+            .read_only(false)
+            .destructive(true)
+            .idempotent(false)
+            .open_world(true),
         Scope::DeploymentsWrite,
         |call| cancel_deployment(call).boxed(),
     )
 }
 
 async fn cancel_deployment(call: Call<'_>) -> Outcome {
-    let CancelArguments { deployment_id, reason } = call.arguments()?;
-    let deployment = verb::cancel(call.cx, call.who, deployment_id, reason).await?;
+    let CancelArguments { deployment_id, reason, force } = call.arguments()?;
+    let deployment = verb::cancel(call.cx, call.who, deployment_id, reason, force).await?;
     moved(&call, &deployment)
 }
 

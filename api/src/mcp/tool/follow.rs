@@ -195,6 +195,7 @@ fn said(event: &EventBody) -> Option<String> {
         }
         EventBody::Diagnostic { diagnostic } => diagnostic.summary.clone(),
         EventBody::CancelRequested { by, .. } => format!("{} asked to stop it", by.id),
+        EventBody::CancelProgress { cancel } => format!("stopping, {}", cancel.to_text()),
         EventBody::JobRetried { attempt, error, .. } => {
             format!("attempt {attempt} failed and is repeated: {error}")
         }

@@ -80,6 +80,12 @@ struct View {
     destructive: Vec<String>,
     by_type: Vec<Row>,
     warnings: Vec<String>,
+    /// In what it differs from the plan that was approved before it, if its approval did not go on
+    /// to this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    difference: Vec<String>,
+    #[serde(skip_serializing_if = "is_zero")]
+    difference_total: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<Vec<Change>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,6 +125,11 @@ struct Attribute {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Addresses of what the plan deletes or replaces.
@@ -172,6 +183,8 @@ async fn get_plan(call: Call<'_>) -> Outcome {
         destructive: gone.iter().take(MAX_ROWS).map(|address| line(address, 200)).collect(),
         by_type: by_type(&plan.changes),
         warnings: plan.warnings.iter().take(5).map(|w| line(&w.summary, 300)).collect(),
+        difference: plan.difference.iter().take(MAX_ROWS).map(|why| line(why, 300)).collect(),
+        difference_total: plan.difference.len(),
         changes: None,
         next_cursor: None,
     };
@@ -345,6 +358,10 @@ fn text(call: &Call<'_>, view: &View, start: usize) -> String {
         ),
     }
     list("Warnings:".to_owned(), &mut view.warnings.iter().cloned());
+    list(
+        format!("Not the same as the plan that was approved before ({}):", view.difference_total),
+        &mut view.difference.iter().cloned(),
+    );
     if !said.is_empty() {
         text.push('\n');
         text.push_str(&fenced(call.cx, "the plan", &said));

@@ -78,6 +78,14 @@ struct Reason<'a> {
     reason: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct Cancel<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    force: bool,
+}
+
 /// A list that has no pages.
 #[derive(Deserialize)]
 struct Items<T> {
@@ -185,7 +193,16 @@ impl Client {
         id: DeploymentId,
         reason: Option<&str>,
     ) -> Result<Deployment, ClientError> {
-        self.verb(id, "cancel", &Reason { reason }).await
+        self.verb(id, "cancel", &Cancel { reason, force: false }).await
+    }
+
+    /// `POST /deployments/{id}/cancel` with `force`: kills what runs.
+    pub async fn kill(
+        &self,
+        id: DeploymentId,
+        reason: Option<&str>,
+    ) -> Result<Deployment, ClientError> {
+        self.verb(id, "cancel", &Cancel { reason, force: true }).await
     }
 
     /// `GET /deployments/{id}/recovery`.

@@ -102,7 +102,12 @@ pub(super) async fn apply(desk: &Desk<'_>, args: ApplyArgs) -> Result<Exit, Clie
 /// `slipway cancel`.
 pub(super) async fn cancel(desk: &Desk<'_>, args: CancelArgs) -> Result<Exit, ClientError> {
     let id = desk.resolve(&args.of.deployment).await?;
-    let deployment = desk.client.cancel(id, args.reason.as_deref()).await?;
+    let reason = args.reason.as_deref();
+    let deployment = if args.force {
+        desk.client.kill(id, reason).await?
+    } else {
+        desk.client.cancel(id, reason).await?
+    };
     desk.screen.result(&deployment, |_| cancelled(&deployment))?;
     Ok(Exit::Success)
 }
@@ -146,8 +151,12 @@ fn cancelled(d: &Deployment) -> String {
         format!("Deployment {} is {}.\n", d.id, d.state)
     } else {
         format!(
-            "Deployment {id} is asked to stop; it is still {}. Watch it with: slipway wait {id}\n",
+            "Deployment {id} is asked to stop; it is still {}{}. Watch it with: slipway wait {id}\n",
             d.state,
+            d.cancel
+                .as_ref()
+                .map(|c| format!(", {}", view::plain(&c.to_text())))
+                .unwrap_or_default(),
             id = d.id
         )
     }

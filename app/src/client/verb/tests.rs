@@ -180,6 +180,13 @@ async fn a_cancellation_carries_its_reason() {
 }
 
 #[tokio::test]
+async fn a_cancellation_by_force_says_so() {
+    let mock = Mock::start().await;
+    assert_eq!(run(&mock, &["cancel", ID, "--force"]).await.unwrap(), Exit::Success);
+    assert_eq!(posted(&mock), json!({"force": true}));
+}
+
+#[tokio::test]
 async fn json_is_one_document_on_standard_output_and_the_rest_is_elsewhere() {
     let mock = Mock::start().await;
     mock.house.lock().unwrap().after_approval =

@@ -119,7 +119,10 @@ pub fn deployment(d: &Deployment, now: DateTime<Utc>, paint: Paint) -> String {
     if let Some(waiting) = &d.waiting {
         row("waits", &waits(waiting));
     }
-    if let Some(at) = d.cancel_requested_at.filter(|_| !d.state.is_terminal()) {
+    if let Some(cancel) = &d.cancel {
+        let text = cancel.to_text();
+        row("stopping", &format!("asked at {}; {}", moment(cancel.asked_at), plain(&text)));
+    } else if let Some(at) = d.cancel_requested_at.filter(|_| !d.state.is_terminal()) {
         row("stopping", &format!("asked at {}", moment(at)));
     }
     row("source", &from(&d.source));

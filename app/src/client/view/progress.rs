@@ -72,9 +72,14 @@ impl Progress {
             EventBody::Diagnostic { diagnostic: it } => {
                 return indented(&diagnostic(it, self.paint));
             }
-            EventBody::CancelRequested { by, reason } => {
+            EventBody::CancelProgress { cancel } => {
+                let stopping = self.paint.ink(Ink::Care, "stopping");
+                format!("  {stopping}, {}", plain(&cancel.to_text()))
+            }
+            EventBody::CancelRequested { by, reason, forced } => {
                 let reason = reason.as_deref().map(|r| format!(": {}", plain(r)));
-                let asked = self.paint.ink(Ink::Care, "asked to stop");
+                let asked = if *forced { "asked to kill it" } else { "asked to stop" };
+                let asked = self.paint.ink(Ink::Care, asked);
                 format!("  {asked} by {}{}", who(by), reason.unwrap_or_default())
             }
             EventBody::JobRetried { attempt, error, run_at } => {
@@ -355,6 +360,8 @@ mod tests {
                 "run_at": "2025-11-21T07:00:13Z"}),
             json!({"type": "cancel_requested", "by": {"id": "eve", "kind": "person", "via": "rest"},
                 "reason": "wrong region"}),
+            json!({"type": "cancel_progress", "phase": "draining", "asked_at": "2025-11-21T07:00:03Z",
+                "in_flight": ["a.b"], "done": 2, "left": 1, "left_addresses": ["a.c"]}),
             json!({"type": "state_changed", "from": "applying", "to": "failed",
                 "reason": "terraform apply failed"}),
         ]);
@@ -368,6 +375,7 @@ mod tests {
              \x20 warning: Old\u{241b}[31m syntax\n\
              \x20 will try again in 10s: attempt 1 failed: timed out\n\
              \x20 asked to stop by eve: wrong region\n\
+             \x20 stopping, draining: 1 in flight (a.b), 2 done, 1 left (a.c)\n\
              failed: terraform apply failed\n"
         );
     }

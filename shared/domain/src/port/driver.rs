@@ -151,6 +151,38 @@ pub struct PlanInput {
     pub tool: Option<ToolChoice>,
     /// The stack's current state, if Slipway keeps one.
     pub state: Option<StateBlob>,
+    /// A plan that was approved and turned stale: the new one is compared with it.
+    pub approved: Option<Box<ApprovedPlan>>,
+}
+
+/// A plan that was approved. Nothing of it was applied.
+#[derive(Clone)]
+pub struct ApprovedPlan {
+    /// What it is bound to.
+    pub binding: Binding,
+    /// Its file.
+    pub plan_file: Bytes,
+    /// What the driver packed with it.
+    pub context: Bytes,
+    /// What the variables of the new plan come to in a plan's binding.
+    pub variables_digest: String,
+    /// A key of the deployment's own, under which secret values are compared.
+    pub key: [u8; 32],
+}
+
+impl fmt::Debug for ApprovedPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApprovedPlan({})", self.binding.digest())
+    }
+}
+
+/// Whether a new plan does exactly what an approved one would have done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Equality {
+    /// It is proved: who approved the one has approved the other.
+    Equal,
+    /// It is not, and why: one line each, without secrets. Never empty.
+    Different(Vec<String>),
 }
 
 impl fmt::Debug for PlanInput {
@@ -161,6 +193,7 @@ impl fmt::Debug for PlanInput {
             .field("operation", &self.operation)
             .field("variables", &self.variables.keys().collect::<Vec<_>>())
             .field("state", &self.state)
+            .field("approved", &self.approved)
             .finish_non_exhaustive()
     }
 }
@@ -197,6 +230,9 @@ pub struct Planned {
     pub sensitive_variables: BTreeSet<String>,
     /// Current outputs, when there is nothing to do.
     pub current_outputs: Vec<Output>,
+    /// How it compares with [`PlanInput::approved`]. A driver that cannot tell says nothing, and
+    /// nothing is carried on.
+    pub equality: Option<Equality>,
 }
 
 impl fmt::Debug for Planned {
@@ -207,6 +243,7 @@ impl fmt::Debug for Planned {
             .field("changes", &self.changes.len())
             .field("state", &self.state)
             .field("plan_file_bytes", &self.plan_file.len())
+            .field("equality", &self.equality)
             .finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ mod apply;
 mod cache;
 mod context;
 mod environment;
+mod equality;
 mod failure;
 mod git;
 mod guard;

@@ -13,6 +13,7 @@ use slipway_domain::redact::Redactor;
 use slipway_domain::tree::Tree;
 
 use crate::context::{Context, Keeping};
+use crate::equality::{self, Asked};
 use crate::failure;
 use crate::hcl::{self, Configuration};
 use crate::host::{Host, Supply};
@@ -80,6 +81,7 @@ pub(crate) async fn plan(
     let host = &host;
     tracing::Span::current().record("tool", tracing::field::display(&host.tool));
     let goal = Goal { operation: input.operation, replace: &[] };
+    let approved = input.approved.take();
     let laid = {
         let (host, top) = (host.clone(), run.workspace().to_path_buf());
         let inputs = Inputs { root: input.root, variables: input.variables, state: input.state };
@@ -99,8 +101,16 @@ pub(crate) async fn plan(
         stream::say(run, host.clock.as_ref(), "plan", text);
     }
     let ready = init::prepare(host, run, &laid.workspace, &laid.need, false).await?;
-    let Fresh { planned, .. } = make(host, run, &laid, &goal, ready).await?;
-    Ok(Planned { fetched, ..planned })
+    let fresh = make(host, run, &laid, &goal, ready).await?;
+    let equality = match approved {
+        // Nothing to do is nothing to approve.
+        Some(approved) if !fresh.planned.no_changes => {
+            let asked = Asked { approved: *approved, operation: input.operation };
+            Some(equality::compare(host, run, &laid, asked, &fresh).await?)
+        }
+        _ => None,
+    };
+    Ok(Planned { fetched, equality, ..fresh.planned })
 }
 
 /// Makes a plan of what is laid out and ready.
@@ -155,6 +165,7 @@ pub(crate) async fn make(
         state: if laid.keeping.is_own() { StateMark::default() } else { laid.mark.clone() },
         sensitive_variables,
         current_outputs: if changed { Vec::new() } else { planned_outputs },
+        equality: None,
     };
     Ok(Fresh { planned, json })
 }

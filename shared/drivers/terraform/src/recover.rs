@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use slipway_domain::artifact::digest;
+use slipway_domain::deployment::Approval;
 use slipway_domain::event::ResourceStatus;
 use slipway_domain::plan::{Action, Binding, Diagnostic};
 use slipway_domain::port::driver::{
@@ -30,8 +30,6 @@ use crate::workspace::{Workspace, blocking, write_private};
 use crate::{failure, state};
 
 const STEP: &str = "recover";
-/// How often an approved plan may be carried on. Every time is on the record.
-const MAX_CARRIES: u32 = 10;
 /// Largest state of a backend of the configuration's own, in bytes.
 const MAX_STATE_BYTES: usize = 256 << 20;
 
@@ -303,15 +301,7 @@ async fn conclude(
         report.refusals.append(&mut unused);
         return Ok(Recovered { report, next: AfterRecovery::Propose(Box::new(planned)) });
     }
-    let binding = Binding {
-        plan_file: digest(&planned.plan_file),
-        source: planned.source_digest.clone(),
-        lock_file: planned.lock_file_digest.clone(),
-        variables: case.variables_digest.clone(),
-        tool: planned.tool.clone(),
-        state: planned.state.clone(),
-        operation: case.operation.clone(),
-    };
+    let binding = subset::bound(&planned, &case.variables_digest, &case.operation);
     let redactor = run.redactor();
     let proved = blocking(move || {
         let fresh = match Document::read(&json) {
@@ -319,8 +309,8 @@ async fn conclude(
             Err(why) => return Ok(Err(vec![why.to_string()])),
         };
         // What stopped the last apply was the end of its worker.
-        let carry =
-            Carry { number: case.carries.saturating_add(1), max: MAX_CARRIES, retryable: true };
+        let (number, max) = (case.carries.saturating_add(1), Approval::MAX_CARRIES);
+        let carry = Carry { number, max, retryable: true };
         let proved = prove(
             subset::Planned { binding: &case.binding, document: &case.approved },
             subset::Planned { binding: &binding, document: &fresh },
@@ -329,13 +319,7 @@ async fn conclude(
             &case.key,
             &redactor,
         );
-        Ok(proved.map_err(|refused| {
-            let mut lines: Vec<String> = refused.refusals.iter().map(ToString::to_string).collect();
-            if refused.more > 0 {
-                lines.push(format!("and {} more", refused.more));
-            }
-            lines
-        }))
+        Ok(proved.map_err(|refused| refused.lines()))
     })
     .await?;
     let next = match proved {

@@ -84,13 +84,13 @@ async fn a_request_to_stop_survives_a_hand_back(rig: Rig) {
     let ways = [Ending::HandBack, Ending::Stale { summary: "moved".into() }];
     for (round, ending) in ways.into_iter().enumerate() {
         let (id, job, lease) = rig.applying(&format!("s{round}")).await;
-        deployment::cancel(&rig.cx, &rig.who, id, None).await.unwrap();
+        deployment::cancel(&rig.cx, &rig.who, id, None, false).await.unwrap();
         execution::ended(&rig.cx, &job, &lease, ending).await.unwrap();
         assert_eq!(rig.get(id).await.state, S::Cancelled);
         assert!(rig.jobs(id).await.iter().all(|j| !j.state.is_active()));
     }
     let (id, job, lease) = rig.applying("verified").await;
-    deployment::cancel(&rig.cx, &rig.who, id, None).await.unwrap();
+    deployment::cancel(&rig.cx, &rig.who, id, None, false).await.unwrap();
     let applied = Applied { outputs: Vec::new(), state: StateMark::default() };
     execution::apply_finished(&rig.cx, &job, &lease, &applied).await.unwrap();
     // It was too late to stop: everything is made.

@@ -2,12 +2,14 @@
 //! a worker ends in a way that nobody planned for.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cancel;
 mod endings;
 mod races;
 mod recovery;
 mod repeats;
 mod rig;
 mod secrets;
+mod stale;
 mod state;
 mod together;
 mod tools;

@@ -84,7 +84,7 @@ async fn approve_and_cancel_leave_one_truth(rig: Rig) {
         let (id, digest) = rig.planned(&format!("s{round}")).await;
         let (approved, cancelled, rejected) = tokio::join!(
             deployment::approve(&rig.cx, &rig.who, id, &digest, None),
-            deployment::cancel(&rig.cx, &rig.who, id, None),
+            deployment::cancel(&rig.cx, &rig.who, id, None, false),
             deployment::reject(&rig.cx, &rig.who, id, &digest, None),
         );
         let after = rig.get(id).await;
@@ -146,7 +146,8 @@ async fn cancel_and_claim_leave_nothing_running(rig: Rig) {
                 execution::ended(&rig.cx, &job, &lease, Ending::Cancelled).await.unwrap();
             }
         };
-        let (cancelled, ()) = tokio::join!(deployment::cancel(&rig.cx, &rig.who, id, None), worker);
+        let (cancelled, ()) =
+            tokio::join!(deployment::cancel(&rig.cx, &rig.who, id, None, false), worker);
         cancelled.unwrap();
         assert_eq!(rig.get(id).await.state, S::Cancelled);
         assert!(rig.jobs(id).await.iter().all(|job| !job.state.is_active()));
@@ -259,7 +260,7 @@ async fn a_lost_apply_holds_its_stack_until_a_person_decides(rig: Rig) {
     assert!(rig.claim(Queue::Apply).await.is_none(), "nobody knows what is there");
     let waiting = serde_json::to_value(rig.get(waits).await.waiting).unwrap();
     assert_eq!(waiting["held_by"], lost.to_string(), "{waiting}");
-    deployment::cancel(&rig.cx, &rig.who, lost, None).await.unwrap();
+    deployment::cancel(&rig.cx, &rig.who, lost, None, false).await.unwrap();
     assert_eq!(rig.claim(Queue::Apply).await.unwrap().0.deployment_id, waits);
 }
 

@@ -342,7 +342,7 @@ async fn what_comes_too_late_changes_nothing_and_is_kept(rig: Rig) {
     let (id, lost, lease) = rig.applying("net").await;
     lose(&rig, &lost, &lease).await;
     deployment_of_attention(&rig, id).await;
-    deployment::cancel(&rig.cx, &rig.who, id, None).await.unwrap();
+    deployment::cancel(&rig.cx, &rig.who, id, None, false).await.unwrap();
     let before = event::page(&rig.cx, &rig.who, id, 0, 1000).await.unwrap();
     let left = Salvage {
         journal: Some(vec![entry("a", ResourceStatus::Started)]),

@@ -366,6 +366,7 @@ pub(crate) fn plan_of(state: StateMark) -> Planned {
         state,
         sensitive_variables: BTreeSet::new(),
         current_outputs: Vec::new(),
+        equality: None,
     }
 }
 

@@ -153,6 +153,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
             approval: None,
             failure: None,
             cancel_requested_at: None,
+            cancel: None,
             phases: vec![Phase { state: DeploymentState::Submitted, entered_at: at }],
             submitted_by: Principal::local(Door::Rest).actor,
             trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
@@ -164,6 +165,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
         },
         source_artifact: None,
         source_root: Some("env/dev".into()),
+        approval_before: None,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         version: 1,
     };

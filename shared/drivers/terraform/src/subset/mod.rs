@@ -51,6 +51,23 @@ pub struct Planned<'a> {
     pub document: &'a Document,
 }
 
+/// What a plan that has just been made is bound to.
+pub(crate) fn bound(
+    planned: &slipway_domain::port::driver::Planned,
+    variables_digest: &str,
+    operation: &str,
+) -> Binding {
+    Binding {
+        plan_file: slipway_domain::artifact::digest(&planned.plan_file),
+        source: planned.source_digest.clone(),
+        lock_file: planned.lock_file_digest.clone(),
+        variables: variables_digest.to_owned(),
+        tool: planned.tool.clone(),
+        state: planned.state.clone(),
+        operation: operation.to_owned(),
+    }
+}
+
 /// How often an approved plan has been carried on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carry {

@@ -140,6 +140,15 @@ impl Refused {
         Self { refusals, more }
     }
 
+    /// One line each, bounded.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.refusals.iter().map(ToString::to_string).collect();
+        if self.more > 0 {
+            lines.push(format!("and {} more", self.more));
+        }
+        lines
+    }
+
     /// Whether one of the reasons is this rule.
     pub fn has(&self, rule: Rule) -> bool {
         self.refusals.iter().any(|refusal| refusal.rule == rule)

@@ -225,6 +225,7 @@ impl Rig {
             variables: values(variables),
             tool: None,
             state: self.state.clone(),
+            approved: None,
         }
     }
 

@@ -6,6 +6,7 @@
 mod allowed;
 mod apply;
 mod cold;
+mod equality;
 mod guard;
 mod job;
 mod packed;
