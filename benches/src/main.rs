@@ -17,6 +17,8 @@ mod submit;
 #[path = "../../app/src/wire.rs"]
 #[expect(dead_code, reason = "the product's own wiring, of which a worker needs a part")]
 mod wire;
+#[path = "../../app/src/work_dir.rs"]
+mod work_dir;
 
 use std::process::ExitCode;
 

@@ -75,7 +75,9 @@ async fn run_in_span(
     let limits = tokio::spawn(watch_limits(brake.clone(), job.soft_limit_s, job.hard_limit_s));
     let cancels =
         tokio::spawn(tell_of_cancel(shared.cx.clone(), brake.clone(), job.clone(), lease));
-    let outcome = drive(shared, &job, &lease, work, redactor, &holding).await;
+    let driven = drive(shared, &job, &lease, work, redactor, &holding);
+    // Large, and there for as long as the job.
+    let outcome = Box::pin(driven).await;
     limits.abort();
     cancels.abort();
     outcome
