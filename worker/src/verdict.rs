@@ -72,7 +72,9 @@ pub(crate) fn redacted(redactor: &Redactor, error: DriverError) -> DriverError {
 /// The plan, its comparison with an approved one without known secrets.
 pub(crate) fn planned(redactor: &Redactor, mut planned: Planned) -> Planned {
     if let Some(Equality::Different(lines)) = &mut planned.equality {
-        lines.iter_mut().for_each(|line| *line = bounded(redactor.text(line)));
+        for line in lines {
+            *line = bounded(redactor.text(line));
+        }
     }
     planned
 }

@@ -308,7 +308,7 @@ async fn an_approval_goes_on_to_a_plan_that_is_equal() {
     let seen = digest(&change).to_owned();
     // The same state again, as a newer one.
     let stack = client.stack(change.stack_id).await.unwrap();
-    let serial = stack.state.unwrap().mark.serial;
+    let serial = stack.state.unwrap().serial;
     let versions = client.state_versions(change.stack_id, 10).await.unwrap();
     let newest = versions.items[0].version;
     client.restore_state(change.stack_id, newest, serial).await.unwrap();
