@@ -32,7 +32,9 @@ pub(crate) async fn run(shared: &Shared, taken: Taken, claimed: Instant) {
     shared.metrics.job_started(queue.as_str(), waited.to_std().unwrap_or_default());
     let began = Instant::now();
     let ended = job.clone();
-    let outcome = run_in_span(shared, job, lease, started, claimed).instrument(span).await;
+    // It is large: boxed, those that hold it are not.
+    let running = Box::pin(run_in_span(shared, job, lease, started, claimed));
+    let outcome = running.instrument(span).await;
     execution::ring_waiting(&shared.cx, &ended).await;
     shared.metrics.job_ended(queue.as_str(), outcome, began.elapsed());
 }

@@ -83,8 +83,8 @@ async fn finish(
     execution::plan_finished(&rig.cx, job, lease, planned).await.unwrap()
 }
 
-fn different() -> Option<Equality> {
-    Some(Equality::Different(vec!["a.b: is another".to_owned(), "a.c: is gone".to_owned()]))
+fn different() -> Equality {
+    Equality::Different(vec!["a.b: is another".to_owned(), "a.c: is gone".to_owned()])
 }
 
 fn active_applies(jobs: &[Job]) -> usize {
@@ -142,7 +142,7 @@ async fn what_differs_is_asked_and_shown(rig: Rig) {
     let id = rig.approved("net").await;
     overtake(&rig, id, 1).await;
     let (job, lease, _) = replanning(&rig, id).await;
-    let after = finish(&rig, id, (&job, &lease), different()).await;
+    let after = finish(&rig, id, (&job, &lease), Some(different())).await;
     assert_eq!((after.state, after.approval), (S::AwaitingApproval, None));
     let reason = after.reason.unwrap();
     assert!(reason.ends_with("a.b: is another; and 1 more"), "{reason}");
