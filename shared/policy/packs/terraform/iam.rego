@@ -156,7 +156,7 @@ changing(action) if {
 	not plain in resourceless
 }
 
-changing("*")
+changing(action) if action == "*"
 
 conditional(s) if count(object.get(s, "Condition", {})) > 0
 
