@@ -3,7 +3,8 @@
 //! Refused are: texts that do not parse; packages outside the pack's own root; imports of packages
 //! that are not there; functions that this interpreter does not have or that a gate must not call
 //! (network, clock, chance, memory without bounds); references inside `not`, where this interpreter
-//! and OPA part ways without a word; rules that need themselves. What loops without that is stopped
+//! and OPA part ways without a word; members of sets that are worked out in the head, which this
+//! interpreter can lose; rules that need themselves. What loops without that is stopped
 //! by the limits when it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -276,6 +277,7 @@ impl Linter {
                         RuleHead::Set { refr, key, .. } => {
                             self.head(refr, &at);
                             if let Some(key) = key {
+                                self.contained(key, &at);
                                 self.expr(key, &at);
                             }
                         }
@@ -373,6 +375,20 @@ impl Linter {
                     ),
                 );
             }
+        }
+    }
+
+    /// Refuses what may be undefined as the member of a set: this interpreter then forgets members
+    /// that it has already found.
+    fn contained(&mut self, key: &Ref<Expr>, at: &At<'_>) {
+        if calls(key) || self.looks_up(key, at) {
+            self.report(
+                key.span(),
+                format!(
+                    "`{}` is worked out in the head of the rule. Bind it to a variable in the body: when it is undefined there, other findings are lost.",
+                    key.span().text()
+                ),
+            );
         }
     }
 
@@ -537,6 +553,16 @@ impl Linter {
                 self.report(&span, format!("The rule `{rule}` needs itself. Rules cannot loop."));
             }
         }
+    }
+}
+
+/// Whether a term calls a function, outside comprehensions.
+fn calls(expr: &Ref<Expr>) -> bool {
+    match expr.as_ref() {
+        Expr::Call { .. } | Expr::ArithExpr { .. } | Expr::BinExpr { .. } => true,
+        Expr::Array { items, .. } | Expr::Set { items, .. } => items.iter().any(calls),
+        Expr::Object { fields, .. } => fields.iter().any(|(_, k, v)| calls(k) || calls(v)),
+        _ => false,
     }
 }
 

@@ -92,44 +92,49 @@ what(d) := "Its replacement begins empty." if {
 	d.replaced
 } else := "It is deleted."
 
-result contains lib.said("stateful_delete", d, "fail", what(d)) if {
+result contains found if {
 	some d in input.deleted
 	d.type in stateful
+	found := lib.said("stateful_delete", d, "fail", what(d))
 }
 
-touched := [r | some r in input.resources; not r.action in {"no-op", "read"}]
+touched := [r | some r in input.resources; r.action != "no-op"]
 
 counted(name, fallback) := limit if {
 	limit := object.get(settings, name, null)
 	is_number(limit)
 } else := fallback
 
-result contains lib.said("blast_radius", {"address": ""}, "fail", sprintf("It deletes or replaces %d resources; %d are the most without a second look.", [number, most])) if {
+result contains found if {
 	most := counted("max_deletes", 10)
 	number := count(input.deleted)
 	number > most
+	found := lib.said("blast_radius", {"address": ""}, "fail", sprintf("It deletes or replaces %d resources; %d are the most without a second look.", [number, most]))
 }
 
-result contains lib.said("blast_radius", {"address": ""}, "fail", sprintf("It changes %d resources; %d are the most without a second look.", [number, most])) if {
+result contains found if {
 	most := counted("max_changes", 200)
 	removed := [d | some d in input.deleted; d.replaced == false]
 	number := count(touched) + count(removed)
 	number > most
 	deleting := [1 | count(input.deleted) > counted("max_deletes", 10)]
 	count(deleting) == 0
+	found := lib.said("blast_radius", {"address": ""}, "fail", sprintf("It changes %d resources; %d are the most without a second look.", [number, most]))
 }
 
-result contains lib.said("local_program", r, "fail", sprintf("The provisioner `%s` runs a program.", [kind])) if {
+result contains found if {
 	some r in input.resources
 	some kind in r.provisioners
 	kind in {"local-exec", "remote-exec"}
 	# What is there already has run it before.
 	r.action != "no-op"
+	found := lib.said("local_program", r, "fail", sprintf("The provisioner `%s` runs a program.", [kind]))
 }
 
-result contains lib.said("local_program", d, "fail", sprintf("The data source `%s` asks a program or another host.", [d.type])) if {
+result contains found if {
 	some d in input.data
 	d.type in {"external", "http"}
+	found := lib.said("local_program", d, "fail", sprintf("The data source `%s` asks a program or another host.", [d.type]))
 }
 
 allowed(patterns, text) if {
@@ -150,18 +155,20 @@ insecure(source) if startswith(source, "git://")
 
 insecure(source) if startswith(source, "git::git://")
 
-result contains lib.said("module_source", m, "fail", "The source is not encrypted on the way.") if {
+result contains found if {
 	some m in input.modules
 	insecure(m.source)
+	found := lib.said("module_source", m, "fail", "The source is not encrypted on the way.")
 }
 
-result contains lib.said("module_source", m, "fail", sprintf("`%s` is not among the allowed sources.", [m.source])) if {
+result contains found if {
 	patterns := object.get(settings, "allowed_module_sources", null)
 	is_array(patterns)
 	some m in input.modules
 	path := m.source
 	not within(path)
 	not allowed(patterns, path)
+	found := lib.said("module_source", m, "fail", sprintf("`%s` is not among the allowed sources.", [m.source]))
 }
 
 # `registry.terraform.io/hashicorp/aws`, and short for it `hashicorp/aws`.
@@ -175,7 +182,7 @@ providers := {source |
 	is_string(source)
 }
 
-result contains lib.said("provider_source", {"address": source}, "fail", "The provider is not among the allowed ones.") if {
+result contains found if {
 	patterns := object.get(settings, "allowed_providers", null)
 	is_array(patterns)
 	some source in providers
@@ -185,6 +192,7 @@ result contains lib.said("provider_source", {"address": source}, "fail", "The pr
 	not allowed(patterns, source)
 	not allowed(patterns, short)
 	not allowed(patterns, own)
+	found := lib.said("provider_source", {"address": source}, "fail", "The provider is not among the allowed ones.")
 }
 
 # The tags of a resource, with those of the provider where it says so. Types without tags have none
@@ -224,11 +232,12 @@ taggable(r) if {
 	name in object.keys(r.values)
 }
 
-result contains lib.said("required_tags", r, state, sprintf("The tag `%s` is missing.", [tag])) if {
+result contains found if {
 	some tag in lib.listed(object.get(settings, "required_tags", []))
 	some r in input.resources
 	taggable(r)
 	state := tag_state(r, tag)
+	found := lib.said("required_tags", r, state, sprintf("The tag `%s` is missing.", [tag]))
 }
 
 region_of(zone) := regex.replace(zone, "^([a-z]{2}(?:-[a-z]+)+-?[0-9]+)-?[a-z]$", "$1")
@@ -245,16 +254,17 @@ region_of_value(value) := lib.unknown if {
 	value != ""
 }
 
-result contains lib.said("region_allowed", r, state, "The region is not among the allowed ones.") if {
+result contains found if {
 	wanted := object.get(settings, "allowed_regions", null)
 	is_array(wanted)
 	good := {lower(region) | some region in wanted}
 	some r in input.resources
 	some region in regions(r)
 	state := lib.want(known_lower(region), good)
+	found := lib.said("region_allowed", r, state, "The region is not among the allowed ones.")
 }
 
-result contains lib.said("region_allowed", {"address": concat(".", ["provider", p.key])}, "fail", "The region is not among the allowed ones.") if {
+result contains found if {
 	wanted := object.get(settings, "allowed_regions", null)
 	is_array(wanted)
 	good := {lower(region) | some region in wanted}
@@ -263,6 +273,7 @@ result contains lib.said("region_allowed", {"address": concat(".", ["provider", 
 	is_string(region)
 	given := lower(region)
 	not given in good
+	found := lib.said("region_allowed", {"address": concat(".", ["provider", p.key])}, "fail", "The region is not among the allowed ones.")
 }
 
 known_lower(value) := value if {
@@ -283,7 +294,7 @@ size_state(patterns, size) := "unknown" if {
 	allowed(patterns, size)
 } else := "fail"
 
-result contains lib.said("instance_type_allowed", r, state, "The type is not among the allowed ones.") if {
+result contains found if {
 	patterns := object.get(settings, "allowed_instance_types", null)
 	is_array(patterns)
 	some kind, name in sizes
@@ -291,4 +302,5 @@ result contains lib.said("instance_type_allowed", r, state, "The type is not amo
 	size := lib.get(r, name, "")
 	size != ""
 	state := size_state(patterns, size)
+	found := lib.said("instance_type_allowed", r, state, "The type is not among the allowed ones.")
 }

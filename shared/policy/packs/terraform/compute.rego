@@ -45,7 +45,7 @@ metadata_state(r) := "unknown" if {
 	lib.want(lib.at(r.values, ["metadata_options", 0, "http_endpoint"], "enabled"), {"disabled"}),
 })
 
-result contains lib.said("aws_imds_v1", r, state, "http_tokens is not required.") if {
+result contains found if {
 	some r in lib.of_any(["aws_instance", "aws_launch_template", "aws_launch_configuration"])
 	from_template := [1 |
 		options := object.get(r.values, "metadata_options", null)
@@ -55,6 +55,7 @@ result contains lib.said("aws_imds_v1", r, state, "http_tokens is not required."
 	]
 	count(from_template) == 0
 	state := metadata_state(r)
+	found := lib.said("aws_imds_v1", r, state, "http_tokens is not required.")
 }
 
 # Texts that are credentials whatever they stand in.
@@ -88,10 +89,11 @@ user_data_configured(r) := [text |
 
 user_data_encoded(r) := [decoded(text) | some name in ["user_data_base64", "user_data", "custom_data"]; text := lib.get(r, name, null); is_string(text)]
 
-result contains lib.said("aws_user_data_secret", r, state, "The user data hold something that looks like a credential.") if {
+result contains found if {
 	some r in lib.of_any(["aws_instance", "aws_launch_template", "aws_launch_configuration"])
 	texts := array.concat(array.concat(user_data(r), user_data_encoded(r)), user_data_configured(r))
 	state := lib.all_of({secret_state(text) | some text in texts})
+	found := lib.said("aws_user_data_secret", r, state, "The user data hold something that looks like a credential.")
 }
 
 keys := {
@@ -99,7 +101,7 @@ keys := {
 	"sas_token", "client_certificate_password",
 }
 
-result contains lib.said("provider_keys", {"address": concat(".", ["provider", p.key])}, "fail", sprintf("The argument `%s` is a text in the source.", [name])) if {
+result contains found if {
 	some p in input.providers
 	some name, value in p.values
 	name in keys
@@ -109,6 +111,7 @@ result contains lib.said("provider_keys", {"address": concat(".", ["provider", p
 	count(fake) == 0
 	path := [1 | name == "credentials"; not startswith(trim_space(value), "{")]
 	count(path) == 0
+	found := lib.said("provider_keys", {"address": concat(".", ["provider", p.key])}, "fail", sprintf("The argument `%s` is a text in the source.", [name]))
 }
 
 naming := `(?i)(?:^|_)(?:password|passwd|pwd|secret|secret_key|secret_access_key|api_?key|auth_?token|access_?token|private_?key)$`
@@ -131,7 +134,7 @@ env_state(name, value) := "unknown" if {
 	not startswith(value_, "https://")
 } else := "pass"
 
-result contains lib.said("aws_env_secret", r, state, sprintf("The variable `%s` holds a secret.", [name])) if {
+result contains found if {
 	some r in lib.of("aws_lambda_function")
 	some block in lib.blocks(r.values, "environment")
 	is_object(block)
@@ -139,14 +142,16 @@ result contains lib.said("aws_env_secret", r, state, sprintf("The variable `%s` 
 	is_object(variables)
 	some name, value in variables
 	state := env_state(name, value)
+	found := lib.said("aws_env_secret", r, state, sprintf("The variable `%s` holds a secret.", [name]))
 }
 
-result contains lib.said("aws_env_secret", r, "unknown", "The variables may hold a secret.") if {
+result contains found if {
 	some r in lib.of("aws_lambda_function")
 	lib.at(r.values, ["environment", 0, "variables"], {}) == lib.unknown
+	found := lib.said("aws_env_secret", r, "unknown", "The variables may hold a secret.")
 }
 
-result contains lib.said("aws_env_secret", r, state, sprintf("The variable `%s` of a container holds a secret.", [name])) if {
+result contains found if {
 	some r in lib.of("aws_ecs_task_definition")
 	definitions := lib.get(r, "container_definitions", "[]")
 	json.is_valid(definitions)
@@ -157,6 +162,7 @@ result contains lib.said("aws_env_secret", r, state, sprintf("The variable `%s` 
 	some one in lib.listed(object.get(container, "environment", []))
 	name := lib.text(object.get(one, "name", ""))
 	state := env_state(name, object.get(one, "value", ""))
+	found := lib.said("aws_env_secret", r, state, sprintf("The variable `%s` of a container holds a secret.", [name]))
 }
 
 # Literals in the source only: a value that comes from a variable or a generator is not one.
@@ -170,10 +176,11 @@ passwords := {
 	"azurerm_mysql_flexible_server": "administrator_password", "ncloud_mysql": "user_password", "ncloud_postgresql": "user_password",
 }
 
-result contains lib.said("password_literal", r, "fail", sprintf("`%s` is a text in the source.", [name])) if {
+result contains found if {
 	some kind, name in passwords
 	some r in lib.of(kind)
 	value := object.get(r.configured, name, "")
 	is_string(value)
 	count(value) > 0
+	found := lib.said("password_literal", r, "fail", sprintf("`%s` is a text in the source.", [name]))
 }

@@ -112,33 +112,38 @@ own(r) if {
 	count(copies) == 0
 }
 
-result contains lib.said("aws_rds_unencrypted", r, state, "storage_encrypted is not true.") if {
+result contains found if {
 	some r in databases
 	own(r)
 	lib.get(r, "engine_mode", "") != "serverless"
 	state := lib.must(lib.get(r, "storage_encrypted", false))
+	found := lib.said("aws_rds_unencrypted", r, state, "storage_encrypted is not true.")
 }
 
-result contains lib.said("aws_rds_public", r, state, "publicly_accessible is true.") if {
+result contains found if {
 	some r in lib.of_any(["aws_db_instance", "aws_rds_cluster_instance", "aws_dms_replication_instance", "aws_redshift_cluster", "aws_neptune_cluster_instance"])
 	state := lib.must_not(lib.get(r, "publicly_accessible", false))
+	found := lib.said("aws_rds_public", r, state, "publicly_accessible is true.")
 }
 
-result contains lib.said("aws_rds_deletion_protection", r, state, "deletion_protection is not true.") if {
+result contains found if {
 	some r in lib.of_any(["aws_db_instance", "aws_rds_cluster"])
 	own(r)
 	state := lib.must(lib.get(r, "deletion_protection", false))
+	found := lib.said("aws_rds_deletion_protection", r, state, "deletion_protection is not true.")
 }
 
-result contains lib.said("aws_rds_backup", r, state, "backup_retention_period is 0.") if {
+result contains found if {
 	some r in lib.of("aws_db_instance")
 	own(r)
 	state := lib.at_least(lib.get(r, "backup_retention_period", 0), 1)
+	found := lib.said("aws_rds_backup", r, state, "backup_retention_period is 0.")
 }
 
-result contains lib.said("aws_rds_backup", r, state, "backup_retention_period is 0.") if {
+result contains found if {
 	some r in lib.of_any(["aws_rds_cluster", "aws_docdb_cluster", "aws_neptune_cluster"])
 	state := lib.at_least(lib.get(r, "backup_retention_period", 1), 1)
+	found := lib.said("aws_rds_backup", r, state, "backup_retention_period is 0.")
 }
 
 # Whether the account encrypts every new volume.
@@ -149,63 +154,71 @@ by_default if {
 
 default by_default := false
 
-result contains lib.said("aws_ebs_unencrypted", r, state, "encrypted is not true.") if {
+result contains found if {
 	by_default == false
 	some r in lib.of("aws_ebs_volume")
 	state := lib.must(lib.get(r, "encrypted", false))
+	found := lib.said("aws_ebs_unencrypted", r, state, "encrypted is not true.")
 }
 
 disks := ["root_block_device", "ebs_block_device"]
 
-result contains lib.said("aws_root_unencrypted", r, state, "A disk of the instance is not encrypted.") if {
+result contains found if {
 	by_default == false
 	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
 	some name in disks
 	some block in lib.blocks(r.values, name)
 	state := disk_state(block)
+	found := lib.said("aws_root_unencrypted", r, state, "A disk of the instance is not encrypted.")
 }
 
 disk_state(block) := "unknown" if {
 	block == lib.unknown
 } else := lib.must(lib.at(block, ["encrypted"], false))
 
-result contains lib.said("aws_root_unencrypted", r, "fail", "There is no root_block_device that asks for encryption.") if {
+result contains found if {
 	by_default == false
 	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
 	object.get(r.values, "root_block_device", null) in {null, []}
 	templates := lib.blocks(r.values, "launch_template")
 	count(templates) == 0
+	found := lib.said("aws_root_unencrypted", r, "fail", "There is no root_block_device that asks for encryption.")
 }
 
-result contains lib.said("aws_root_unencrypted", r, "unknown", "A disk of the instance is not encrypted.") if {
+result contains found if {
 	by_default == false
 	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
 	some name in disks
 	object.get(r.values, name, null) == lib.unknown
+	found := lib.said("aws_root_unencrypted", r, "unknown", "A disk of the instance is not encrypted.")
 }
 
-result contains lib.said("aws_root_unencrypted", r, state, "A disk of the template is not encrypted.") if {
+result contains found if {
 	by_default == false
 	some r in lib.of("aws_launch_template")
 	some mapping in lib.blocks(r.values, "block_device_mappings")
 	is_object(mapping)
 	some ebs in lib.blocks(mapping, "ebs")
 	state := disk_state(ebs)
+	found := lib.said("aws_root_unencrypted", r, state, "A disk of the template is not encrypted.")
 }
 
-result contains lib.said("aws_efs_unencrypted", r, state, "encrypted is not true.") if {
+result contains found if {
 	some r in lib.of("aws_efs_file_system")
 	state := lib.must(lib.get(r, "encrypted", false))
+	found := lib.said("aws_efs_unencrypted", r, state, "encrypted is not true.")
 }
 
-result contains lib.said("aws_dynamodb_pitr", r, state, "Point-in-time recovery is off.") if {
+result contains found if {
 	some r in lib.of("aws_dynamodb_table")
 	state := lib.must(lib.at(r.values, ["point_in_time_recovery", 0, "enabled"], false))
+	found := lib.said("aws_dynamodb_pitr", r, state, "Point-in-time recovery is off.")
 }
 
-result contains lib.said("aws_dynamodb_key", r, state, "server_side_encryption is off, so AWS's own key is used.") if {
+result contains found if {
 	some r in lib.of("aws_dynamodb_table")
 	state := lib.must(lib.at(r.values, ["server_side_encryption", 0, "enabled"], false))
+	found := lib.said("aws_dynamodb_key", r, state, "server_side_encryption is off, so AWS's own key is used.")
 }
 
 redis := [r |
@@ -214,36 +227,40 @@ redis := [r |
 	global == ""
 ]
 
-result contains lib.said("aws_redis_rest", r, state, "at_rest_encryption_enabled is not true.") if {
+result contains found if {
 	some r in redis
 	state := lib.must(lib.get(r, "at_rest_encryption_enabled", false))
+	found := lib.said("aws_redis_rest", r, state, "at_rest_encryption_enabled is not true.")
 }
 
-result contains lib.said("aws_redis_transit", r, state, "transit_encryption_enabled is not true.") if {
+result contains found if {
 	some r in redis
 	state := lib.must(lib.get(r, "transit_encryption_enabled", false))
+	found := lib.said("aws_redis_transit", r, state, "transit_encryption_enabled is not true.")
 }
 
-result contains lib.said("aws_redis_token", r, state, "Neither auth_token nor user_group_ids is set.") if {
+result contains found if {
 	some r in redis
 	# A token that is not known yet is a token all the same.
 	state := lib.any_of({there(lib.get(r, "auth_token", "")), there(lib.get(r, "user_group_ids", []))})
+	found := lib.said("aws_redis_token", r, state, "Neither auth_token nor user_group_ids is set.")
 }
 
 there(value) := "fail" if {
 	value in {"", null, []}
 } else := "pass"
 
-result contains lib.said("gcp_sql_ssl", r, state, "Neither ssl_mode nor require_ssl asks for TLS.") if {
+result contains found if {
 	some r in lib.of("google_sql_database_instance")
 	replica := lib.get(r, "master_instance_name", "")
 	replica == ""
 	mode := lib.at(r.values, ["settings", 0, "ip_configuration", 0, "ssl_mode"], "")
 	old := lib.at(r.values, ["settings", 0, "ip_configuration", 0, "require_ssl"], false)
 	state := lib.any_of({lib.want(mode, {"ENCRYPTED_ONLY", "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"}), lib.must(old)})
+	found := lib.said("gcp_sql_ssl", r, state, "Neither ssl_mode nor require_ssl asks for TLS.")
 }
 
-result contains lib.said("gcp_sql_public", r, state, "authorized_networks holds the whole Internet.") if {
+result contains found if {
 	some r in lib.of("google_sql_database_instance")
 	some settings in lib.blocks(r.values, "settings")
 	is_object(settings)
@@ -252,13 +269,14 @@ result contains lib.said("gcp_sql_public", r, state, "authorized_networks holds 
 	networks := [network_range(n) | some n in lib.blocks(configuration, "authorized_networks")]
 	open := [lib.unknown | lib.open_block(configuration, "authorized_networks")]
 	state := lib.ranges_state(array.concat(networks, open))
+	found := lib.said("gcp_sql_public", r, state, "authorized_networks holds the whole Internet.")
 }
 
 network_range(n) := lib.unknown if {
 	n == lib.unknown
 } else := lib.at(n, ["value"], "")
 
-result contains lib.said("azure_sql_public", r, state, "The rule spans all addresses.") if {
+result contains found if {
 	some r in lib.of_any([
 		"azurerm_mssql_firewall_rule", "azurerm_sql_firewall_rule", "azurerm_postgresql_firewall_rule",
 		"azurerm_mysql_firewall_rule", "azurerm_mariadb_firewall_rule", "azurerm_postgresql_flexible_server_firewall_rule",
@@ -268,9 +286,10 @@ result contains lib.said("azure_sql_public", r, state, "The rule spans all addre
 	first := lib.ban(lib.get(r, "start_ip_address", ""), {"0.0.0.0", "0.0.0.1", "1.0.0.0", "1.1.1.1"})
 	last := lib.ban(lib.get(r, "end_ip_address", ""), {"255.255.255.255", "255.255.255.254"})
 	state := lib.both(first, last)
+	found := lib.said("azure_sql_public", r, state, "The rule spans all addresses.")
 }
 
-result contains lib.said("ncp_storage_unencrypted", r, state, "The disk is not encrypted.") if {
+result contains found if {
 	some kind, name in {
 		"ncloud_server": "is_encrypted_base_block_storage_volume",
 		"ncloud_launch_configuration": "is_encrypted_volume",
@@ -278,4 +297,5 @@ result contains lib.said("ncp_storage_unencrypted", r, state, "The disk is not e
 	}
 	some r in lib.of(kind)
 	state := lib.must(lib.get(r, name, false))
+	found := lib.said("ncp_storage_unencrypted", r, state, "The disk is not encrypted.")
 }

@@ -82,9 +82,10 @@ statements := [{"r": d.r, "s": s} | some d in documents; some s in lib.statement
 
 unknown_documents := [d.r | some d in documents; d.policy == lib.unknown]
 
-result contains lib.said(rule, r, "unknown", "The policy may give too much.") if {
+result contains found if {
 	some r in unknown_documents
 	some rule in ["aws_iam_admin", "aws_iam_action_any", "aws_iam_escalation", "aws_iam_resource_any"]
+	found := lib.said(rule, r, "unknown", "The policy may give too much.")
 }
 
 everything := {"*", "*:*"}
@@ -104,35 +105,39 @@ any_resource(s) if {
 
 any_resource(s) if count(lib.part(s, "NotResource")) > 0
 
-result contains lib.said("aws_iam_admin", p.r, "fail", "A statement allows every action on every resource.") if {
+result contains found if {
 	some p in statements
 	lib.allows(p.s)
 	some action in lib.part(p.s, "Action")
 	action in everything
 	any_resource(p.s)
+	found := lib.said("aws_iam_admin", p.r, "fail", "A statement allows every action on every resource.")
 }
 
-result contains lib.said("aws_iam_admin", r, state, "The managed policy AdministratorAccess is attached.") if {
+result contains found if {
 	some r in lib.of_any(["aws_iam_role_policy_attachment", "aws_iam_user_policy_attachment", "aws_iam_group_policy_attachment", "aws_iam_policy_attachment", "aws_ssoadmin_managed_policy_attachment"])
 	arn := lib.get(r, "policy_arn", lib.get(r, "managed_policy_arn", ""))
 	arn != lib.unknown
 	state := admin_arn(arn)
+	found := lib.said("aws_iam_admin", r, state, "The managed policy AdministratorAccess is attached.")
 }
 
-result contains lib.said("aws_iam_admin", r, "fail", "The managed policy AdministratorAccess is attached.") if {
+result contains found if {
 	some r in lib.of("aws_iam_role")
 	some arn in lib.listed(lib.get(r, "managed_policy_arns", []))
 	admin_arn(arn) == "fail"
+	found := lib.said("aws_iam_admin", r, "fail", "The managed policy AdministratorAccess is attached.")
 }
 
 admin_arn(arn) := "fail" if {
 	endswith(arn, ":policy/AdministratorAccess")
 } else := "pass"
 
-result contains lib.said("aws_iam_action_any", p.r, "fail", "A statement allows every action.") if {
+result contains found if {
 	some p in statements
 	lib.allows(p.s)
 	any_action(p.s)
+	found := lib.said("aws_iam_action_any", p.r, "fail", "A statement allows every action.")
 }
 
 reading := ["get", "list", "describe", "head", "batchget", "lookup", "search", "view", "check", "query", "scan", "select", "read", "simulate", "validate", "estimate", "preview", "count", "discover", "filter", "test"]
@@ -160,7 +165,7 @@ changing(action) if action == "*"
 
 conditional(s) if count(object.get(s, "Condition", {})) > 0
 
-result contains lib.said("aws_iam_resource_any", p.r, "fail", "A statement allows changes on every resource.") if {
+result contains found if {
 	some p in statements
 	lib.allows(p.s)
 	some resource in lib.part(p.s, "Resource")
@@ -170,6 +175,7 @@ result contains lib.said("aws_iam_resource_any", p.r, "fail", "A statement allow
 	changing(action)
 	tie := [1 | conditional(p.s)]
 	count(tie) == 0
+	found := lib.said("aws_iam_resource_any", p.r, "fail", "A statement allows changes on every resource.")
 }
 
 escalating := {
@@ -187,7 +193,7 @@ escalates(action) if {
 	glob.match(pattern, [], one)
 }
 
-result contains lib.said("aws_iam_escalation", p.r, "fail", "A statement allows actions on every resource that raise the holder's rights.") if {
+result contains found if {
 	some p in statements
 	lib.allows(p.s)
 	any_resource(p.s)
@@ -196,27 +202,32 @@ result contains lib.said("aws_iam_escalation", p.r, "fail", "A statement allows 
 	escalates(action)
 	tie := [1 | conditional(p.s)]
 	count(tie) == 0
+	found := lib.said("aws_iam_escalation", p.r, "fail", "A statement allows actions on every resource that raise the holder's rights.")
 }
 
-result contains lib.said("aws_iam_escalation", p.r, "fail", "A statement allows every action on every resource.") if {
+result contains found if {
 	some p in statements
 	lib.allows(p.s)
 	any_resource(p.s)
 	any_action(p.s)
+	found := lib.said("aws_iam_escalation", p.r, "fail", "A statement allows every action on every resource.")
 }
 
-result contains lib.said("aws_iam_assume_any", r, state, "The trust policy names the principal `*`.") if {
+result contains found if {
 	some r in lib.of("aws_iam_role")
 	state := lib.public_state(lib.get(r, "assume_role_policy", ""))
+	found := lib.said("aws_iam_assume_any", r, state, "The trust policy names the principal `*`.")
 }
 
-result contains lib.said("aws_iam_user_policy", r, "fail", "The policy is attached to a user.") if {
+result contains found if {
 	some r in lib.of_any(["aws_iam_user_policy", "aws_iam_user_policy_attachment"])
+	found := lib.said("aws_iam_user_policy", r, "fail", "The policy is attached to a user.")
 }
 
-result contains lib.said("aws_iam_user_policy", r, state, "The policy is attached to users.") if {
+result contains found if {
 	some r in lib.of("aws_iam_policy_attachment")
 	state := absent(lib.get(r, "users", []))
+	found := lib.said("aws_iam_user_policy", r, state, "The policy is attached to users.")
 }
 
 absent(value) := "unknown" if {
@@ -237,20 +248,23 @@ gcp_services := lib.of_any([
 	"google_service_account_iam_member", "google_artifact_registry_repository_iam_member",
 ])
 
-result contains lib.said("gcp_iam_basic_role", r, state, "The role is owner or editor.") if {
+result contains found if {
 	some r in gcp_bindings
 	state := lib.ban(lib.get(r, "role", ""), {"roles/owner", "roles/editor"})
+	found := lib.said("gcp_iam_basic_role", r, state, "The role is owner or editor.")
 }
 
-result contains lib.said("gcp_iam_public", r, state, "Everybody is a member.") if {
+result contains found if {
 	some r in array.concat(gcp_bindings, gcp_services)
 	members := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(lib.get(r, "members", null)))
 	state := lib.all_of({lib.ban(member, {"allUsers", "allAuthenticatedUsers"}) | some member in members})
+	found := lib.said("gcp_iam_public", r, state, "Everybody is a member.")
 }
 
-result contains lib.said("azure_role_any", r, state, "The permissions hold the action `*`.") if {
+result contains found if {
 	some r in lib.of("azurerm_role_definition")
 	some block in lib.blocks(r.values, "permissions")
 	is_object(block)
 	state := lib.all_of({lib.ban(action, {"*"}) | some action in lib.listed(lib.at(block, ["actions"], []))})
+	found := lib.said("azure_role_any", r, state, "The permissions hold the action `*`.")
 }

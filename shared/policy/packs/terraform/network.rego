@@ -107,18 +107,20 @@ asked := {
 	"azure": ["ssh", "rdp"], "ncp": ["ssh", "rdp"],
 }
 
-result contains lib.said(rule, e.r, state, sprintf("Port %d is open to the whole Internet.", [port])) if {
+result contains found if {
 	some e in inbound.open
 	some service in asked[e.cloud]
 	rule := sprintf("%s_open_%s", [e.cloud, service])
 	some port in ports[service]
 	state := lib.both(e.state, lib.covers(e.protocol, e.from, e.to, port))
+	found := lib.said(rule, e.r, state, sprintf("Port %d is open to the whole Internet.", [port]))
 }
 
-result contains lib.said(rule, e.r, state, "Every port is open to the whole Internet.") if {
+result contains found if {
 	some e in inbound.open
 	rule := sprintf("%s_open_all", [e.cloud])
 	state := lib.both(e.state, lib.covers_all(e.protocol, e.from, e.to))
+	found := lib.said(rule, e.r, state, "Every port is open to the whole Internet.")
 }
 
 egress := array.concat(
@@ -138,34 +140,39 @@ egress := array.concat(
 	),
 )
 
-result contains lib.said("aws_open_egress", e.r, state, "Every port of every address may be reached from inside.") if {
+result contains found if {
 	some e in egress
 	from := lib.at(e.rule, ["from_port"], 0)
 	to := lib.at(e.rule, ["to_port"], from)
 	state := lib.both(lib.ranges_state(e.sources), lib.covers_all(e.protocol, from, to))
+	found := lib.said("aws_open_egress", e.r, state, "Every port of every address may be reached from inside.")
 }
 
-result contains lib.said("aws_public_ip", r, state, "associate_public_ip_address is true.") if {
+result contains found if {
 	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
 	state := lib.must_not(lib.get(r, "associate_public_ip_address", false))
+	found := lib.said("aws_public_ip", r, state, "associate_public_ip_address is true.")
 }
 
-result contains lib.said("aws_public_ip", r, state, "associate_public_ip_address is true.") if {
+result contains found if {
 	some r in lib.of("aws_launch_template")
 	some interface in lib.blocks(r.values, "network_interfaces")
 	is_object(interface)
 	state := lib.must_not(lib.at(interface, ["associate_public_ip_address"], false))
+	found := lib.said("aws_public_ip", r, state, "associate_public_ip_address is true.")
 }
 
-result contains lib.said("ncp_rule_undescribed", r, state, "An inbound or outbound rule has no description.") if {
+result contains found if {
 	some r in lib.of("ncloud_access_control_group_rule")
 	some direction in ["inbound", "outbound"]
 	some rule in lib.blocks(r.values, direction)
 	is_object(rule)
 	state := lib.present(lib.at(rule, ["description"], ""))
+	found := lib.said("ncp_rule_undescribed", r, state, "An inbound or outbound rule has no description.")
 }
 
-result contains lib.said("ncp_rule_undescribed", r, state, "The access control group has no description.") if {
+result contains found if {
 	some r in lib.of("ncloud_access_control_group")
 	state := lib.present(lib.get(r, "description", ""))
+	found := lib.said("ncp_rule_undescribed", r, state, "The access control group has no description.")
 }

@@ -110,17 +110,19 @@ rules := {
 	},
 }
 
-result contains lib.said("aws_kms_rotation", r, state, "enable_key_rotation is not true.") if {
+result contains found if {
 	some r in lib.of("aws_kms_key")
 	# Others cannot be rotated by AWS.
 	lib.get(r, "customer_master_key_spec", "SYMMETRIC_DEFAULT") in {"SYMMETRIC_DEFAULT", lib.unknown}
 	lib.get(r, "key_usage", "ENCRYPT_DECRYPT") in {"ENCRYPT_DECRYPT", lib.unknown}
 	state := lib.must(lib.get(r, "enable_key_rotation", false))
+	found := lib.said("aws_kms_rotation", r, state, "enable_key_rotation is not true.")
 }
 
-result contains lib.said("aws_kms_public", r, state, "A statement allows the principal `*` without a condition.") if {
+result contains found if {
 	some r in lib.of_any(["aws_kms_key", "aws_kms_key_policy", "aws_kms_replica_key", "aws_kms_external_key"])
 	state := lib.public_state(lib.get(r, "policy", ""))
+	found := lib.said("aws_kms_public", r, state, "A statement allows the principal `*` without a condition.")
 }
 
 # A key that is not known yet is a key all the same.
@@ -128,47 +130,56 @@ there(value) := "fail" if {
 	value in {"", null, false, []}
 } else := "pass"
 
-result contains lib.said("aws_sns_encryption", r, there(lib.get(r, "kms_master_key_id", "")), "kms_master_key_id is not set.") if {
+result contains found if {
 	some r in lib.of("aws_sns_topic")
+	found := lib.said("aws_sns_encryption", r, there(lib.get(r, "kms_master_key_id", "")), "kms_master_key_id is not set.")
 }
 
-result contains lib.said("aws_sqs_encryption", r, state, "Neither kms_master_key_id nor sqs_managed_sse_enabled is set.") if {
+result contains found if {
 	some r in lib.of("aws_sqs_queue")
 	state := lib.any_of({there(lib.get(r, "kms_master_key_id", "")), lib.must(lib.get(r, "sqs_managed_sse_enabled", false))})
+	found := lib.said("aws_sqs_encryption", r, state, "Neither kms_master_key_id nor sqs_managed_sse_enabled is set.")
 }
 
-result contains lib.said("aws_message_public", r, state, "A statement allows the principal `*` without a condition.") if {
+result contains found if {
 	some r in lib.of_any(["aws_sqs_queue", "aws_sqs_queue_policy", "aws_sns_topic", "aws_sns_topic_policy"])
 	state := lib.public_state(lib.get(r, "policy", ""))
+	found := lib.said("aws_message_public", r, state, "A statement allows the principal `*` without a condition.")
 }
 
-result contains lib.said("aws_cloudtrail_key", r, there(lib.get(r, "kms_key_id", "")), "kms_key_id is not set.") if {
+result contains found if {
 	some r in lib.of("aws_cloudtrail")
+	found := lib.said("aws_cloudtrail_key", r, there(lib.get(r, "kms_key_id", "")), "kms_key_id is not set.")
 }
 
-result contains lib.said("aws_cloudtrail_validation", r, state, "enable_log_file_validation is not true.") if {
+result contains found if {
 	some r in lib.of("aws_cloudtrail")
 	state := lib.must(lib.get(r, "enable_log_file_validation", false))
+	found := lib.said("aws_cloudtrail_validation", r, state, "enable_log_file_validation is not true.")
 }
 
-result contains lib.said("aws_cloudtrail_regions", r, state, "is_multi_region_trail is not true.") if {
+result contains found if {
 	some r in lib.of("aws_cloudtrail")
 	state := lib.must(lib.get(r, "is_multi_region_trail", false))
+	found := lib.said("aws_cloudtrail_regions", r, state, "is_multi_region_trail is not true.")
 }
 
-result contains lib.said("aws_ecr_mutable", r, state, "image_tag_mutability is not IMMUTABLE.") if {
+result contains found if {
 	some r in lib.of("aws_ecr_repository")
 	state := lib.want(lib.get(r, "image_tag_mutability", "MUTABLE"), {"IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"})
+	found := lib.said("aws_ecr_mutable", r, state, "image_tag_mutability is not IMMUTABLE.")
 }
 
-result contains lib.said("aws_ecr_scan", r, state, "scan_on_push is not true.") if {
+result contains found if {
 	some r in lib.of("aws_ecr_repository")
 	state := lib.must(lib.at(r.values, ["image_scanning_configuration", 0, "scan_on_push"], false))
+	found := lib.said("aws_ecr_scan", r, state, "scan_on_push is not true.")
 }
 
-result contains lib.said("aws_ecr_public", r, state, "A statement allows the principal `*` without a condition.") if {
+result contains found if {
 	some r in lib.of("aws_ecr_repository_policy")
 	state := lib.public_state(lib.get(r, "policy", ""))
+	found := lib.said("aws_ecr_public", r, state, "A statement allows the principal `*` without a condition.")
 }
 
 listeners := lib.of_any(["aws_lb_listener", "aws_alb_listener"])
@@ -185,12 +196,13 @@ redirect_state(redirect) := "unknown" if {
 	redirect == lib.unknown
 } else := lib.want(lib.at(redirect, ["protocol"], "#{protocol}"), {"HTTPS"})
 
-result contains lib.said("aws_lb_plain", r, state, "The listener speaks HTTP and does not redirect.") if {
+result contains found if {
 	some r in listeners
 	protocol := lib.ban(upper(lib.text(lib.get(r, "protocol", ""))), {"HTTP"})
 	kept := lib.get(r, "protocol", "")
 	known := protocol_state(kept, protocol)
 	state := lib.any_of({known, redirects(r)})
+	found := lib.said("aws_lb_plain", r, state, "The listener speaks HTTP and does not redirect.")
 }
 
 protocol_state(given, state) := "unknown" if {
@@ -203,10 +215,11 @@ classic := [{"r": r, "block": block} |
 	is_object(block)
 ]
 
-result contains lib.said("aws_lb_plain", c.r, state, "A listener speaks HTTP.") if {
+result contains found if {
 	some c in classic
 	given := lib.at(c.block, ["lb_protocol"], "")
 	state := protocol_state(given, lib.ban(upper(lib.text(given)), {"HTTP"}))
+	found := lib.said("aws_lb_plain", c.r, state, "A listener speaks HTTP.")
 }
 
 modern := `^ELBSecurityPolicy-(TLS13-1-[23]-|TLS-1-2-|FS-1-2-)`
@@ -217,37 +230,41 @@ policy_state(policy) := "unknown" if {
 	regex.match(modern, policy)
 } else := "fail"
 
-result contains lib.said("aws_lb_old_tls", r, state, "ssl_policy allows TLS 1.0 or 1.1.") if {
+result contains found if {
 	some r in listeners
 	upper(lib.text(lib.get(r, "protocol", ""))) in {"HTTPS", "TLS"}
 	state := policy_state(lib.get(r, "ssl_policy", "ELBSecurityPolicy-2016-08"))
+	found := lib.said("aws_lb_old_tls", r, state, "ssl_policy allows TLS 1.0 or 1.1.")
 }
 
 endpoint(r) := lib.must_not(lib.at(r.values, ["vpc_config", 0, "endpoint_public_access"], true))
 
-result contains lib.said("aws_eks_public", r, state, "endpoint_public_access is true.") if {
+result contains found if {
 	some r in lib.of("aws_eks_cluster")
 	state := endpoint(r)
+	found := lib.said("aws_eks_public", r, state, "endpoint_public_access is true.")
 }
 
-result contains lib.said("aws_eks_world", r, state, "public_access_cidrs holds the whole Internet.") if {
+result contains found if {
 	some r in lib.of("aws_eks_cluster")
 	# Without the list AWS takes everybody.
 	ranges := lib.listed(lib.at(r.values, ["vpc_config", 0, "public_access_cidrs"], ["0.0.0.0/0"]))
 	state := lib.both(endpoint(r), lib.ranges_state(world_if_empty(ranges)))
+	found := lib.said("aws_eks_world", r, state, "public_access_cidrs holds the whole Internet.")
 }
 
 world_if_empty(ranges) := ["0.0.0.0/0"] if {
 	count(ranges) == 0
 } else := ranges
 
-result contains lib.said("aws_eks_secrets", r, state, "There is no encryption_config for secrets.") if {
+result contains found if {
 	some r in lib.of("aws_eks_cluster")
 	state := lib.any_of({covered |
 		some block in lib.blocks(r.values, "encryption_config")
 		is_object(block)
 		covered := secrets_state(lib.listed(lib.at(block, ["resources"], [])))
 	} | {"unknown" | lib.open_block(r.values, "encryption_config")})
+	found := lib.said("aws_eks_secrets", r, state, "There is no encryption_config for secrets.")
 }
 
 secrets_state(resources) := "pass" if {
@@ -258,10 +275,11 @@ secrets_state(resources) := "pass" if {
 
 every_log := {"api", "audit", "authenticator", "controllerManager", "scheduler"}
 
-result contains lib.said("aws_eks_logs", r, state, "Not every kind of log is switched on.") if {
+result contains found if {
 	some r in lib.of("aws_eks_cluster")
 	given := {kind | some kind in lib.listed(lib.get(r, "enabled_cluster_log_types", []))}
 	state := logs_state(given)
+	found := lib.said("aws_eks_logs", r, state, "Not every kind of log is switched on.")
 }
 
 logs_state(given) := "pass" if {
@@ -270,12 +288,14 @@ logs_state(given) := "pass" if {
 	lib.unknown in given
 } else := "fail"
 
-result contains lib.said("ncp_nks_public", r, state, "public_network is true.") if {
+result contains found if {
 	some r in lib.of("ncloud_nks_cluster")
 	state := lib.must_not(lib.get(r, "public_network", true))
+	found := lib.said("ncp_nks_public", r, state, "public_network is true.")
 }
 
-result contains lib.said("ncp_lb_plain", r, state, "The listener speaks HTTP.") if {
+result contains found if {
 	some r in lib.of("ncloud_lb_listener")
 	state := lib.ban(lib.get(r, "protocol", ""), {"HTTP"})
+	found := lib.said("ncp_lb_plain", r, state, "The listener speaks HTTP.")
 }

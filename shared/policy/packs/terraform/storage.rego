@@ -124,31 +124,35 @@ buckets_of(r) := [r] if {
 	bucket.address in object.get(r.links, "bucket", [])
 ]
 
-result contains lib.said("aws_s3_public_acl", r, state, "The ACL lets everybody read.") if {
+result contains found if {
 	some r in acls
 	state := lib.all_of({lib.ban(lib.get(r, "acl", "private"), reading)} | grant_states(r, {"READ", "READ_ACP", "FULL_CONTROL"}))
+	found := lib.said("aws_s3_public_acl", r, state, "The ACL lets everybody read.")
 }
 
-result contains lib.said("aws_s3_public_write", r, state, "The ACL lets everybody write.") if {
+result contains found if {
 	some r in acls
 	state := lib.all_of({lib.ban(lib.get(r, "acl", "private"), writing)} | grant_states(r, {"WRITE", "WRITE_ACP", "FULL_CONTROL"}))
+	found := lib.said("aws_s3_public_write", r, state, "The ACL lets everybody write.")
 }
 
-result contains lib.said("aws_s3_public_policy", r, state, "A statement of the policy allows the principal `*` without a condition.") if {
+result contains found if {
 	some r in lib.of_any(["aws_s3_bucket", "aws_s3_bucket_policy", "aws_s3_access_point"])
 	state := lib.public_state(lib.get(r, "policy", ""))
+	found := lib.said("aws_s3_public_policy", r, state, "A statement of the policy allows the principal `*` without a condition.")
 }
 
 settings := ["block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets"]
 
-result contains lib.said("aws_s3_block_weak", r, state, sprintf("Not switched on: %s.", [concat(", ", off)])) if {
+result contains found if {
 	some r in lib.of_any(["aws_s3_bucket_public_access_block", "aws_s3_account_public_access_block"])
 	states := {name: lib.must(lib.get(r, name, false)) | some name in settings}
 	state := lib.all_of({s | some s in states})
 	off := [name | some name in settings; states[name] != "pass"]
+	found := lib.said("aws_s3_block_weak", r, state, sprintf("Not switched on: %s.", [concat(", ", off)]))
 }
 
-result contains lib.said("aws_s3_block_missing", bucket, state, "No aws_s3_bucket_public_access_block refers to the bucket.") if {
+result contains found if {
 	some bucket in lib.of("aws_s3_bucket")
 	count(lib.linked("aws_s3_bucket_public_access_block", "bucket", bucket)) == 0
 	account := [1 |
@@ -159,6 +163,7 @@ result contains lib.said("aws_s3_block_missing", bucket, state, "No aws_s3_bucke
 	count(account) == 0
 	maybe := [1 | lib.maybe_linked("aws_s3_bucket_public_access_block", "bucket", bucket)]
 	state := missing_state(maybe)
+	found := lib.said("aws_s3_block_missing", bucket, state, "No aws_s3_bucket_public_access_block refers to the bucket.")
 }
 
 missing_state(maybe) := "unknown" if {
@@ -184,30 +189,34 @@ algorithm_of(rule) := lib.unknown if {
 	rule == lib.unknown
 } else := lib.at(rule, ["apply_server_side_encryption_by_default", 0, "sse_algorithm"], null)
 
-result contains lib.said("aws_s3_encryption_off", e.r, state, "The encryption rule names no algorithm.") if {
+result contains found if {
 	some e in array.concat(encryption_rules, inline_encryption)
 	state := lib.want(e.algorithm, {"AES256", "aws:kms", "aws:kms:dsse"})
+	found := lib.said("aws_s3_encryption_off", e.r, state, "The encryption rule names no algorithm.")
 }
 
 members(r) := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(lib.get(r, "members", null)))
 
 anybody := {"allUsers", "allAuthenticatedUsers"}
 
-result contains lib.said("gcp_bucket_public", r, state, "Everybody is a member.") if {
+result contains found if {
 	some r in lib.of_any(["google_storage_bucket_iam_member", "google_storage_bucket_iam_binding"])
 	state := lib.all_of({lib.ban(member, anybody) | some member in members(r)})
+	found := lib.said("gcp_bucket_public", r, state, "Everybody is a member.")
 }
 
-result contains lib.said("gcp_bucket_public", r, state, "Everybody is an entity of the ACL.") if {
+result contains found if {
 	some r in lib.of_any(["google_storage_bucket_access_control", "google_storage_default_object_access_control", "google_storage_object_access_control"])
 	state := lib.ban(lib.get(r, "entity", ""), anybody)
+	found := lib.said("gcp_bucket_public", r, state, "Everybody is an entity of the ACL.")
 }
 
-result contains lib.said("gcp_bucket_public", r, state, "The ACL lets everybody in.") if {
+result contains found if {
 	some r in lib.of_any(["google_storage_bucket_acl", "google_storage_object_acl", "google_storage_default_object_acl"])
 	named := {gcp_entity(entity) | some entity in lib.listed(lib.get(r, "role_entity", []))}
 	predefined := lib.ban(lib.get(r, "predefined_acl", ""), {"publicRead", "publicReadWrite", "authenticatedRead"})
 	state := lib.all_of(named | {predefined})
+	found := lib.said("gcp_bucket_public", r, state, "The ACL lets everybody in.")
 }
 
 gcp_entity(entity) := "unknown" if {
@@ -217,22 +226,26 @@ gcp_entity(entity) := "unknown" if {
 	endswith(entity, concat("", [":", who]))
 } else := "pass"
 
-result contains lib.said("gcp_bucket_uniform", r, state, "uniform_bucket_level_access is not true.") if {
+result contains found if {
 	some r in lib.of("google_storage_bucket")
 	state := lib.must(lib.get(r, "uniform_bucket_level_access", lib.get(r, "bucket_policy_only", false)))
+	found := lib.said("gcp_bucket_uniform", r, state, "uniform_bucket_level_access is not true.")
 }
 
-result contains lib.said("azure_container_public", r, state, "container_access_type is not private.") if {
+result contains found if {
 	some r in lib.of("azurerm_storage_container")
 	state := lib.ban(lower(lib.text(lib.get(r, "container_access_type", "private"))), {"blob", "container"})
+	found := lib.said("azure_container_public", r, state, "container_access_type is not private.")
 }
 
-result contains lib.said("azure_storage_http", r, state, "The account takes requests without TLS.") if {
+result contains found if {
 	some r in lib.of("azurerm_storage_account")
 	state := lib.all_of({lib.must(lib.get(r, name, true)) | some name in ["https_traffic_only_enabled", "enable_https_traffic_only"]})
+	found := lib.said("azure_storage_http", r, state, "The account takes requests without TLS.")
 }
 
-result contains lib.said("ncp_bucket_public", r, state, "The ACL is public.") if {
+result contains found if {
 	some r in lib.of_any(["ncloud_objectstorage_bucket_acl", "ncloud_objectstorage_object_acl"])
 	state := lib.ban(lib.get(r, "rule", "private"), {"public-read", "public-read-write", "authenticated-read"})
+	found := lib.said("ncp_bucket_public", r, state, "The ACL is public.")
 }

@@ -9,12 +9,14 @@ fn helper() -> Engine {
 import data.slipway.lib
 import rego.v1
 
-deny contains {"rule": "one", "message": lib.covers(s.protocol, s.from, s.to, s.port)} if {
+deny contains {"rule": "one", "message": state} if {
 	s := input.context.settings
+	state := lib.covers(s.protocol, s.from, s.to, s.port)
 }
 
-warn contains {"rule": "all", "message": lib.covers_all(s.protocol, s.from, s.to)} if {
+warn contains {"rule": "all", "message": state} if {
 	s := input.context.settings
+	state := lib.covers_all(s.protocol, s.from, s.to)
 }
 
 
