@@ -217,7 +217,7 @@ tag_state(r, tag) := "pass" if {
 	given := tags(r)
 	given == lib.unknown
 } else := "unknown" if {
-	lib.at(r.values, ["tags"], {}) == lib.unknown
+	lib.attr(r.values, "tags", {}) == lib.unknown
 } else := "pass" if {
 	# There is such a tag; its value is not known yet.
 	some name in ["tags", "labels", "tags_all"]

@@ -138,7 +138,7 @@ result contains found if {
 	some r in lib.of("aws_lambda_function")
 	some block in lib.blocks(r.values, "environment")
 	is_object(block)
-	variables := lib.at(block, ["variables"], {})
+	variables := lib.attr(block, "variables", {})
 	is_object(variables)
 	some name, value in variables
 	state := env_state(name, value)

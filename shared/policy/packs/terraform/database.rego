@@ -174,7 +174,7 @@ result contains found if {
 
 disk_state(block) := "unknown" if {
 	block == lib.unknown
-} else := lib.must(lib.at(block, ["encrypted"], false))
+} else := lib.must(lib.attr(block, "encrypted", false))
 
 result contains found if {
 	by_default == false
@@ -274,7 +274,7 @@ result contains found if {
 
 network_range(n) := lib.unknown if {
 	n == lib.unknown
-} else := lib.at(n, ["value"], "")
+} else := lib.attr(n, "value", "")
 
 result contains found if {
 	some r in lib.of_any([

@@ -76,7 +76,7 @@ documents := array.concat(
 
 inline(block) := lib.unknown if {
 	block == lib.unknown
-} else := lib.at(block, ["policy"], "")
+} else := lib.attr(block, "policy", "")
 
 statements := [{"r": d.r, "s": s} | some d in documents; some s in lib.statements(d.policy)]
 
@@ -265,6 +265,6 @@ result contains found if {
 	some r in lib.of("azurerm_role_definition")
 	some block in lib.blocks(r.values, "permissions")
 	is_object(block)
-	state := lib.all_of({lib.ban(action, {"*"}) | some action in lib.listed(lib.at(block, ["actions"], []))})
+	state := lib.all_of({lib.ban(action, {"*"}) | some action in lib.listed(lib.attr(block, "actions", []))})
 	found := lib.said("azure_role_any", r, state, "The permissions hold the action `*`.")
 }

@@ -28,15 +28,15 @@ aws_open := [{"cloud": "aws", "r": r, "protocol": lib.unknown, "from": lib.unkno
 
 entry(cloud, r, rule, sources, protocol) := {
 	"cloud": cloud, "r": r, "sources": sources,
-	"protocol": lib.at(rule, [protocol], "-1"),
-	"from": lib.at(rule, ["from_port"], 0),
-	"to": lib.at(rule, ["to_port"], lib.at(rule, ["from_port"], 65535)),
+	"protocol": lib.attr(rule, protocol, "-1"),
+	"from": lib.attr(rule, "from_port", 0),
+	"to": lib.attr(rule, "to_port", lib.attr(rule, "from_port", 65535)),
 }
 
-rule_ranges(rule, names) := [range | some name in names; some range in lib.listed(lib.at(rule, [name], null))]
+rule_ranges(rule, names) := [range | some name in names; some range in lib.listed(lib.attr(rule, name, null))]
 
 # GCP: `allow` blocks of firewalls that let in. Without sources of any kind it is everybody.
-gcp := [{"cloud": "gcp", "r": r, "protocol": lib.at(allow, ["protocol"], "all"), "from": range[0], "to": range[1], "sources": gcp_sources(r)} |
+gcp := [{"cloud": "gcp", "r": r, "protocol": lib.attr(allow, "protocol", "all"), "from": range[0], "to": range[1], "sources": gcp_sources(r)} |
 	some r in lib.of("google_compute_firewall")
 	upper(lib.text(lib.get(r, "direction", "INGRESS"))) != "EGRESS"
 	lib.get(r, "disabled", false) != true
@@ -53,7 +53,7 @@ gcp_open := [{"cloud": "gcp", "r": r, "protocol": lib.unknown, "from": lib.unkno
 ]
 
 gcp_ports(allow) := ports if {
-	ports := lib.listed(lib.at(allow, ["ports"], []))
+	ports := lib.listed(lib.attr(allow, "ports", []))
 	count(ports) > 0
 } else := ["*"]
 
@@ -72,10 +72,10 @@ azure_rules := array.concat(
 	],
 )
 
-azure := [{"cloud": "azure", "r": a.r, "protocol": lib.at(a.rule, ["protocol"], "*"), "from": range[0], "to": range[1], "sources": sources} |
+azure := [{"cloud": "azure", "r": a.r, "protocol": lib.attr(a.rule, "protocol", "*"), "from": range[0], "to": range[1], "sources": sources} |
 	some a in azure_rules
-	lower(lib.text(lib.at(a.rule, ["direction"], "Inbound"))) in {"inbound", lib.unknown}
-	lower(lib.text(lib.at(a.rule, ["access"], "Allow"))) in {"allow", lib.unknown}
+	lower(lib.text(lib.attr(a.rule, "direction", "Inbound"))) in {"inbound", lib.unknown}
+	lower(lib.text(lib.attr(a.rule, "access", "Allow"))) in {"allow", lib.unknown}
 	sources := rule_ranges(a.rule, ["source_address_prefix", "source_address_prefixes"])
 	some ports in rule_ranges(a.rule, ["destination_port_range", "destination_port_ranges"])
 	range := lib.port_range(ports)
@@ -87,12 +87,12 @@ azure_open := [{"cloud": "azure", "r": r, "protocol": lib.unknown, "from": lib.u
 ]
 
 # NCP: access control groups; the network ACL has its own words.
-ncp := [{"cloud": "ncp", "r": r, "protocol": lib.at(rule, ["protocol"], "TCP"), "from": range[0], "to": range[1], "sources": rule_ranges(rule, ["ip_block"])} |
+ncp := [{"cloud": "ncp", "r": r, "protocol": lib.attr(rule, "protocol", "TCP"), "from": range[0], "to": range[1], "sources": rule_ranges(rule, ["ip_block"])} |
 	some r in lib.of_any(["ncloud_access_control_group_rule", "ncloud_network_acl_rule"])
 	some rule in lib.blocks(r.values, "inbound")
 	is_object(rule)
-	upper(lib.text(lib.at(rule, ["rule_action"], "ALLOW"))) != "DROP"
-	range := ncp_range(lib.at(rule, ["port_range"], "*"))
+	upper(lib.text(lib.attr(rule, "rule_action", "ALLOW"))) != "DROP"
+	range := ncp_range(lib.attr(rule, "port_range", "*"))
 ]
 
 ncp_open := [{"cloud": "ncp", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
@@ -112,5 +112,5 @@ open := [e |
 	some entry_ in entries
 	state := lib.ranges_state(entry_.sources)
 	state != "pass"
-	e := object.union(entry_, {"state": state})
+	e := object.union(entry_, {"state": state, "reach": lib.reach(entry_.protocol, entry_.from, entry_.to)})
 ]

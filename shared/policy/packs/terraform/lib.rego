@@ -24,8 +24,17 @@ at(object_, path, fallback) := unknown if {
 	value != null
 } else := fallback
 
+# The value of a key, or the fallback where there is none or null.
+attr(object_, name, fallback) := value if {
+	value := object.get(object_, name, null)
+	value != null
+} else := fallback
+
 # The attribute of a resource.
-get(r, name, fallback) := at(r.values, [name], fallback)
+get(r, name, fallback) := value if {
+	value := object.get(r.values, name, null)
+	value != null
+} else := fallback
 
 # A list of nested blocks; a single object counts as one.
 blocks(object_, name) := list if {
@@ -161,19 +170,25 @@ tcp(protocol) if lower(text(protocol)) in {"tcp", "6", "-1", "all", "*", "any"}
 # Whether a protocol means all of them, so that ports do not count.
 every_protocol(protocol) if lower(text(protocol)) in {"-1", "all", "*", "any"}
 
-# The state of "these ports of this protocol include `port` over TCP": fail when they do.
-covers(protocol, from, to, port) := "unknown" if {
+# The TCP ports that a rule lets through, as [lowest, highest]; unknown, or [] for none.
+reach(protocol, from, to) := unknown if {
 	protocol == unknown
-} else := "fail" if {
+} else := [0, 65535] if {
 	every_protocol(protocol)
-} else := "pass" if {
-	lower(text(protocol)) in {"udp", "17", "icmp", "1", "icmpv6", "58", "icmpv4", "esp", "50", "ah", "51", "sctp", "132", "gre", "47", "ipip", "4"}
-} else := "unknown" if {
+} else := [] if {
+	not tcp(protocol)
+} else := unknown if {
 	unknown in {from, to}
+} else := [to_number(from), to_number(to)]
+
+# The state of "these ports of this protocol include `port` over TCP": fail when they do.
+covers(protocol, from, to, port) := reaches(reach(protocol, from, to), port)
+
+reaches(range, port) := "unknown" if {
+	range == unknown
 } else := "fail" if {
-	tcp(protocol)
-	to_number(from) <= port
-	to_number(to) >= port
+	range[0] <= port
+	range[1] >= port
 } else := "pass"
 
 # The state of "these ports include every TCP port".

@@ -107,13 +107,23 @@ asked := {
 	"azure": ["ssh", "rdp"], "ncp": ["ssh", "rdp"],
 }
 
+# Known ports are compared here and not in a function: there are many of them.
 result contains found if {
 	some e in inbound.open
+	is_array(e.reach)
 	some service in asked[e.cloud]
-	rule := sprintf("%s_open_%s", [e.cloud, service])
 	some port in ports[service]
-	state := lib.both(e.state, lib.covers(e.protocol, e.from, e.to, port))
-	found := lib.said(rule, e.r, state, sprintf("Port %d is open to the whole Internet.", [port]))
+	e.reach[0] <= port
+	e.reach[1] >= port
+	found := lib.said(sprintf("%s_open_%s", [e.cloud, service]), e.r, e.state, sprintf("Port %d is open to the whole Internet.", [port]))
+}
+
+result contains found if {
+	some e in inbound.open
+	e.reach == lib.unknown
+	some service in asked[e.cloud]
+	some port in ports[service]
+	found := lib.said(sprintf("%s_open_%s", [e.cloud, service]), e.r, "unknown", sprintf("Port %d is open to the whole Internet.", [port]))
 }
 
 result contains found if {
@@ -124,7 +134,7 @@ result contains found if {
 }
 
 egress := array.concat(
-	[{"r": r, "rule": rule, "sources": inbound.rule_ranges(rule, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol": lib.at(rule, ["protocol"], "-1")} |
+	[{"r": r, "rule": rule, "sources": inbound.rule_ranges(rule, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol": lib.attr(rule, "protocol", "-1")} |
 		some r in lib.of("aws_security_group")
 		some rule in lib.blocks(r.values, "egress")
 		is_object(rule)
@@ -142,8 +152,8 @@ egress := array.concat(
 
 result contains found if {
 	some e in egress
-	from := lib.at(e.rule, ["from_port"], 0)
-	to := lib.at(e.rule, ["to_port"], from)
+	from := lib.attr(e.rule, "from_port", 0)
+	to := lib.attr(e.rule, "to_port", from)
 	state := lib.both(lib.ranges_state(e.sources), lib.covers_all(e.protocol, from, to))
 	found := lib.said("aws_open_egress", e.r, state, "Every port of every address may be reached from inside.")
 }
@@ -158,7 +168,7 @@ result contains found if {
 	some r in lib.of("aws_launch_template")
 	some interface in lib.blocks(r.values, "network_interfaces")
 	is_object(interface)
-	state := lib.must_not(lib.at(interface, ["associate_public_ip_address"], false))
+	state := lib.must_not(lib.attr(interface, "associate_public_ip_address", false))
 	found := lib.said("aws_public_ip", r, state, "associate_public_ip_address is true.")
 }
 
@@ -167,7 +177,7 @@ result contains found if {
 	some direction in ["inbound", "outbound"]
 	some rule in lib.blocks(r.values, direction)
 	is_object(rule)
-	state := lib.present(lib.at(rule, ["description"], ""))
+	state := lib.present(lib.attr(rule, "description", ""))
 	found := lib.said("ncp_rule_undescribed", r, state, "An inbound or outbound rule has no description.")
 }
 

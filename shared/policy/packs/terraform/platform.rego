@@ -194,7 +194,7 @@ redirects(r) := lib.any_of({state |
 
 redirect_state(redirect) := "unknown" if {
 	redirect == lib.unknown
-} else := lib.want(lib.at(redirect, ["protocol"], "#{protocol}"), {"HTTPS"})
+} else := lib.want(lib.attr(redirect, "protocol", "#{protocol}"), {"HTTPS"})
 
 result contains found if {
 	some r in listeners
@@ -217,7 +217,7 @@ classic := [{"r": r, "block": block} |
 
 result contains found if {
 	some c in classic
-	given := lib.at(c.block, ["lb_protocol"], "")
+	given := lib.attr(c.block, "lb_protocol", "")
 	state := protocol_state(given, lib.ban(upper(lib.text(given)), {"HTTP"}))
 	found := lib.said("aws_lb_plain", c.r, state, "A listener speaks HTTP.")
 }
@@ -262,7 +262,7 @@ result contains found if {
 	state := lib.any_of({covered |
 		some block in lib.blocks(r.values, "encryption_config")
 		is_object(block)
-		covered := secrets_state(lib.listed(lib.at(block, ["resources"], [])))
+		covered := secrets_state(lib.listed(lib.attr(block, "resources", [])))
 	} | {"unknown" | lib.open_block(r.values, "encryption_config")})
 	found := lib.said("aws_eks_secrets", r, state, "There is no encryption_config for secrets.")
 }

@@ -89,11 +89,11 @@ acls := lib.of_any(["aws_s3_bucket", "aws_s3_bucket_acl", "aws_s3_object", "aws_
 
 # Grants: inline `grant` of v3 with `uri` and `permissions`, and those of access_control_policy.
 grants(r) := array.concat(
-	[{"uri": lib.at(g, ["uri"], ""), "permissions": lib.listed(lib.at(g, ["permissions"], []))} |
+	[{"uri": lib.attr(g, "uri", ""), "permissions": lib.listed(lib.attr(g, "permissions", []))} |
 		some g in lib.blocks(r.values, "grant")
 		is_object(g)
 	],
-	[{"uri": lib.at(g, ["grantee", 0, "uri"], ""), "permissions": [lib.at(g, ["permission"], "")]} |
+	[{"uri": lib.at(g, ["grantee", 0, "uri"], ""), "permissions": [lib.attr(g, "permission", "")]} |
 		some policy in lib.blocks(r.values, "access_control_policy")
 		is_object(policy)
 		some g in lib.blocks(policy, "grant")
@@ -109,20 +109,6 @@ grant_states(r, permissions) := {state |
 	some name in ["grant", "access_control_policy"]
 	lib.open_block(r.values, name)
 }
-
-# What a public access block that belongs to the bucket does to ACLs.
-shielded(r) if {
-	some bucket in buckets_of(r)
-	some block in lib.linked("aws_s3_bucket_public_access_block", "bucket", bucket)
-	lib.get(block, "ignore_public_acls", false) == true
-}
-
-buckets_of(r) := [r] if {
-	r.type == "aws_s3_bucket"
-} else := [bucket |
-	some bucket in lib.of("aws_s3_bucket")
-	bucket.address in object.get(r.links, "bucket", [])
-]
 
 result contains found if {
 	some r in acls

@@ -1,7 +1,8 @@
 //! Builds plans in the form of `terraform show -json`, out of a compact text.
 //!
 //! A case is JSON: resource address → its attributes. Keys that begin with `@` are not attributes:
-//! `@unknown` (what is known only after apply), `@delete` (it is deleted), `@replace`, `@noop`,
+//! `@unknown` (what is known only after apply), `@computed` (the same, and
+//! the configuration does not set it), `@delete` (it is deleted), `@replace`, `@noop`,
 //! `@refs` (attribute → reference of the configuration), `@literal` (attributes that are literals in
 //! the source), `@provisioner`. Top-level keys with `@`: `@settings`, `@modules`, `@providers`,
 //! `@data`. A line of the table may also be a type, or an address, and its attributes: one resource.
@@ -55,10 +56,12 @@ impl Case {
                 (json!(["create"]), Value::Null, values.clone())
             };
             let module = address[..address.len() - own.len()].trim_end_matches('.');
+            let mut unknown = object(given, "@unknown");
+            unknown.extend(object(given, "@computed"));
             let mut change = json!({"address": address, "mode": "managed", "type": kind,
                 "name": name, "provider_name": "registry.terraform.io/hashicorp/aws",
                 "change": {"actions": actions, "before": before, "after": after,
-                    "after_unknown": given.get("@unknown").cloned().unwrap_or_else(|| json!({}))}});
+                    "after_unknown": unknown}});
             if !module.is_empty() {
                 change["module_address"] = json!(module);
             }

@@ -28,28 +28,3 @@ fn five_hundred_resources() {
     assert_eq!(found("aws_open_ssh"), 250);
     assert_eq!(found("aws_s3_public_acl"), 250);
 }
-
-#[test]
-fn tmp_profile() {
-    let mut plan = serde_json::Map::new();
-    for n in 0..250 {
-        plan.insert(format!("aws_security_group.g[{n}]"), serde_json::json!({"ingress": [{"protocol": "tcp", "from_port": 22, "to_port": 22, "cidr_blocks": ["0.0.0.0/0"]}]}));
-        plan.insert(format!("aws_s3_bucket.b[{n}]"), serde_json::json!({"bucket": format!("b{n}"), "acl": "public-read"}));
-    }
-    let case = Case::read(&serde_json::Value::Object(plan).to_string());
-    let engine = shipped();
-    let begin = Instant::now();
-    let input = engine.input(&case.document()).unwrap();
-    println!("input {:?}", begin.elapsed());
-    let mut e = regorus::Engine::new();
-    e.set_strict_builtin_errors(false);
-    for m in slipway_policy::Pack::shipped().modules() { e.add_policy(m.path.clone(), m.text.clone()).unwrap(); }
-    e.add_policy("lib".into(), include_str!("../../packs/terraform/lib.rego").into()).unwrap();
-    e.set_input(regorus::Value::from(input));
-    for p in ["inbound.entries", "inbound.open", "storage.acls", "storage.result", "network.result", "iam.result", "database.result", "compute.result", "platform.result", "change.result", "change.touched"] {
-        let mut e = e.clone();
-        let begin = Instant::now();
-        let _ = e.eval_rule(format!("data.slipway.{p}"));
-        println!("{p} {:?}", begin.elapsed());
-    }
-}
