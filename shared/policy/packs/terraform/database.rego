@@ -1,0 +1,301 @@
+# Databases, disks, file systems and caches.
+package slipway.database
+
+import data.slipway.lib
+import rego.v1
+
+rest := "Encryption at rest costs nothing and protects disks, snapshots and backups."
+
+rules := {
+	"aws_rds_unencrypted": {
+		"title": "Database is not encrypted", "severity": "high", "rationale": rest,
+		"remedy": "Set storage_encrypted to true; an existing database has to be restored from an encrypted copy of its snapshot.",
+		"aliases": ["CKV_AWS_16", "CKV_AWS_96", "AVD-AWS-0080", "AVD-AWS-0079"], "source": "CIS AWS Foundations 2.3.1",
+	},
+	"aws_rds_public": {
+		"title": "Database has a public address", "severity": "critical",
+		"rationale": "Databases are found by scanning, and their passwords by trying.",
+		"remedy": "Set publicly_accessible to false.",
+		"aliases": ["CKV_AWS_17", "CKV_AWS_87", "AVD-AWS-0180", "AVD-AWS-0082"], "source": "CIS AWS Foundations 2.3.3",
+	},
+	"aws_rds_deletion_protection": {
+		"title": "Database can be deleted by one call", "severity": "medium",
+		"rationale": "One wrong apply and the data are gone.",
+		"remedy": "Set deletion_protection to true.",
+		"aliases": ["CKV_AWS_293", "CKV_AWS_139", "AVD-AWS-0177"], "source": "AWS Security Hub RDS.8",
+	},
+	"aws_rds_backup": {
+		"title": "Database has no automatic backups", "severity": "medium",
+		"rationale": "Without them nothing can be brought back.",
+		"remedy": "Set backup_retention_period to 7 or more.",
+		"aliases": ["CKV_AWS_133", "AVD-AWS-0077"], "source": "AWS Security Hub RDS.11",
+	},
+	"aws_ebs_unencrypted": {
+		"title": "Volume is not encrypted", "severity": "high", "rationale": rest,
+		"remedy": "Set encrypted to true, or switch on aws_ebs_encryption_by_default.",
+		"aliases": ["CKV_AWS_3", "AVD-AWS-0026"], "source": "CIS AWS Foundations 2.2.1",
+	},
+	"aws_root_unencrypted": {
+		"title": "Disks of an instance are not encrypted", "severity": "medium", "rationale": rest,
+		"remedy": "Set encrypted to true in root_block_device and ebs_block_device.",
+		"aliases": ["CKV_AWS_8", "AVD-AWS-0131", "AVD-AWS-0008"], "source": "CIS AWS Foundations 2.2.1",
+	},
+	"aws_efs_unencrypted": {
+		"title": "File system is not encrypted", "severity": "high", "rationale": rest,
+		"remedy": "Set encrypted to true; it cannot be changed afterwards.",
+		"aliases": ["CKV_AWS_42", "AVD-AWS-0037"], "source": "CIS AWS Foundations 2.4.1",
+	},
+	"aws_dynamodb_pitr": {
+		"title": "Table cannot be brought back to a point in time", "severity": "medium",
+		"rationale": "A wrong write or delete is final.",
+		"remedy": "Add point_in_time_recovery { enabled = true }.",
+		"aliases": ["CKV_AWS_28", "AVD-AWS-0024"], "source": "AWS Security Hub DynamoDB.2",
+	},
+	"aws_dynamodb_key": {
+		"title": "Table is not encrypted with a key of the account", "severity": "low",
+		"rationale": "The key of AWS cannot be disabled or audited.",
+		"remedy": "Add server_side_encryption { enabled = true } with kms_key_arn.",
+		"aliases": ["CKV_AWS_119", "AVD-AWS-0025"], "source": "AWS DynamoDB documentation",
+	},
+	"aws_redis_rest": {
+		"title": "Redis is not encrypted at rest", "severity": "medium", "rationale": rest,
+		"remedy": "Set at_rest_encryption_enabled to true.",
+		"aliases": ["CKV_AWS_29", "AVD-AWS-0045"], "source": "AWS Security Hub ElastiCache.4",
+	},
+	"aws_redis_transit": {
+		"title": "Redis is not encrypted on the way", "severity": "high",
+		"rationale": "Data and the password go over the network in the clear.",
+		"remedy": "Set transit_encryption_enabled to true.",
+		"aliases": ["CKV_AWS_30", "AVD-AWS-0051"], "source": "AWS Security Hub ElastiCache.5",
+	},
+	"aws_redis_token": {
+		"title": "Redis asks for no password", "severity": "medium",
+		"rationale": "Whoever reaches it reads everything.",
+		"remedy": "Set auth_token or user_group_ids, with transit encryption.",
+		"aliases": ["CKV_AWS_31"], "source": "AWS Security Hub ElastiCache.6",
+	},
+	"gcp_sql_ssl": {
+		"title": "Cloud SQL takes connections without TLS", "severity": "high",
+		"rationale": "Data and passwords go over the network in the clear.",
+		"remedy": "Set ssl_mode to ENCRYPTED_ONLY or stricter (before 5.0: require_ssl).",
+		"aliases": ["CKV_GCP_6", "AVD-GCP-0015"], "source": "CIS GCP Foundations 6.4",
+	},
+	"gcp_sql_public": {
+		"title": "Cloud SQL lets the whole world connect", "severity": "critical",
+		"rationale": "Databases are found by scanning, and their passwords by trying.",
+		"remedy": "Remove 0.0.0.0/0 from authorized_networks, or use a private address.",
+		"aliases": ["CKV_GCP_11", "AVD-GCP-0017"], "source": "CIS GCP Foundations 6.5",
+	},
+	"azure_sql_public": {
+		"title": "Azure database lets the whole world connect", "severity": "critical",
+		"rationale": "Databases are found by scanning, and their passwords by trying.",
+		"remedy": "Name the addresses in the firewall rule.",
+		"aliases": ["CKV_AZURE_11", "AVD-AZU-0029"], "source": "CIS Azure Foundations 6.3",
+	},
+	"ncp_storage_unencrypted": {
+		"title": "NCP disk is not encrypted", "severity": "medium", "rationale": rest,
+		"remedy": "Set is_encrypted_base_block_storage_volume of the server, or is_encrypted of the volume, to true.",
+		"aliases": ["CKV_NCP_6", "CKV_NCP_7", "CKV_NCP_14"], "source": "NAVER Cloud Platform, Block Storage",
+	},
+}
+
+databases := lib.of_any(["aws_db_instance", "aws_rds_cluster", "aws_rds_global_cluster", "aws_docdb_cluster", "aws_neptune_cluster"])
+
+# A replica has what its source has; so has a member of an Aurora cluster.
+copy(r) if {
+	source := lib.get(r, "replicate_source_db", lib.get(r, "replication_source_identifier", lib.get(r, "source_db_cluster_identifier", "")))
+	source != ""
+}
+
+own(r) if {
+	copies := [1 | copy(r)]
+	count(copies) == 0
+}
+
+result contains found if {
+	some r in databases
+	own(r)
+	lib.get(r, "engine_mode", "") != "serverless"
+	state := lib.must(lib.get(r, "storage_encrypted", false))
+	found := lib.said("aws_rds_unencrypted", r, state, "storage_encrypted is not true.")
+}
+
+result contains found if {
+	some r in lib.of_any(["aws_db_instance", "aws_rds_cluster_instance", "aws_dms_replication_instance", "aws_redshift_cluster", "aws_neptune_cluster_instance"])
+	state := lib.must_not(lib.get(r, "publicly_accessible", false))
+	found := lib.said("aws_rds_public", r, state, "publicly_accessible is true.")
+}
+
+result contains found if {
+	some r in lib.of_any(["aws_db_instance", "aws_rds_cluster"])
+	own(r)
+	state := lib.must(lib.get(r, "deletion_protection", false))
+	found := lib.said("aws_rds_deletion_protection", r, state, "deletion_protection is not true.")
+}
+
+result contains found if {
+	some r in lib.of("aws_db_instance")
+	own(r)
+	state := lib.at_least(lib.get(r, "backup_retention_period", 0), 1)
+	found := lib.said("aws_rds_backup", r, state, "backup_retention_period is 0.")
+}
+
+result contains found if {
+	some r in lib.of_any(["aws_rds_cluster", "aws_docdb_cluster", "aws_neptune_cluster"])
+	state := lib.at_least(lib.get(r, "backup_retention_period", 1), 1)
+	found := lib.said("aws_rds_backup", r, state, "backup_retention_period is 0.")
+}
+
+# Whether the account encrypts every new volume.
+by_default if {
+	some r in lib.of("aws_ebs_encryption_by_default")
+	lib.get(r, "enabled", true) == true
+}
+
+default by_default := false
+
+result contains found if {
+	by_default == false
+	some r in lib.of("aws_ebs_volume")
+	state := lib.must(lib.get(r, "encrypted", false))
+	found := lib.said("aws_ebs_unencrypted", r, state, "encrypted is not true.")
+}
+
+disks := ["root_block_device", "ebs_block_device"]
+
+result contains found if {
+	by_default == false
+	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
+	some name in disks
+	some block in lib.blocks(r.values, name)
+	state := disk_state(block)
+	found := lib.said("aws_root_unencrypted", r, state, "A disk of the instance is not encrypted.")
+}
+
+disk_state(block) := "unknown" if {
+	block == lib.unknown
+} else := lib.must(lib.attr(block, "encrypted", false))
+
+result contains found if {
+	by_default == false
+	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
+	object.get(r.values, "root_block_device", null) in {null, []}
+	templates := lib.blocks(r.values, "launch_template")
+	count(templates) == 0
+	found := lib.said("aws_root_unencrypted", r, "fail", "There is no root_block_device that asks for encryption.")
+}
+
+result contains found if {
+	by_default == false
+	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
+	some name in disks
+	object.get(r.values, name, null) == lib.unknown
+	found := lib.said("aws_root_unencrypted", r, "unknown", "A disk of the instance is not encrypted.")
+}
+
+result contains found if {
+	by_default == false
+	some r in lib.of("aws_launch_template")
+	some mapping in lib.blocks(r.values, "block_device_mappings")
+	is_object(mapping)
+	some ebs in lib.blocks(mapping, "ebs")
+	state := disk_state(ebs)
+	found := lib.said("aws_root_unencrypted", r, state, "A disk of the template is not encrypted.")
+}
+
+result contains found if {
+	some r in lib.of("aws_efs_file_system")
+	state := lib.must(lib.get(r, "encrypted", false))
+	found := lib.said("aws_efs_unencrypted", r, state, "encrypted is not true.")
+}
+
+result contains found if {
+	some r in lib.of("aws_dynamodb_table")
+	state := lib.must(lib.at(r.values, ["point_in_time_recovery", 0, "enabled"], false))
+	found := lib.said("aws_dynamodb_pitr", r, state, "Point-in-time recovery is off.")
+}
+
+result contains found if {
+	some r in lib.of("aws_dynamodb_table")
+	state := lib.must(lib.at(r.values, ["server_side_encryption", 0, "enabled"], false))
+	found := lib.said("aws_dynamodb_key", r, state, "server_side_encryption is off, so AWS's own key is used.")
+}
+
+redis := [r |
+	some r in lib.of("aws_elasticache_replication_group")
+	global := lib.get(r, "global_replication_group_id", "")
+	global == ""
+]
+
+result contains found if {
+	some r in redis
+	state := lib.must(lib.get(r, "at_rest_encryption_enabled", false))
+	found := lib.said("aws_redis_rest", r, state, "at_rest_encryption_enabled is not true.")
+}
+
+result contains found if {
+	some r in redis
+	state := lib.must(lib.get(r, "transit_encryption_enabled", false))
+	found := lib.said("aws_redis_transit", r, state, "transit_encryption_enabled is not true.")
+}
+
+result contains found if {
+	some r in redis
+	# A token that is not known yet is a token all the same.
+	state := lib.any_of({there(lib.get(r, "auth_token", "")), there(lib.get(r, "user_group_ids", []))})
+	found := lib.said("aws_redis_token", r, state, "Neither auth_token nor user_group_ids is set.")
+}
+
+there(value) := "fail" if {
+	value in {"", null, []}
+} else := "pass"
+
+result contains found if {
+	some r in lib.of("google_sql_database_instance")
+	replica := lib.get(r, "master_instance_name", "")
+	replica == ""
+	mode := lib.at(r.values, ["settings", 0, "ip_configuration", 0, "ssl_mode"], "")
+	old := lib.at(r.values, ["settings", 0, "ip_configuration", 0, "require_ssl"], false)
+	state := lib.any_of({lib.want(mode, {"ENCRYPTED_ONLY", "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"}), lib.must(old)})
+	found := lib.said("gcp_sql_ssl", r, state, "Neither ssl_mode nor require_ssl asks for TLS.")
+}
+
+result contains found if {
+	some r in lib.of("google_sql_database_instance")
+	some settings in lib.blocks(r.values, "settings")
+	is_object(settings)
+	some configuration in lib.blocks(settings, "ip_configuration")
+	is_object(configuration)
+	networks := [network_range(n) | some n in lib.blocks(configuration, "authorized_networks")]
+	open := [lib.unknown | lib.open_block(configuration, "authorized_networks")]
+	state := lib.ranges_state(array.concat(networks, open))
+	found := lib.said("gcp_sql_public", r, state, "authorized_networks holds the whole Internet.")
+}
+
+network_range(n) := lib.unknown if {
+	n == lib.unknown
+} else := lib.attr(n, "value", "")
+
+result contains found if {
+	some r in lib.of_any([
+		"azurerm_mssql_firewall_rule", "azurerm_sql_firewall_rule", "azurerm_postgresql_firewall_rule",
+		"azurerm_mysql_firewall_rule", "azurerm_mariadb_firewall_rule", "azurerm_postgresql_flexible_server_firewall_rule",
+		"azurerm_mysql_flexible_server_firewall_rule",
+	])
+	# From 0.0.0.0 to 0.0.0.0 means "services of Azure", which is not the world.
+	first := lib.ban(lib.get(r, "start_ip_address", ""), {"0.0.0.0", "0.0.0.1", "1.0.0.0", "1.1.1.1"})
+	last := lib.ban(lib.get(r, "end_ip_address", ""), {"255.255.255.255", "255.255.255.254"})
+	state := lib.both(first, last)
+	found := lib.said("azure_sql_public", r, state, "The rule spans all addresses.")
+}
+
+result contains found if {
+	some kind, name in {
+		"ncloud_server": "is_encrypted_base_block_storage_volume",
+		"ncloud_launch_configuration": "is_encrypted_volume",
+		"ncloud_nas_volume": "is_encrypted_volume",
+	}
+	some r in lib.of(kind)
+	state := lib.must(lib.get(r, name, false))
+	found := lib.said("ncp_storage_unencrypted", r, state, "The disk is not encrypted.")
+}

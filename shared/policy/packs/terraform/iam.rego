@@ -1,0 +1,270 @@
+# Who may do what.
+package slipway.iam
+
+import data.slipway.lib
+import rego.v1
+
+least := "Name the actions and the resources that are needed."
+
+aws := "AWS IAM best practices, least privilege"
+
+rules := {
+	"aws_iam_admin": {
+		"title": "IAM policy allows everything on everything", "severity": "critical",
+		"rationale": "`*:*` is the whole account in the hands of whoever holds it.", "remedy": least,
+		"aliases": ["CKV_AWS_62", "CKV_AWS_1", "CKV_AWS_274", "AVD-AWS-0057"], "source": "CIS AWS Foundations 1.16",
+	},
+	"aws_iam_action_any": {
+		"title": "IAM policy allows every action", "severity": "critical",
+		"rationale": "The action `*` includes changing policies and deleting data.", "remedy": least,
+		"aliases": ["CKV_AWS_63", "AVD-AWS-0057"], "source": aws,
+	},
+	"aws_iam_resource_any": {
+		"title": "IAM policy allows changes on every resource", "severity": "medium",
+		"rationale": "A mistake or a leak reaches everything of this kind in the account.", "remedy": least,
+		"aliases": ["CKV_AWS_355", "CKV_AWS_290", "AVD-AWS-0057"], "source": aws,
+	},
+	"aws_iam_escalation": {
+		"title": "IAM policy lets its holder raise their own rights", "severity": "high",
+		"rationale": "With these actions on every resource one becomes administrator.",
+		"remedy": "Restrict the resources, or use a permissions boundary.",
+		"aliases": ["CKV_AWS_286", "AVD-AWS-0342"], "source": "Rhino Security Labs, AWS IAM privilege escalation methods",
+	},
+	"aws_iam_assume_any": {
+		"title": "Everybody may assume the role", "severity": "critical",
+		"rationale": "Any account in the world gets the rights of the role.",
+		"remedy": "Name the accounts, roles or services, or tie it by aws:PrincipalOrgID.",
+		"aliases": ["CKV_AWS_61", "CKV_AWS_60"], "source": aws,
+	},
+	"aws_iam_user_policy": {
+		"title": "IAM policy hangs on a user", "severity": "low",
+		"rationale": "Rights of single users are forgotten when people leave or change.",
+		"remedy": "Attach it to a group or a role.",
+		"aliases": ["CKV_AWS_40", "AVD-AWS-0143"], "source": "CIS AWS Foundations 1.15",
+	},
+	"gcp_iam_basic_role": {
+		"title": "A basic role of GCP is given away", "severity": "high",
+		"rationale": "`owner` and `editor` hold thousands of permissions in every service.",
+		"remedy": "Use predefined or custom roles.",
+		"aliases": ["CKV_GCP_49", "CKV_GCP_117", "AVD-GCP-0007"], "source": "CIS GCP Foundations 1.5",
+	},
+	"gcp_iam_public": {
+		"title": "Everybody has a role in the project or on the service", "severity": "critical",
+		"rationale": "`allUsers` is anybody, `allAuthenticatedUsers` anybody with a Google account.",
+		"remedy": "Give the role to a service account or a group.",
+		"aliases": ["CKV_GCP_102"], "source": "CIS GCP Foundations 1",
+	},
+	"azure_role_any": {
+		"title": "Azure role allows every action", "severity": "critical",
+		"rationale": "A custom role with `*` is an owner under another name.", "remedy": least,
+		"aliases": ["CKV_AZURE_39", "AVD-AZU-0030"], "source": "CIS Azure Foundations 1.21",
+	},
+}
+
+named_policies := ["aws_iam_policy", "aws_iam_role_policy", "aws_iam_user_policy", "aws_iam_group_policy", "aws_ssoadmin_permission_set_inline_policy"]
+
+# Every document of rights: attribute `policy` (or `inline_policy` of permission sets), and the
+# inline blocks of roles.
+documents := array.concat(
+	[{"r": r, "policy": lib.get(r, "policy", lib.get(r, "inline_policy", ""))} | some r in lib.of_any(named_policies)],
+	[{"r": r, "policy": policy} |
+		some r in lib.of("aws_iam_role")
+		some block in lib.blocks(r.values, "inline_policy")
+		policy := inline(block)
+	],
+)
+
+inline(block) := lib.unknown if {
+	block == lib.unknown
+} else := lib.attr(block, "policy", "")
+
+statements := [{"r": d.r, "s": s} | some d in documents; some s in lib.statements(d.policy)]
+
+unknown_documents := [d.r | some d in documents; d.policy == lib.unknown]
+
+result contains found if {
+	some r in unknown_documents
+	some rule in ["aws_iam_admin", "aws_iam_action_any", "aws_iam_escalation", "aws_iam_resource_any"]
+	found := lib.said(rule, r, "unknown", "The policy may give too much.")
+}
+
+everything := {"*", "*:*"}
+
+any_action(s) if {
+	some action in lib.part(s, "Action")
+	action in everything
+}
+
+# What is allowed except for a few things is nearly everything.
+any_action(s) if count(lib.part(s, "NotAction")) > 0
+
+any_resource(s) if {
+	some resource in lib.part(s, "Resource")
+	resource in {"*", "arn:aws:*", "arn:*"}
+}
+
+any_resource(s) if count(lib.part(s, "NotResource")) > 0
+
+result contains found if {
+	some p in statements
+	lib.allows(p.s)
+	some action in lib.part(p.s, "Action")
+	action in everything
+	any_resource(p.s)
+	found := lib.said("aws_iam_admin", p.r, "fail", "A statement allows every action on every resource.")
+}
+
+result contains found if {
+	some r in lib.of_any(["aws_iam_role_policy_attachment", "aws_iam_user_policy_attachment", "aws_iam_group_policy_attachment", "aws_iam_policy_attachment", "aws_ssoadmin_managed_policy_attachment"])
+	arn := lib.get(r, "policy_arn", lib.get(r, "managed_policy_arn", ""))
+	arn != lib.unknown
+	state := admin_arn(arn)
+	found := lib.said("aws_iam_admin", r, state, "The managed policy AdministratorAccess is attached.")
+}
+
+result contains found if {
+	some r in lib.of("aws_iam_role")
+	some arn in lib.listed(lib.get(r, "managed_policy_arns", []))
+	admin_arn(arn) == "fail"
+	found := lib.said("aws_iam_admin", r, "fail", "The managed policy AdministratorAccess is attached.")
+}
+
+admin_arn(arn) := "fail" if {
+	endswith(arn, ":policy/AdministratorAccess")
+} else := "pass"
+
+result contains found if {
+	some p in statements
+	lib.allows(p.s)
+	any_action(p.s)
+	found := lib.said("aws_iam_action_any", p.r, "fail", "A statement allows every action.")
+}
+
+reading := ["get", "list", "describe", "head", "batchget", "lookup", "search", "view", "check", "query", "scan", "select", "read", "simulate", "validate", "estimate", "preview", "count", "discover", "filter", "test"]
+
+# Actions that know no resources.
+resourceless := {
+	"cloudwatch:putmetricdata", "xray:puttracesegments", "xray:puttelemetryrecords", "ecr:getauthorizationtoken",
+	"ec2:createnetworkinterface", "ec2:deletenetworkinterface", "ec2:assignprivateipaddresses", "ec2:unassignprivateipaddresses",
+	"logs:createloggroup", "logs:createlogdelivery", "logs:deletelogdelivery", "logs:updatelogdelivery", "logs:putresourcepolicy",
+	"sts:getcalleridentity", "sts:getsessiontoken", "ssmmessages:createcontrolchannel", "ssmmessages:createdatachannel",
+	"ssmmessages:opencontrolchannel", "ssmmessages:opendatachannel", "ec2messages:acknowledgemessage", "ec2messages:deletemessage",
+	"ec2messages:failmessage", "ec2messages:sendreply", "ssm:updateinstanceinformation", "s3:listallmybuckets", "ec2:createtags",
+}
+
+changing(action) if {
+	parts := split(lower(action), ":")
+	count(parts) == 2
+	verbs := [verb | some verb in reading; startswith(parts[1], verb)]
+	count(verbs) == 0
+	plain := lower(action)
+	not plain in resourceless
+}
+
+changing(action) if action == "*"
+
+conditional(s) if count(object.get(s, "Condition", {})) > 0
+
+result contains found if {
+	some p in statements
+	lib.allows(p.s)
+	some resource in lib.part(p.s, "Resource")
+	resource == "*"
+	some action in lib.part(p.s, "Action")
+	is_string(action)
+	changing(action)
+	tie := [1 | conditional(p.s)]
+	count(tie) == 0
+	found := lib.said("aws_iam_resource_any", p.r, "fail", "A statement allows changes on every resource.")
+}
+
+escalating := {
+	"iam:createpolicyversion", "iam:setdefaultpolicyversion", "iam:passrole", "iam:createaccesskey", "iam:createloginprofile",
+	"iam:updateloginprofile", "iam:attachuserpolicy", "iam:attachgrouppolicy", "iam:attachrolepolicy", "iam:putuserpolicy",
+	"iam:putgrouppolicy", "iam:putrolepolicy", "iam:addusertogroup", "iam:updateassumerolepolicy", "sts:assumerole",
+	"lambda:updatefunctioncode", "glue:updatedevendpoint", "cloudformation:setstackpolicy", "codestar:associateteammember",
+}
+
+# Whether a pattern of an action, which may hold stars, includes one of them.
+escalates(action) if {
+	pattern := lower(action)
+	pattern != "*"
+	some one in escalating
+	glob.match(pattern, [], one)
+}
+
+result contains found if {
+	some p in statements
+	lib.allows(p.s)
+	any_resource(p.s)
+	some action in lib.part(p.s, "Action")
+	is_string(action)
+	escalates(action)
+	tie := [1 | conditional(p.s)]
+	count(tie) == 0
+	found := lib.said("aws_iam_escalation", p.r, "fail", "A statement allows actions on every resource that raise the holder's rights.")
+}
+
+result contains found if {
+	some p in statements
+	lib.allows(p.s)
+	any_resource(p.s)
+	any_action(p.s)
+	found := lib.said("aws_iam_escalation", p.r, "fail", "A statement allows every action on every resource.")
+}
+
+result contains found if {
+	some r in lib.of("aws_iam_role")
+	state := lib.public_state(lib.get(r, "assume_role_policy", ""))
+	found := lib.said("aws_iam_assume_any", r, state, "The trust policy names the principal `*`.")
+}
+
+result contains found if {
+	some r in lib.of_any(["aws_iam_user_policy", "aws_iam_user_policy_attachment"])
+	found := lib.said("aws_iam_user_policy", r, "fail", "The policy is attached to a user.")
+}
+
+result contains found if {
+	some r in lib.of("aws_iam_policy_attachment")
+	state := absent(lib.get(r, "users", []))
+	found := lib.said("aws_iam_user_policy", r, state, "The policy is attached to users.")
+}
+
+absent(value) := "unknown" if {
+	value == lib.unknown
+} else := "pass" if {
+	count(value) == 0
+} else := "fail"
+
+gcp_bindings := lib.of_any([
+	"google_project_iam_member", "google_project_iam_binding", "google_folder_iam_member", "google_folder_iam_binding",
+	"google_organization_iam_member", "google_organization_iam_binding",
+])
+
+gcp_services := lib.of_any([
+	"google_cloud_run_service_iam_member", "google_cloud_run_service_iam_binding", "google_cloud_run_v2_service_iam_member",
+	"google_cloudfunctions_function_iam_member", "google_cloudfunctions2_function_iam_member", "google_pubsub_topic_iam_member",
+	"google_bigquery_dataset_iam_member", "google_kms_crypto_key_iam_member", "google_secret_manager_secret_iam_member",
+	"google_service_account_iam_member", "google_artifact_registry_repository_iam_member",
+])
+
+result contains found if {
+	some r in gcp_bindings
+	state := lib.ban(lib.get(r, "role", ""), {"roles/owner", "roles/editor"})
+	found := lib.said("gcp_iam_basic_role", r, state, "The role is owner or editor.")
+}
+
+result contains found if {
+	some r in array.concat(gcp_bindings, gcp_services)
+	members := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(lib.get(r, "members", null)))
+	state := lib.all_of({lib.ban(member, {"allUsers", "allAuthenticatedUsers"}) | some member in members})
+	found := lib.said("gcp_iam_public", r, state, "Everybody is a member.")
+}
+
+result contains found if {
+	some r in lib.of("azurerm_role_definition")
+	some block in lib.blocks(r.values, "permissions")
+	is_object(block)
+	state := lib.all_of({lib.ban(action, {"*"}) | some action in lib.listed(lib.attr(block, "actions", []))})
+	found := lib.said("azure_role_any", r, state, "The permissions hold the action `*`.")
+}

@@ -1,0 +1,116 @@
+# Every way in, of every cloud, in one form: where it stands, protocol, ports and sources.
+package slipway.inbound
+
+import data.slipway.lib
+import rego.v1
+
+# AWS: blocks inside security groups.
+aws_inline := [entry("aws", r, rule, rule_ranges(rule, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol") |
+	some r in lib.of_any(["aws_security_group", "aws_default_security_group"])
+	some rule in lib.blocks(r.values, "ingress")
+	is_object(rule)
+]
+
+aws_rules := [entry("aws", r, r.values, rule_ranges(r.values, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol") |
+	some r in lib.of("aws_security_group_rule")
+	lib.get(r, "type", "ingress") in {"ingress", lib.unknown}
+]
+
+aws_split := [entry("aws", r, r.values, rule_ranges(r.values, ["cidr_ipv4", "cidr_ipv6"]), "ip_protocol") |
+	some r in lib.of("aws_vpc_security_group_ingress_rule")
+]
+
+# Blocks that are not known at all.
+aws_open := [{"cloud": "aws", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
+	some r in lib.of_any(["aws_security_group", "aws_default_security_group"])
+	lib.open_block(r.values, "ingress")
+]
+
+entry(cloud, r, rule, sources, protocol) := {
+	"cloud": cloud, "r": r, "sources": sources,
+	"protocol": lib.attr(rule, protocol, "-1"),
+	"from": lib.attr(rule, "from_port", 0),
+	"to": lib.attr(rule, "to_port", lib.attr(rule, "from_port", 65535)),
+}
+
+rule_ranges(rule, names) := [range | some name in names; some range in lib.listed(lib.attr(rule, name, null))]
+
+# GCP: `allow` blocks of firewalls that let in. Without sources of any kind it is everybody.
+gcp := [{"cloud": "gcp", "r": r, "protocol": lib.attr(allow, "protocol", "all"), "from": range[0], "to": range[1], "sources": gcp_sources(r)} |
+	some r in lib.of("google_compute_firewall")
+	upper(lib.text(lib.get(r, "direction", "INGRESS"))) != "EGRESS"
+	lib.get(r, "disabled", false) != true
+	some allow in lib.blocks(r.values, "allow")
+	is_object(allow)
+	some ports in gcp_ports(allow)
+	range := lib.port_range(ports)
+]
+
+gcp_open := [{"cloud": "gcp", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": gcp_sources(r)} |
+	some r in lib.of("google_compute_firewall")
+	lib.get(r, "disabled", false) != true
+	lib.open_block(r.values, "allow")
+]
+
+gcp_ports(allow) := ports if {
+	ports := lib.listed(lib.attr(allow, "ports", []))
+	count(ports) > 0
+} else := ["*"]
+
+gcp_sources(r) := ["0.0.0.0/0"] if {
+	given := [1 | some name in ["source_ranges", "source_tags", "source_service_accounts"]; some one in lib.listed(lib.get(r, name, [])); one != null]
+	count(given) == 0
+} else := lib.listed(lib.get(r, "source_ranges", []))
+
+# Azure: rules inside network security groups and on their own.
+azure_rules := array.concat(
+	[{"r": r, "rule": r.values} | some r in lib.of("azurerm_network_security_rule")],
+	[{"r": r, "rule": rule} |
+		some r in lib.of("azurerm_network_security_group")
+		some rule in lib.blocks(r.values, "security_rule")
+		is_object(rule)
+	],
+)
+
+azure := [{"cloud": "azure", "r": a.r, "protocol": lib.attr(a.rule, "protocol", "*"), "from": range[0], "to": range[1], "sources": sources} |
+	some a in azure_rules
+	lower(lib.text(lib.attr(a.rule, "direction", "Inbound"))) in {"inbound", lib.unknown}
+	lower(lib.text(lib.attr(a.rule, "access", "Allow"))) in {"allow", lib.unknown}
+	sources := rule_ranges(a.rule, ["source_address_prefix", "source_address_prefixes"])
+	some ports in rule_ranges(a.rule, ["destination_port_range", "destination_port_ranges"])
+	range := lib.port_range(ports)
+]
+
+azure_open := [{"cloud": "azure", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
+	some r in lib.of("azurerm_network_security_group")
+	lib.open_block(r.values, "security_rule")
+]
+
+# NCP: access control groups; the network ACL has its own words.
+ncp := [{"cloud": "ncp", "r": r, "protocol": lib.attr(rule, "protocol", "TCP"), "from": range[0], "to": range[1], "sources": rule_ranges(rule, ["ip_block"])} |
+	some r in lib.of_any(["ncloud_access_control_group_rule", "ncloud_network_acl_rule"])
+	some rule in lib.blocks(r.values, "inbound")
+	is_object(rule)
+	upper(lib.text(lib.attr(rule, "rule_action", "ALLOW"))) != "DROP"
+	range := ncp_range(lib.attr(rule, "port_range", "*"))
+]
+
+ncp_open := [{"cloud": "ncp", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
+	some r in lib.of_any(["ncloud_access_control_group_rule", "ncloud_network_acl_rule"])
+	lib.open_block(r.values, "inbound")
+]
+
+ncp_range(ports) := lib.port_range(ports)
+
+entries := array.concat(
+	array.concat(array.concat(aws_inline, aws_rules), array.concat(aws_split, aws_open)),
+	array.concat(array.concat(array.concat(gcp, gcp_open), array.concat(azure, azure_open)), array.concat(ncp, ncp_open)),
+)
+
+# Only what is, or may be, open to the world is looked at further.
+open := [e |
+	some entry_ in entries
+	state := lib.ranges_state(entry_.sources)
+	state != "pass"
+	e := object.union(entry_, {"state": state, "reach": lib.reach(entry_.protocol, entry_.from, entry_.to)})
+]

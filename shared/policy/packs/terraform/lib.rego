@@ -1,0 +1,287 @@
+# What every pack may import as `data.slipway.lib`: attributes, three-valued tests, IAM documents.
+#
+# A state is "pass", "unknown" or "fail". Never use `not` on something that may be unknown.
+package slipway.lib
+
+import rego.v1
+
+# What stands for a value that is known only after apply.
+unknown := "__slipway_unknown__"
+
+# All resources of a type that are there after the apply.
+of(kind) := object.get(input.by_type, kind, [])
+
+# The same, of several types.
+of_any(kinds) := [r | some kind in kinds; some r in of(kind)]
+
+# The value at a path, or the fallback where there is none or null. Unknown on the way is unknown.
+at(object_, path, fallback) := unknown if {
+	some n in [1, 2, 3, 4, 5, 6]
+	n <= count(path)
+	object.get(object_, array.slice(path, 0, n), null) == unknown
+} else := value if {
+	value := object.get(object_, path, null)
+	value != null
+} else := fallback
+
+# The value of a key, or the fallback where there is none or null.
+attr(object_, name, fallback) := value if {
+	value := object.get(object_, name, null)
+	value != null
+} else := fallback
+
+# The attribute of a resource.
+get(r, name, fallback) := value if {
+	value := object.get(r.values, name, null)
+	value != null
+} else := fallback
+
+# A list of nested blocks; a single object counts as one.
+blocks(object_, name) := list if {
+	list := object.get(object_, name, null)
+	is_array(list)
+} else := [one] if {
+	one := object.get(object_, name, null)
+	is_object(one)
+} else := []
+
+# Whether a nested block is unknown as a whole.
+open_block(object_, name) if object.get(object_, name, null) == unknown
+
+open_block(object_, name) if {
+	some block in blocks(object_, name)
+	block == unknown
+}
+
+# Known values that must be one of `good`.
+want(value, good) := "unknown" if {
+	value == unknown
+} else := "pass" if {
+	value in good
+} else := "fail"
+
+# Known values that must be none of `bad`.
+ban(value, bad) := "unknown" if {
+	value == unknown
+} else := "fail" if {
+	value in bad
+} else := "pass"
+
+on := {true, "true", "True", "TRUE", "on", "ON", "1", "enabled", "Enabled", "ENABLED"}
+
+# Must be switched on.
+must(value) := want(value, on)
+
+# Must be switched off.
+must_not(value) := ban(value, on)
+
+# Must be there and not empty.
+present(value) := "unknown" if {
+	value == unknown
+} else := "fail" if {
+	value in {null, "", false, []}
+} else := "pass"
+
+# A number that must be at least `least`.
+at_least(value, least) := "unknown" if {
+	value == unknown
+} else := "pass" if {
+	to_number(value) >= least
+} else := "fail"
+
+# All must hold.
+all_of(states) := "fail" if {
+	"fail" in states
+} else := "unknown" if {
+	"unknown" in states
+} else := "pass"
+
+# One is enough.
+any_of(states) := "pass" if {
+	"pass" in states
+} else := "unknown" if {
+	"unknown" in states
+} else := "fail"
+
+# One entry of `result`. The message of an unknown one says that it is unknown.
+said(rule, r, state, message) := {"rule": rule, "address": r.address, "state": "fail", "message": message} if {
+	state == "fail"
+} else := {
+	"rule": rule, "address": r.address, "state": "unknown",
+	"message": concat("", ["Known only after apply, so it cannot be judged yet. If it turns out badly: ", message]),
+} if {
+	state == "unknown"
+}
+
+# Resources of a type whose attribute refers to `r`.
+linked(kind, attribute, r) := [other |
+	some other in of(kind)
+	some address in object.get(other.links, attribute, [])
+	address == r.address
+]
+
+# Whether a resource of the type might refer to `r` for all that is known: its reference could not
+# be followed and it refers to nothing else.
+maybe_linked(kind, attribute, r) if {
+	some other in of(kind)
+	count(object.get(other.links, attribute, [])) == 0
+	attribute in other.open
+	same_module(other, r)
+}
+
+same_module(a, b) if a.module == b.module
+
+# A list, also of what is given as one value or not at all.
+listed(value) := value if {
+	is_array(value)
+} else := [] if {
+	value == null
+} else := [value]
+
+# The text of a value.
+text(value) := value if {
+	is_string(value)
+} else := sprintf("%v", [value])
+
+# The address ranges that are the whole world, or half of it.
+world(range) if {
+	text_ := lower(trim_space(text(range)))
+	text_ in {"*", "any", "internet", "0.0.0.0", "::", "0::0"}
+}
+
+world(range) if {
+	is_string(range)
+	parts := split(trim_space(range), "/")
+	count(parts) == 2
+	to_number(parts[1]) <= 1
+}
+
+# The state of a list of ranges: fail when the world is in it.
+ranges_state(ranges) := "fail" if {
+	some range in ranges
+	world(range)
+} else := "unknown" if {
+	unknown in ranges
+} else := "pass"
+
+# Whether a protocol, by name or number, includes TCP.
+tcp(protocol) if lower(text(protocol)) in {"tcp", "6", "-1", "all", "*", "any"}
+
+# Whether a protocol means all of them, so that ports do not count.
+every_protocol(protocol) if lower(text(protocol)) in {"-1", "all", "*", "any"}
+
+# The TCP ports that a rule lets through, as [lowest, highest]; unknown, or [] for none.
+reach(protocol, from, to) := unknown if {
+	protocol == unknown
+} else := [0, 65535] if {
+	every_protocol(protocol)
+} else := [] if {
+	not tcp(protocol)
+} else := unknown if {
+	unknown in {from, to}
+} else := [to_number(from), to_number(to)]
+
+# The state of "these ports of this protocol include `port` over TCP": fail when they do.
+covers(protocol, from, to, port) := reaches(reach(protocol, from, to), port)
+
+reaches(range, port) := "unknown" if {
+	range == unknown
+} else := "fail" if {
+	range[0] <= port
+	range[1] >= port
+} else := "pass"
+
+# The state of "these ports include every TCP port".
+covers_all(protocol, from, to) := "unknown" if {
+	protocol == unknown
+} else := "fail" if {
+	every_protocol(protocol)
+} else := "pass" if {
+	# UDP as a whole is as good as open.
+	not lower(text(protocol)) in {"tcp", "6", "udp", "17"}
+} else := "unknown" if {
+	unknown in {from, to}
+} else := "fail" if {
+	to_number(from) <= 1
+	to_number(to) >= 65535
+} else := "pass"
+
+# Both must be bad for it to be bad.
+both(a, b) := "pass" if {
+	"pass" in {a, b}
+} else := "unknown" if {
+	"unknown" in {a, b}
+} else := "fail"
+
+# "22", "20-25", "*", "20:25", a number: from and to. What cannot be read is no port.
+port_range(ports) := [unknown, unknown] if {
+	ports == unknown
+} else := [0, 65535] if {
+	text(ports) in {"*", "any", "all", ""}
+} else := [to_number(parts[0]), to_number(parts[1])] if {
+	parts := split(replace(replace(text(ports), " ", ""), ":", "-"), "-")
+	count(parts) == 2
+} else := [one, one] if {
+	one := to_number(text(ports))
+} else := [-1, -1]
+
+# The statements of an IAM policy given as a text; unknown where it is not known.
+statements(document) := [unknown] if {
+	document == unknown
+} else := listed(object.get(parsed, "Statement", [])) if {
+	is_string(document)
+	json.is_valid(document)
+	parsed := json.unmarshal(document)
+	is_object(parsed)
+} else := []
+
+# Statements of a data source `aws_iam_policy_document`, in the form of a policy.
+allows(statement) if {
+	is_object(statement)
+	lower(text(object.get(statement, "Effect", "Allow"))) == "allow"
+}
+
+# A part of a statement as a list, e.g. Action, also when it is written in lower case.
+part(statement, name) := listed(object.get(statement, name, object.get(statement, lower(name), [])))
+
+# Whoever a statement speaks to, without the kind.
+principals(statement) := whole if {
+	principal := object.get(statement, "Principal", null)
+	is_object(principal)
+	whole := [one | some kind, given in principal; kind != "Service"; some one in listed(given)]
+} else := listed(object.get(statement, "Principal", null))
+
+# Keys of conditions that tie "everybody" down to somebody.
+tying := {
+	"aws:sourcearn", "aws:sourceaccount", "aws:principalorgid", "aws:principalorgpaths", "aws:principalaccount",
+	"aws:principalarn", "aws:sourcevpce", "aws:sourcevpc", "aws:sourceip", "aws:sourceorgid", "aws:sourceorgpaths", "aws:vpcsourceip", "aws:userid", "aws:sourceowner",
+	"kms:calleraccount", "kms:viaservice", "s3:dataaccesspointaccount", "s3:dataaccesspointarn", "aws:resourceorgid",
+}
+
+tied(statement) if {
+	some operator, keys in object.get(statement, "Condition", {})
+	not startswith(lower(operator), "stringnot")
+	not startswith(lower(operator), "notip")
+	not startswith(lower(operator), "arnnot")
+	some key, values in keys
+	lower(key) in tying
+	given := [v | some v in listed(values); v in {"*", "0.0.0.0/0", "::/0"}]
+	count(given) == 0
+}
+
+# A statement that gives everybody something, with nothing that ties it down.
+for_everybody(statement) if {
+	allows(statement)
+	some principal in principals(statement)
+	principal in {"*", "arn:aws:iam::*:root"}
+	tie := [1 | tied(statement)]
+	count(tie) == 0
+}
+
+# The state of "no statement of the document is for everybody".
+public_state(document) := "fail" if {
+	some statement in statements(document)
+	for_everybody(statement)
+} else := "unknown" if {
+	unknown in statements(document)
+} else := "pass"

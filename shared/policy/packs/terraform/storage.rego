@@ -1,0 +1,237 @@
+# Buckets and other storage: who may read and write, and what lies there unencrypted.
+package slipway.storage
+
+import data.slipway.lib
+import rego.v1
+
+cis := "CIS AWS Foundations 2.1; AWS S3 documentation"
+
+rules := {
+	"aws_s3_public_acl": {
+		"title": "S3 bucket can be read by everybody through its ACL", "severity": "critical",
+		"rationale": "Anybody on the Internet can list and read the objects.",
+		"remedy": "Set the ACL to `private` and serve public files through CloudFront.",
+		"aliases": ["CKV_AWS_20", "AVD-AWS-0092", "AWS-0092"], "source": cis,
+	},
+	"aws_s3_public_write": {
+		"title": "S3 bucket can be written by everybody through its ACL", "severity": "critical",
+		"rationale": "Anybody on the Internet can put and replace objects.",
+		"remedy": "Set the ACL to `private` and grant access by IAM policies.",
+		"aliases": ["CKV_AWS_57", "AVD-AWS-0092", "AWS-0092"], "source": cis,
+	},
+	"aws_s3_public_policy": {
+		"title": "S3 bucket policy gives access to everybody", "severity": "critical",
+		"rationale": "The principal `*` without a condition is anybody on the Internet.",
+		"remedy": "Name accounts, roles or services as principals, or tie the statement to an organisation, VPC endpoint or distribution.",
+		"aliases": ["CKV_AWS_70", "AVD-AWS-0089"], "source": cis,
+	},
+	"aws_s3_block_weak": {
+		"title": "S3 public access block leaves something open", "severity": "high",
+		"rationale": "Each of the four settings that is off lets an ACL or a policy make objects public.",
+		"remedy": "Set block_public_acls, block_public_policy, ignore_public_acls and restrict_public_buckets to true.",
+		"aliases": ["CKV_AWS_53", "CKV_AWS_54", "CKV_AWS_55", "CKV_AWS_56", "AVD-AWS-0086", "AVD-AWS-0087", "AVD-AWS-0091", "AVD-AWS-0093"], "source": cis,
+	},
+	"aws_s3_block_missing": {
+		"title": "S3 bucket has no public access block", "severity": "medium",
+		"rationale": "Without it one ACL or policy is enough to make the bucket public.",
+		"remedy": "Add an aws_s3_bucket_public_access_block with all four settings true.",
+		"aliases": ["CKV2_AWS_6", "AVD-AWS-0094"], "source": cis,
+	},
+	"aws_s3_encryption_off": {
+		"title": "S3 bucket asks for an encryption that is none", "severity": "medium",
+		"rationale": "S3 encrypts with its own key unless told otherwise; a rule without an algorithm undoes what was meant.",
+		"remedy": "Set sse_algorithm to `aws:kms` (with a key) or `AES256`.",
+		"aliases": ["CKV_AWS_19", "CKV_AWS_145", "AVD-AWS-0088", "AVD-AWS-0132"], "source": "AWS S3 default encryption, January 2023",
+	},
+	"gcp_bucket_public": {
+		"title": "Cloud Storage bucket is open to everybody", "severity": "critical",
+		"rationale": "`allUsers` is anybody, `allAuthenticatedUsers` anybody with a Google account.",
+		"remedy": "Give the role to a service account or a group.",
+		"aliases": ["CKV_GCP_28", "AVD-GCP-0001"], "source": "CIS GCP Foundations 5.1",
+	},
+	"gcp_bucket_uniform": {
+		"title": "Cloud Storage bucket allows ACLs for single objects", "severity": "medium",
+		"rationale": "Objects can be made public one by one, past the policy of the bucket.",
+		"remedy": "Set uniform_bucket_level_access to true.",
+		"aliases": ["CKV_GCP_29", "AVD-GCP-0002"], "source": "CIS GCP Foundations 5.2",
+	},
+	"azure_container_public": {
+		"title": "Azure storage container can be read by everybody", "severity": "critical",
+		"rationale": "`blob` and `container` let anybody read without credentials.",
+		"remedy": "Set container_access_type to `private`, and allow_nested_items_to_be_public of the account to false.",
+		"aliases": ["CKV_AZURE_34", "AVD-AZU-0007"], "source": "CIS Azure Foundations 3.7",
+	},
+	"azure_storage_http": {
+		"title": "Azure storage account answers without TLS", "severity": "high",
+		"rationale": "Data and keys go over the network in the clear.",
+		"remedy": "Set https_traffic_only_enabled (before 4.0: enable_https_traffic_only) to true.",
+		"aliases": ["CKV_AZURE_3", "AVD-AZU-0008"], "source": "CIS Azure Foundations 3.1",
+	},
+	"ncp_bucket_public": {
+		"title": "NCP Object Storage is open to everybody", "severity": "critical",
+		"rationale": "Anybody on the Internet can read, and with `public-read-write` write, the objects.",
+		"remedy": "Set the rule of the ACL to `private`.",
+		"aliases": [], "source": "NAVER Cloud Platform, Object Storage ACL",
+	},
+}
+
+reading := {"public-read", "public-read-write", "website", "authenticated-read"}
+
+writing := {"public-read-write"}
+
+everybody := {
+	"http://acs.amazonaws.com/groups/global/AllUsers",
+	"http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
+}
+
+# Every ACL: of buckets (provider v3) and of their own resources (v4 and later).
+acls := lib.of_any(["aws_s3_bucket", "aws_s3_bucket_acl", "aws_s3_object", "aws_s3_bucket_object"])
+
+# Grants: inline `grant` of v3 with `uri` and `permissions`, and those of access_control_policy.
+grants(r) := array.concat(
+	[{"uri": lib.attr(g, "uri", ""), "permissions": lib.listed(lib.attr(g, "permissions", []))} |
+		some g in lib.blocks(r.values, "grant")
+		is_object(g)
+	],
+	[{"uri": lib.at(g, ["grantee", 0, "uri"], ""), "permissions": [lib.attr(g, "permission", "")]} |
+		some policy in lib.blocks(r.values, "access_control_policy")
+		is_object(policy)
+		some g in lib.blocks(policy, "grant")
+		is_object(g)
+	],
+)
+
+grant_states(r, permissions) := {state |
+	some g in grants(r)
+	some permission in g.permissions
+	state := lib.both(lib.ban(g.uri, everybody), lib.ban(permission, permissions))
+} | {"unknown" |
+	some name in ["grant", "access_control_policy"]
+	lib.open_block(r.values, name)
+}
+
+result contains found if {
+	some r in acls
+	state := lib.all_of({lib.ban(lib.get(r, "acl", "private"), reading)} | grant_states(r, {"READ", "READ_ACP", "FULL_CONTROL"}))
+	found := lib.said("aws_s3_public_acl", r, state, "The ACL lets everybody read.")
+}
+
+result contains found if {
+	some r in acls
+	state := lib.all_of({lib.ban(lib.get(r, "acl", "private"), writing)} | grant_states(r, {"WRITE", "WRITE_ACP", "FULL_CONTROL"}))
+	found := lib.said("aws_s3_public_write", r, state, "The ACL lets everybody write.")
+}
+
+result contains found if {
+	some r in lib.of_any(["aws_s3_bucket", "aws_s3_bucket_policy", "aws_s3_access_point"])
+	state := lib.public_state(lib.get(r, "policy", ""))
+	found := lib.said("aws_s3_public_policy", r, state, "A statement of the policy allows the principal `*` without a condition.")
+}
+
+settings := ["block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets"]
+
+result contains found if {
+	some r in lib.of_any(["aws_s3_bucket_public_access_block", "aws_s3_account_public_access_block"])
+	states := {name: lib.must(lib.get(r, name, false)) | some name in settings}
+	state := lib.all_of({s | some s in states})
+	off := [name | some name in settings; states[name] != "pass"]
+	found := lib.said("aws_s3_block_weak", r, state, sprintf("Not switched on: %s.", [concat(", ", off)]))
+}
+
+result contains found if {
+	some bucket in lib.of("aws_s3_bucket")
+	count(lib.linked("aws_s3_bucket_public_access_block", "bucket", bucket)) == 0
+	account := [1 |
+		some a in lib.of("aws_s3_account_public_access_block")
+		states := {lib.must(lib.get(a, name, false)) | some name in settings}
+		lib.all_of(states) == "pass"
+	]
+	count(account) == 0
+	maybe := [1 | lib.maybe_linked("aws_s3_bucket_public_access_block", "bucket", bucket)]
+	state := missing_state(maybe)
+	found := lib.said("aws_s3_block_missing", bucket, state, "No aws_s3_bucket_public_access_block refers to the bucket.")
+}
+
+missing_state(maybe) := "unknown" if {
+	count(maybe) > 0
+} else := "fail"
+
+# Since 2023 a bucket without any of this is encrypted by S3; what is written has to be an
+# encryption. v3 inline, and the resource of v4.
+encryption_rules := [{"r": r, "algorithm": algorithm} |
+	some r in lib.of("aws_s3_bucket_server_side_encryption_configuration")
+	some rule in lib.blocks(r.values, "rule")
+	algorithm := algorithm_of(rule)
+]
+
+inline_encryption := [{"r": r, "algorithm": algorithm} |
+	some r in lib.of("aws_s3_bucket")
+	some configuration in lib.blocks(r.values, "server_side_encryption_configuration")
+	some rule in lib.blocks(configuration, "rule")
+	algorithm := algorithm_of(rule)
+]
+
+algorithm_of(rule) := lib.unknown if {
+	rule == lib.unknown
+} else := lib.at(rule, ["apply_server_side_encryption_by_default", 0, "sse_algorithm"], null)
+
+result contains found if {
+	some e in array.concat(encryption_rules, inline_encryption)
+	state := lib.want(e.algorithm, {"AES256", "aws:kms", "aws:kms:dsse"})
+	found := lib.said("aws_s3_encryption_off", e.r, state, "The encryption rule names no algorithm.")
+}
+
+members(r) := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(lib.get(r, "members", null)))
+
+anybody := {"allUsers", "allAuthenticatedUsers"}
+
+result contains found if {
+	some r in lib.of_any(["google_storage_bucket_iam_member", "google_storage_bucket_iam_binding"])
+	state := lib.all_of({lib.ban(member, anybody) | some member in members(r)})
+	found := lib.said("gcp_bucket_public", r, state, "Everybody is a member.")
+}
+
+result contains found if {
+	some r in lib.of_any(["google_storage_bucket_access_control", "google_storage_default_object_access_control", "google_storage_object_access_control"])
+	state := lib.ban(lib.get(r, "entity", ""), anybody)
+	found := lib.said("gcp_bucket_public", r, state, "Everybody is an entity of the ACL.")
+}
+
+result contains found if {
+	some r in lib.of_any(["google_storage_bucket_acl", "google_storage_object_acl", "google_storage_default_object_acl"])
+	named := {gcp_entity(entity) | some entity in lib.listed(lib.get(r, "role_entity", []))}
+	predefined := lib.ban(lib.get(r, "predefined_acl", ""), {"publicRead", "publicReadWrite", "authenticatedRead"})
+	state := lib.all_of(named | {predefined})
+	found := lib.said("gcp_bucket_public", r, state, "The ACL lets everybody in.")
+}
+
+gcp_entity(entity) := "unknown" if {
+	entity == lib.unknown
+} else := "fail" if {
+	some who in anybody
+	endswith(entity, concat("", [":", who]))
+} else := "pass"
+
+result contains found if {
+	some r in lib.of("google_storage_bucket")
+	state := lib.must(lib.get(r, "uniform_bucket_level_access", lib.get(r, "bucket_policy_only", false)))
+	found := lib.said("gcp_bucket_uniform", r, state, "uniform_bucket_level_access is not true.")
+}
+
+result contains found if {
+	some r in lib.of("azurerm_storage_container")
+	state := lib.ban(lower(lib.text(lib.get(r, "container_access_type", "private"))), {"blob", "container"})
+	found := lib.said("azure_container_public", r, state, "container_access_type is not private.")
+}
+
+result contains found if {
+	some r in lib.of("azurerm_storage_account")
+	state := lib.all_of({lib.must(lib.get(r, name, true)) | some name in ["https_traffic_only_enabled", "enable_https_traffic_only"]})
+	found := lib.said("azure_storage_http", r, state, "The account takes requests without TLS.")
+}
+
+result contains found if {
+	some r in lib.of_any(["ncloud_objectstorage_bucket_acl", "ncloud_objectstorage_object_acl"])
+	state := lib.ban(lib.get(r, "rule", "private"), {"public-read", "public-read-write", "authenticated-read"})
+	found := lib.said("ncp_bucket_public", r, state, "The ACL is public.")
+}

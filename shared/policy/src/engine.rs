@@ -1,0 +1,283 @@
+//! A compiled pack, and how it judges.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use regorus::Value;
+use regorus::utils::limits::ExecutionTimerConfig;
+use sha2::{Digest as _, Sha256};
+use slipway_domain::plan::ResourceChange;
+
+use crate::error::{PackError, Problem};
+use crate::facts::{self, Context, Wants};
+use crate::finding::{Evaluation, Finding, RuleInfo, Severity, State, Verdict};
+use crate::limits::Limits;
+use crate::lint::{self, Outline};
+use crate::pack::Pack;
+
+/// The rule of the module that gathers the answers of all packages, so that what they share is
+/// evaluated once.
+const ANSWER: &str = "data.slipway_answer.answer";
+
+/// How many steps of the interpreter pass between two looks at the clock.
+const CHECK_INTERVAL: NonZeroU32 = NonZeroU32::new(64).unwrap();
+
+/// What is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a> {
+    /// The normalised plan; the only source when there is no document of Terraform.
+    pub changes: &'a [ResourceChange],
+    /// What `terraform show -json` printed.
+    pub terraform: Option<&'a [u8]>,
+    /// For whom, where, at what cost.
+    pub context: &'a Context,
+}
+
+/// A pack, compiled. Cheap to share; every evaluation works on a copy of its own.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    base: regorus::Engine,
+    rules: BTreeMap<String, RuleInfo>,
+    wants: Wants,
+    limits: Limits,
+    digest: String,
+}
+
+impl Engine {
+    /// Lints and compiles a pack.
+    pub fn compile(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
+        let outline = lint::outline(pack, &limits)?;
+        let mut base = load(pack, &limits)?;
+        base.add_policy("answer.rego".to_owned(), gather(&outline))
+            .map_err(|e| Problem::from_engine("", &e.to_string()))?;
+        // The first evaluation prepares the interpreter; copies of it are prepared then. What the
+        // packages say of their rules is read with it.
+        base.set_input(Value::new_object());
+        let said = base
+            .eval_rule("data.slipway_answer.rules".to_owned())
+            .map_err(|e| Problem::from_engine("", &e.to_string()))?;
+        let rules = read_rules(&said, limits.output_bytes)?;
+        Ok(Self { base, rules, wants: Wants::of(pack), limits, digest: pack.digest() })
+    }
+
+    /// The version of the pack.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// What the pack says of its rules, by id.
+    pub const fn rules(&self) -> &BTreeMap<String, RuleInfo> {
+        &self.rules
+    }
+
+    /// The input that policies see, as JSON: for dry runs, and for other interpreters of Rego.
+    pub fn input(&self, document: &Document<'_>) -> Result<serde_json::Value, String> {
+        facts::gather(document, self.wants, &self.limits)
+    }
+
+    /// Judges a document. Takes as long as the limits allow, so it belongs on a blocking thread.
+    /// It does not fail: a policy that cannot be evaluated denies.
+    pub fn evaluate(&self, document: &Document<'_>) -> Evaluation {
+        let digest = digest_of(document);
+        // The interpreter promises not to panic. A gate does not rest on promises.
+        let findings = match catch_unwind(AssertUnwindSafe(|| self.findings(document))) {
+            Ok(Ok(findings)) => findings,
+            Ok(Err(why)) => vec![Finding::policy_error(cut(&why, self.limits.text_bytes))],
+            Err(_) => vec![Finding::policy_error("The interpreter of the policy broke down.")],
+        };
+        Evaluation::of(findings, self.limits.findings, self.digest.clone(), digest)
+    }
+
+    fn findings(&self, document: &Document<'_>) -> Result<Vec<Finding>, String> {
+        let input = self.input(document)?;
+        let mut engine = self.base.clone();
+        engine.set_execution_timer_config(timer(&self.limits));
+        engine.set_input(Value::from(input));
+        let answer = engine.eval_rule(ANSWER.to_owned()).map_err(|e| explain(&e, &self.limits))?;
+        let answer = bounded(&answer, self.limits.output_bytes)?;
+        let serde_json::Value::Array(entries) = answer else {
+            return Err("The policy did not answer.".to_owned());
+        };
+        entries.iter().map(|entry| self.finding(entry)).collect()
+    }
+
+    /// Reads one entry `{"as": …, "in": …, "it": …}` of the answer.
+    fn finding(&self, entry: &serde_json::Value) -> Result<Finding, String> {
+        let kind = entry["as"].as_str().unwrap_or_default();
+        let package = entry["in"].as_str().unwrap_or_default();
+        let it = &entry["it"];
+        let wrong = |what: &str| format!("`{kind}` of the package `{package}` {what}.");
+        let text = |key: &str| it[key].as_str().map(str::to_owned);
+        let (message, rule) = match it {
+            serde_json::Value::String(message) => (Some(message.clone()), None),
+            serde_json::Value::Object(_) => (text("message").or_else(|| text("msg")), text("rule")),
+            _ => return Err(wrong("holds something that is neither a text nor an object")),
+        };
+        let rule = rule.unwrap_or_else(|| package.to_owned());
+        let info = self.rules.get(&rule);
+        let severity = match &it["severity"] {
+            serde_json::Value::Null => info.map_or(Severity::High, |info| info.severity),
+            given => serde_json::from_value(given.clone()).map_err(|_| {
+                wrong("gives a severity that is none of low, medium, high, critical")
+            })?,
+        };
+        let (state, verdict) = match kind {
+            "deny" => (State::Fail, Verdict::Deny),
+            "warn" => (State::Fail, Verdict::Warn),
+            "require_role" => (State::Fail, Verdict::RequireRole),
+            "unknown" => (State::Unknown, Verdict::Unknown),
+            _ => match (it["state"].as_str(), info) {
+                (_, None) => {
+                    return Err(wrong(&format!(
+                        "names a rule `{rule}` without an entry in `rules`"
+                    )));
+                }
+                (Some("fail"), Some(info)) => (State::Fail, info.verdict()),
+                (Some("unknown"), Some(_)) => (State::Unknown, Verdict::Unknown),
+                _ => return Err(wrong("gives a state that is neither `fail` nor `unknown`")),
+            },
+        };
+        let role = text("role").or_else(|| info.and_then(|info| info.role.clone()));
+        if verdict == Verdict::RequireRole && role.is_none() {
+            return Err(wrong("asks for a role without naming one"));
+        }
+        let most = self.limits.text_bytes;
+        Ok(Finding {
+            title: cut(info.map_or(rule.as_str(), |info| info.title.as_str()), most),
+            message: cut(&message.ok_or_else(|| wrong("has no `message`"))?, most),
+            remedy: cut(
+                &text("remedy").or_else(|| info.map(|i| i.remedy.clone())).unwrap_or_default(),
+                most,
+            ),
+            address: cut(&text("address").unwrap_or_default(), most),
+            rule: cut(&rule, most),
+            aliases: info.map(|i| i.aliases.clone()).unwrap_or_default(),
+            severity,
+            state,
+            verdict,
+            role: role.map(|role| cut(&role, most)),
+        })
+    }
+}
+
+/// The interpreter with a pack and the helpers in it.
+pub(crate) fn load(pack: &Pack, limits: &Limits) -> Result<regorus::Engine, PackError> {
+    let mut engine = regorus::Engine::new();
+    // As OPA does: a builtin that fails is undefined. Limits are errors in any case.
+    engine.set_strict_builtin_errors(false);
+    engine.set_execution_timer_config(timer(limits));
+    for module in pack.modules().iter().chain([&Pack::library()]) {
+        engine
+            .add_policy(module.path.clone(), module.text.clone())
+            .map_err(|e| Problem::from_engine(&module.path, &e.to_string()))?;
+    }
+    Ok(engine)
+}
+
+const fn timer(limits: &Limits) -> ExecutionTimerConfig {
+    ExecutionTimerConfig { limit: limits.time, check_interval: CHECK_INTERVAL }
+}
+
+/// The module that asks every package of the pack for what it defines.
+fn gather(outline: &Outline) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from("package slipway_answer\n\nimport rego.v1\n\n");
+    let mut rules = Vec::new();
+    for (package, names) in &outline.packages {
+        for kind in ["deny", "warn", "require_role", "unknown", "result"] {
+            if names.contains(kind) {
+                let _ = writeln!(
+                    text,
+                    "answer contains {{\"as\": \"{kind}\", \"in\": \"{package}\", \"it\": it}} if {{\n\tsome it in data.{package}.{kind}\n}}\n",
+                );
+            }
+        }
+        if names.contains("rules") {
+            rules.push(format!("data.{package}.rules"));
+        }
+    }
+    let _ = writeln!(text, "answer contains nothing if {{\n\tsome nothing in []\n}}\n");
+    let _ = writeln!(text, "rules := [{}]", rules.join(", "));
+    text
+}
+
+fn read_rules(said: &Value, most: usize) -> Result<BTreeMap<String, RuleInfo>, PackError> {
+    let said = bounded(said, most).map_err(Problem::whole)?;
+    let mut rules = BTreeMap::new();
+    for object in said.as_array().into_iter().flatten() {
+        let object = object
+            .as_object()
+            .ok_or_else(|| Problem::whole("`rules` must be an object of rule id to metadata."))?;
+        for (id, info) in object {
+            let info = serde_json::from_value(info.clone())
+                .map_err(|e| Problem::whole(format!("The metadata of the rule `{id}`: {e}.")))?;
+            if rules.insert(id.clone(), info).is_some() {
+                return Err(Problem::whole(format!("Two rules have the id `{id}`.")).into());
+            }
+        }
+    }
+    Ok(rules)
+}
+
+/// Counts what is written and stops when it is too much, so that a large answer is never a large
+/// text too.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + buf.len() > self.most {
+            return Err(io::Error::other("too large"));
+        }
+        self.bytes.extend_from_slice(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) fn bounded(value: &Value, most: usize) -> Result<serde_json::Value, String> {
+    if *value == Value::Undefined {
+        return Err("The policy did not answer.".to_owned());
+    }
+    let mut to = Bounded { bytes: Vec::new(), most };
+    serde_json::to_writer(&mut to, value)
+        .map_err(|_| format!("The answer of the policy is larger than {most} bytes."))?;
+    serde_json::from_slice(&to.bytes).map_err(|e| format!("The answer of the policy: {e}."))
+}
+
+pub(crate) fn explain(error: &impl std::string::ToString, limits: &Limits) -> String {
+    let text = error.to_string();
+    if text.contains("time limit") {
+        let seconds = limits.time.as_secs_f32();
+        return format!("The policy took longer than {seconds} s and was stopped.");
+    }
+    format!("The policy failed: {}", Problem::from_engine("", &text))
+}
+
+/// The first bytes of a text, whole characters only.
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+fn digest_of(document: &Document<'_>) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(document.terraform.unwrap_or_default());
+    part(&serde_json::to_vec(document.changes).unwrap_or_default());
+    part(&serde_json::to_vec(document.context).unwrap_or_default());
+    format!("sha256:{}", hex::encode(hash.finalize()))
+}

@@ -1,0 +1,409 @@
+//! What policies see: the plan in the form in which rules are easy to write and right.
+//!
+//! `input` is an object with
+//!
+//! - `resources`: every managed resource that is there after the apply, also those that do not
+//!   change. Each has `address`, `type`, `name`, `index`, `module` (its address, empty for the
+//!   root), `provider`, `action` (`create`, `update`, `replace`, `no-op`, …), `values` (attributes
+//!   after), `before`, `links` and `open` (below), `provisioners` (their types) and
+//!   `configured` (attributes that are literals in the source, which providers may show as hashes);
+//! - `by_type`: the same, by type;
+//! - `deleted`: every resource that the plan removes or replaces, with `values` as they were,
+//!   `replaced` and `type`, `address`, …;
+//! - `data`: data sources that the configuration reads;
+//! - `modules` (`address`, `source`, `version`) and `providers` (`key`, `source`, `values`);
+//! - `context`: project, environment, actor, cost, history and settings;
+//! - `plan`: the normalised changes, and `terraform`: Terraform's own document, both only when the
+//!   pack's text names them.
+//!
+//! **Unknown until apply.** An attribute whose value is not known stands in `values` as the text
+//! [`UNKNOWN`], at any depth. Compared with a good value it is not equal, so a rule that asks for
+//! good values does not pass by accident; `data.slipway.lib` has the three-valued helpers. An
+//! attribute that the configuration does not set and that the provider will compute is absent.
+//!
+//! **Links.** Providers split one thing over several resources, which refer to each other by ids
+//! that are not known yet. `links` maps an attribute to the addresses of the resources that it
+//! refers to, read from the configuration (through variables and outputs of modules) or from equal
+//! names; `open` lists the attributes whose references could not be followed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use slipway_domain::plan::{Action, ResourceChange};
+
+use crate::engine::Document;
+use crate::limits::Limits;
+use crate::links::{self, Configuration};
+use crate::pack::Pack;
+
+/// Stands for a value that is known only after apply. A configuration that holds this very text
+/// gains nothing by it: unknown is never a pass.
+pub const UNKNOWN: &str = "__slipway_unknown__";
+
+/// For whom, where and at what cost a plan is judged.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Context {
+    /// The project.
+    pub project: String,
+    /// The environment, e.g. `production`.
+    pub environment: String,
+    /// Who asks: id, kind, roles.
+    #[serde(default)]
+    pub actor: Value,
+    /// What the cost gate says.
+    #[serde(default)]
+    pub cost: Value,
+    /// Earlier deployments of the stack, as far as rules may look at them.
+    #[serde(default)]
+    pub history: Value,
+    /// What rules may be told: `required_tags`, `allowed_regions`, `allowed_instance_types`,
+    /// `allowed_providers`, `allowed_module_sources`, `max_deletes`, `max_changes`.
+    #[serde(default)]
+    pub settings: Value,
+}
+
+/// Which of the large parts of the input a pack reads. Others are not built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wants {
+    plan: bool,
+    terraform: bool,
+}
+
+impl Wants {
+    /// Looks for the word `input` in the text. What is not plainly `input.NAME` counts as all.
+    pub(crate) fn of(pack: &Pack) -> Self {
+        let mut wants = Self { plan: false, terraform: false };
+        for module in pack.modules() {
+            for (at, word) in module.text.match_indices("input") {
+                let rest = &module.text[at + word.len()..];
+                let name: Option<String> = rest.strip_prefix('.').map(|rest| {
+                    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+                });
+                wants.plan |= name.as_deref().is_none_or(|name| name == "plan");
+                wants.terraform |= name.as_deref().is_none_or(|name| name == "terraform");
+            }
+        }
+        wants
+    }
+}
+
+/// Builds the input.
+pub(crate) fn gather(
+    document: &Document<'_>,
+    wants: Wants,
+    limits: &Limits,
+) -> Result<Value, String> {
+    let bytes = document.terraform.unwrap_or_default();
+    if bytes.len() > limits.input_bytes {
+        return Err(format!(
+            "The plan has {} bytes; policies judge at most {}. Split the stack.",
+            bytes.len(),
+            limits.input_bytes
+        ));
+    }
+    let raw: Option<Value> = document
+        .terraform
+        .map(serde_json::from_slice)
+        .transpose()
+        .map_err(|e| format!("The plan is not JSON: {e}."))?;
+    let changes = match &raw {
+        Some(raw) => read_terraform(raw)?,
+        None => document.changes.iter().map(Change::of).collect(),
+    };
+    if changes.len() > limits.resources {
+        return Err(format!(
+            "The plan has {} resources; policies judge at most {}. Split the stack.",
+            changes.len(),
+            limits.resources
+        ));
+    }
+    let configuration = Configuration::read(raw.as_ref().unwrap_or(&Value::Null));
+    let mut input = Map::new();
+    split(&changes, &configuration, &mut input);
+    input.insert("modules".to_owned(), configuration.modules());
+    input.insert("providers".to_owned(), configuration.providers());
+    let context = serde_json::to_value(document.context).map_err(|e| e.to_string())?;
+    input.insert("context".to_owned(), context);
+    if wants.plan {
+        let plan = serde_json::to_value(document.changes).map_err(|e| e.to_string())?;
+        input.insert("plan".to_owned(), plan);
+    }
+    if let (true, Some(raw)) = (wants.terraform, raw) {
+        input.insert("terraform".to_owned(), raw);
+    }
+    Ok(Value::Object(input))
+}
+
+/// One change, from whichever document.
+#[derive(Debug)]
+struct Change {
+    address: String,
+    module: String,
+    mode: String,
+    kind: String,
+    name: String,
+    index: Value,
+    provider: String,
+    actions: Vec<String>,
+    deposed: bool,
+    before: Value,
+    after: Value,
+    unknown: Value,
+}
+
+/// The changes of Terraform's document. A document without them is no plan: better an error than
+/// an empty plan that passes.
+fn read_terraform(raw: &Value) -> Result<Vec<Change>, String> {
+    let entries = match &raw["resource_changes"] {
+        Value::Array(entries) => entries.as_slice(),
+        // Terraform leaves it out when there is nothing.
+        Value::Null if raw["format_version"].is_string() => &[],
+        _ => return Err("The plan is not a document of `terraform show -json`.".to_owned()),
+    };
+    entries.iter().map(Change::read).collect()
+}
+
+impl Change {
+    fn read(entry: &Value) -> Result<Self, String> {
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let address = text("address");
+        let change = &entry["change"];
+        let actions: Option<Vec<String>> = change["actions"]
+            .as_array()
+            .map(|all| all.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect());
+        let (Some(actions), false, Some(kind)) =
+            (actions, address.is_empty(), entry["type"].as_str())
+        else {
+            return Err("A resource change of the plan lacks address, type or actions.".to_owned());
+        };
+        let mode = entry["mode"].as_str().unwrap_or("managed").to_owned();
+        Ok(Self {
+            module: text("module_address"),
+            mode,
+            kind: kind.to_owned(),
+            name: text("name"),
+            index: entry["index"].clone(),
+            provider: text("provider_name"),
+            actions,
+            deposed: entry["deposed"].is_string(),
+            before: change["before"].clone(),
+            after: change["after"].clone(),
+            unknown: change["after_unknown"].clone(),
+            address,
+        })
+    }
+
+    /// A change of the normalised plan, for drivers whose tool prints no such document.
+    fn of(change: &ResourceChange) -> Self {
+        let actions: &[&str] = match change.action {
+            Action::Create => &["create"],
+            Action::Update => &["update"],
+            Action::DeleteThenCreate => &["delete", "create"],
+            Action::CreateThenDelete => &["create", "delete"],
+            Action::Delete => &["delete"],
+            Action::Forget => &["forget"],
+            Action::Import | Action::Move => &["no-op"],
+            Action::Read => &["read"],
+        };
+        let mut after = change.after.clone();
+        for pointer in &change.unknown {
+            mark(&mut after, pointer);
+        }
+        let module = change.address.rfind(&format!("{}.{}", change.kind, change.name));
+        Self {
+            address: change.address.clone(),
+            module: module
+                .map(|at| change.address[..at].trim_end_matches('.').to_owned())
+                .unwrap_or_default(),
+            mode: if change.action == Action::Read { "data" } else { "managed" }.to_owned(),
+            kind: change.kind.clone(),
+            name: change.name.clone(),
+            index: Value::Null,
+            provider: change.provider.clone(),
+            actions: actions.iter().map(|a| (*a).to_owned()).collect(),
+            deposed: change.deposed.is_some(),
+            before: change.before.clone(),
+            after,
+            unknown: Value::Null,
+        }
+    }
+
+    fn has(&self, action: &str) -> bool {
+        self.actions.iter().any(|a| a == action)
+    }
+
+    /// One word for the actions.
+    fn action(&self) -> &str {
+        match (self.has("create"), self.has("delete")) {
+            (true, true) => "replace",
+            (true, false) => "create",
+            (false, true) => "delete",
+            (false, false) => self.actions.first().map_or("no-op", String::as_str),
+        }
+    }
+}
+
+/// Sets what `pointer` names to [`UNKNOWN`], making the objects on the way.
+fn mark(value: &mut Value, pointer: &str) {
+    let mut at = value;
+    for part in pointer.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        if let Value::Array(items) = at {
+            let Ok(index) = part.parse::<usize>() else { return };
+            if index == items.len() {
+                items.push(Value::Null);
+            }
+            let Some(item) = items.get_mut(index) else { return };
+            at = item;
+            continue;
+        }
+        if at.is_null() {
+            *at = json!({});
+        }
+        let Value::Object(fields) = at else { return };
+        at = fields.entry(part).or_insert(Value::Null);
+    }
+    *at = Value::from(UNKNOWN);
+}
+
+/// `after` with [`UNKNOWN`] where `unknown` says true.
+fn merge(after: &Value, unknown: &Value) -> Value {
+    match unknown {
+        Value::Bool(true) => Value::from(UNKNOWN),
+        Value::Object(marks) => {
+            let mut merged = match after {
+                Value::Object(fields) => fields.clone(),
+                Value::Null => Map::new(),
+                other => return other.clone(),
+            };
+            for (key, mark) in marks {
+                let one = merge(merged.get(key).unwrap_or(&Value::Null), mark);
+                if !one.is_null() {
+                    merged.insert(key.clone(), one);
+                }
+            }
+            // An object that is not there and in which nothing is unknown stays absent.
+            if after.is_null() && merged.is_empty() { Value::Null } else { Value::Object(merged) }
+        }
+        Value::Array(marks) => {
+            let items = after.as_array().map(Vec::as_slice).unwrap_or_default();
+            if after.is_null() && marks.is_empty() {
+                return Value::Null;
+            }
+            Value::Array(
+                (0..items.len().max(marks.len()))
+                    .map(|at| {
+                        let none = Value::Null;
+                        merge(items.get(at).unwrap_or(&none), marks.get(at).unwrap_or(&none))
+                    })
+                    .collect(),
+            )
+        }
+        _ => after.clone(),
+    }
+}
+
+/// Puts every change where rules look for it.
+fn split(changes: &[Change], configuration: &Configuration, input: &mut Map<String, Value>) {
+    let mut deleted = Vec::new();
+    let mut data = Vec::new();
+    let mut alive = Vec::new();
+    for change in changes {
+        if change.mode == "data" {
+            data.push(json!({"address": change.address, "type": change.kind, "name": change.name,
+                "module": change.module, "values": merge(&change.after, &change.unknown)}));
+            continue;
+        }
+        if change.has("delete") {
+            deleted.push(
+                json!({"address": change.address, "type": change.kind, "name": change.name,
+                "module": change.module, "values": change.before, "deposed": change.deposed,
+                "replaced": change.has("create")}),
+            );
+        }
+        // What is deleted, dropped or deposed is not there afterwards: its attributes are nobody's
+        // business.
+        let gone = change.deposed
+            || change.has("forget")
+            || (change.has("delete") && !change.has("create"));
+        if !gone && !change.after.is_null() {
+            alive.push(change);
+        }
+    }
+    let planned: BTreeSet<&str> = changes.iter().map(|c| c.address.as_str()).collect();
+    data.extend(configuration.data(&planned));
+
+    let mut resources: Vec<Value> = alive.iter().map(|c| resource(c, configuration)).collect();
+    links::resolve(&mut resources, configuration);
+
+    let mut by_type: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for resource in &resources {
+        let kind = resource["type"].as_str().unwrap_or_default().to_owned();
+        by_type.entry(kind).or_default().push(resource.clone());
+    }
+    input.insert("resources".to_owned(), Value::Array(resources));
+    input.insert("by_type".to_owned(), json!(by_type));
+    input.insert("deleted".to_owned(), Value::Array(deleted));
+    input.insert("data".to_owned(), Value::Array(data));
+}
+
+fn resource(change: &Change, configuration: &Configuration) -> Value {
+    let mut values = merge(&change.after, &change.unknown);
+    if let (Some(set), Value::Object(fields)) =
+        (configuration.attributes(&change.address), &mut values)
+    {
+        // What nobody sets and the provider computes is its default, not somebody's secret choice.
+        fields.retain(|key, value| value != UNKNOWN || set.contains(key.as_str()));
+    }
+    json!({
+        "address": change.address,
+        "type": change.kind,
+        "name": change.name,
+        "index": change.index,
+        "module": change.module,
+        "provider": change.provider,
+        "action": change.action(),
+        "values": values,
+        "before": change.before,
+        "provisioners": configuration.provisioners(&change.address),
+        "configured": configuration.constants(&change.address),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_stands_where_it_is_unknown_and_nowhere_else() {
+        let after = json!({"a": 1, "list": [{"x": 1}], "none": null});
+        let unknown = json!({"b": true, "list": [{"y": true}, true], "none": {"c": false},
+            "tags": {}, "deep": {"d": {"e": true}}});
+        assert_eq!(
+            merge(&after, &unknown),
+            json!({"a": 1, "b": UNKNOWN, "list": [{"x": 1, "y": UNKNOWN}, UNKNOWN], "none": null,
+                "deep": {"d": {"e": UNKNOWN}}})
+        );
+    }
+
+    #[test]
+    fn pointers_mark_what_is_not_there_yet() {
+        let mut after = json!({"list": [1]});
+        for pointer in ["/a/b~1c", "/list/1", "/list/7"] {
+            mark(&mut after, pointer);
+        }
+        assert_eq!(after, json!({"list": [1, UNKNOWN], "a": {"b/c": UNKNOWN}}));
+    }
+
+    #[test]
+    fn a_document_that_is_no_plan_is_an_error() {
+        for raw in [json!({}), json!([]), json!({"resource_changes": {}}), json!("plan")] {
+            assert!(read_terraform(&raw).is_err(), "{raw}");
+        }
+        assert!(read_terraform(&json!({"resource_changes": [{"address": "a.b"}]})).is_err());
+        assert!(
+            read_terraform(&json!({"format_version": "1.2"})).expect("an empty plan").is_empty()
+        );
+    }
+}
