@@ -1,6 +1,6 @@
 //! Policies: packs of Rego that judge a plan, in this process and within limits.
 //!
-//! A [`Pack`] is text. [`lint`] says what is wrong with it before it is kept, [`run_tests`] runs
+//! A [`Pack`] is text. [`lint()`] says what is wrong with it before it is kept, [`run_tests`] runs
 //! the tests that it brings, and an [`Engine`] is a pack compiled once, which judges any number of
 //! [`Document`]s. Whatever goes wrong while it judges is a deny with the rule `policy_error`; the
 //! gate never opens by accident. What is known only after apply is `unknown`, never a pass.

@@ -38,7 +38,7 @@ fn module((path, text): &(&str, &str)) -> Module {
 }
 
 impl Pack {
-    /// A pack that somebody uploaded. It has to live in packages under `user`; [`crate::lint`]
+    /// A pack that somebody uploaded. It has to live in packages under `user`; [`crate::lint()`]
     /// says whether it does.
     pub fn user(mut modules: Vec<Module>) -> Self {
         modules.sort_by(|a, b| a.path.cmp(&b.path));
