@@ -270,7 +270,7 @@ pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
     }
     if let Some(components) = &mut api.components {
         name_items(&mut components.schemas);
-        join_flattened(&mut components.schemas);
+        while join_flattened(&mut components.schemas) {}
         close_variants(&mut components.schemas, "Source");
     }
     api
@@ -329,9 +329,11 @@ fn name_items(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
 }
 
 /// A struct with a flattened struct in it is one object, but is described as `allOf` of two. When
-/// one of those refuses other properties, nothing at all would fit; so they are joined.
-fn join_flattened(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+/// one of those refuses other properties, nothing at all would fit; so they are joined. Says whether any
+/// was: what it is flattened into can be joined then.
+fn join_flattened(schemas: &mut BTreeMap<String, RefOr<Schema>>) -> bool {
     let known = schemas.clone();
+    let mut any = false;
     for schema in schemas.values_mut() {
         let RefOr::T(Schema::AllOf(all)) = schema else { continue };
         let parts: Option<Vec<&Object>> =
@@ -344,7 +346,9 @@ fn join_flattened(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
             joined.required.extend(part.required.clone());
         }
         *schema = RefOr::T(Schema::Object(joined));
+        any = true;
     }
+    any
 }
 
 fn object<'s>(

@@ -11,7 +11,7 @@ use slipway_domain::port::driver::{
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::{self, Begun, Ending, Started, Taken};
 use slipway_services::recovery::{self, AfterRecord};
-use slipway_services::{Ctx, cancel};
+use slipway_services::{Ctx, cancel, run_history};
 use slipway_telemetry::carrier;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -74,7 +74,8 @@ async fn run_in_span(
             return end(shared, &job, &lease, &brake, could_not_begin(&job, &fault)).await;
         }
     };
-    let limits = tokio::spawn(watch_limits(brake.clone(), job.soft_limit_s, job.hard_limit_s));
+    let soft_limit_s = run_history::soft_limit_s(&shared.cx, &job).await;
+    let limits = tokio::spawn(watch_limits(brake.clone(), soft_limit_s, job.hard_limit_s));
     let cancels =
         tokio::spawn(tell_of_cancel(shared.cx.clone(), brake.clone(), job.clone(), lease));
     let driven = drive(shared, &job, &lease, work, redactor, &holding);
@@ -202,6 +203,7 @@ async fn plan(
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, "plan finished");
+            remember(shared, job, run).await;
             count_end(shared, &deployment);
             "succeeded"
         }
@@ -237,7 +239,16 @@ async fn apply(
         run.leave();
         return end(shared, job, lease, brake, could_not_record(job, &fault)).await;
     }
+    remember(shared, job, run).await;
     verify(shared, job, lease, run, applied, brake).await
+}
+
+/// Keeps what the run took, for estimates. The job is not worse for it when that fails.
+async fn remember(shared: &Shared, job: &Job, run: &JobRun) {
+    let Some(measure) = run.measure() else { return };
+    if let Err(fault) = run_history::record(&shared.cx, job, measure).await {
+        tracing::warn!(%fault, "what the run took could not be recorded");
+    }
 }
 
 /// Finds out what a lost apply did.

@@ -10,6 +10,7 @@ use slipway_domain::job::{Job, Lease};
 use slipway_domain::log::{LogStream, NewLogLine, bounded};
 use slipway_domain::port::driver::{DriverError, LeaseEnd, Run, StateBlob, Stop};
 use slipway_domain::redact::Redactor;
+use slipway_domain::run_history::Measure;
 use slipway_services::{Ctx, execution};
 use slipway_telemetry::carrier;
 use tokio::sync::Notify;
@@ -130,6 +131,8 @@ pub(crate) struct JobRun {
     urgent: Notify,
     /// One writer at a time, so that what is said first is written first.
     writing: tokio::sync::Mutex<()>,
+    /// What the tool took.
+    measure: Mutex<Option<Measure>>,
 }
 
 impl JobRun {
@@ -155,12 +158,18 @@ impl JobRun {
             more: Notify::new(),
             urgent: Notify::new(),
             writing: tokio::sync::Mutex::default(),
+            measure: Mutex::default(),
         }
     }
 
     /// The run was lost: what its tool left in the workspace is to be collected.
     pub(crate) fn leave(&self) {
         self.workspace.leave();
+    }
+
+    /// What the tool took, when the driver has said so.
+    pub(crate) fn measure(&self) -> Option<Measure> {
+        *self.measure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn buffer(&self) -> std::sync::MutexGuard<'_, Buffer> {
@@ -228,6 +237,10 @@ impl Run for JobRun {
 
     fn traceparent(&self) -> Option<String> {
         self.traceparent.clone()
+    }
+
+    fn measured(&self, measure: Measure) {
+        *self.measure.lock().unwrap_or_else(PoisonError::into_inner) = Some(measure);
     }
 
     fn log(&self, line: NewLogLine) {

@@ -16,12 +16,13 @@ use slipway_domain::deployment::{Deployment, Operation, Options as How, Variable
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::FieldError;
 use slipway_domain::id::{DeploymentId, Mint as _, RandomMint};
-use slipway_domain::job::{JobLimits, JobState, Queue};
+use slipway_domain::job::{JobKind, JobLimits, JobState, Queue};
 use slipway_domain::plan::{Diagnostic, StateMark, Tool};
 use slipway_domain::port::driver::{
     Applied, ApplyInput, Driver, DriverError, Health, Inspect, Inspection, PlanInput, Planned, Run,
     Stop,
 };
+use slipway_domain::run_history::Measure;
 use slipway_domain::source::Source;
 use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState as S;
@@ -29,7 +30,9 @@ use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::deployment::Submit;
-use slipway_services::{Ctx, Gathered, Library, Settings, artifact, deployment, event, log};
+use slipway_services::{
+    Ctx, Gathered, Library, Settings, artifact, deployment, event, log, run_history,
+};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
 use slipway_telemetry::metrics::Metrics;
@@ -87,6 +90,7 @@ impl Driver for Acting {
             Some("panic") => panic!("the driver has a bug"),
             _ => {}
         }
+        run.measured(Measure { wall_ms: 25_000, peak_rss_bytes: Some(3 << 20) });
         Ok(Planned {
             tool: Tool { name: "terraform".to_owned(), version: "1.11.4".to_owned() },
             no_changes: false,
@@ -123,6 +127,7 @@ impl Driver for Acting {
             Some("short") => tokio::time::sleep(Duration::from_millis(300)).await,
             _ => {}
         }
+        run.measured(Measure { wall_ms: 2_000, peak_rss_bytes: None });
         Ok(Applied { outputs: Vec::new(), state: StateMark::default() })
     }
 
@@ -169,6 +174,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
             git_allow_http: false,
             plan_limits: job,
             apply_limits: job,
+            adaptive_limits: false,
             idempotency_ttl: chrono::Duration::hours(24),
             recovery_grace: chrono::Duration::seconds(2),
             log_retention: chrono::Duration::days(30),
@@ -313,6 +319,39 @@ async fn a_worker_survives_a_sqlite_that_stood_still() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_survives_a_postgres_that_stood_still() {
     a_worker_survives_a_database_that_stood_still(postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_finished_runs_took_is_kept_and_makes_limits_longer_where_that_is_asked_for() {
+    let rig = sqlite().await;
+    let worker = rig.start(false);
+    let done = rig.submit("net", "short").await;
+    rig.approve(done).await;
+    let stack = rig.until(done, S::Succeeded).await.stack_id;
+    let fails = rig.submit("net", "fail").await;
+    rig.until(fails, S::Failed).await;
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+
+    let mut tx = rig.cx.store.read().await.unwrap();
+    let runs = tx.past_runs(stack).await.unwrap();
+    let jobs = tx.jobs_of(done).await.unwrap();
+    drop(tx);
+    let mut took: Vec<_> = runs.iter().map(|r| (r.job_id, r.measure.wall_ms)).collect();
+    took.sort_by_key(|(_, wall_ms)| *wall_ms);
+    let job = |kind| jobs.iter().find(|job| job.kind == kind).unwrap();
+    let (plan, apply) = (job(JobKind::Plan), job(JobKind::Apply));
+    assert_eq!(took, [(apply.id, 2_000), (plan.id, 25_000)]);
+
+    let limits = async |cx: &Ctx| {
+        let plan_s = run_history::soft_limit_s(cx, plan).await;
+        (plan_s, run_history::soft_limit_s(cx, apply).await)
+    };
+    assert_eq!(limits(&rig.cx).await, (60, 60), "as configured");
+    let mut settings = (*rig.cx.settings).clone();
+    settings.adaptive_limits = true;
+    let adaptive = Ctx { settings: Arc::new(settings), ..rig.cx.clone() };
+    assert_eq!(limits(&adaptive).await, (75, 60));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

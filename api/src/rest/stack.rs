@@ -7,7 +7,7 @@ use serde::Deserialize;
 use slipway_domain::deployment::Deployment;
 use slipway_domain::id::StackId;
 use slipway_domain::page::{Page, PageRequest};
-use slipway_domain::stack::Stack;
+use slipway_domain::stack::{Stack, StackDetails};
 use slipway_domain::state::DeploymentState;
 use slipway_services::{deployment, stack};
 use utoipa::IntoParams;
@@ -67,7 +67,7 @@ pub(crate) async fn list_stacks(
 #[utoipa::path(get, path = "/api/v1/stacks/{id}", operation_id = "get_stack", tag = "stacks",
     params(("id" = StackId, Path, description = "The stack.")),
     responses(
-        (status = 200, description = "The stack.", body = Stack,
+        (status = 200, description = "The stack.", body = StackDetails,
             headers(("ETag" = Option<String>, description = "For `If-None-Match`."))),
         (status = 304, description = "The caller has it already."),
         Always, OfOne,
@@ -79,7 +79,7 @@ pub(crate) async fn get_stack(
     _: NoQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    Ok(tagged::answer(&headers, &stack::get(&state.cx, &who, id).await?)?)
+    Ok(tagged::answer(&headers, &stack::details(&state.cx, &who, id).await?)?)
 }
 
 /// Which deployments of a stack.

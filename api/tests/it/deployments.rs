@@ -53,6 +53,13 @@ async fn from_template_to_outputs() {
     let stack = house.get(&format!("/api/v1/stacks/{stack}")).await.ok(200);
     assert_eq!(stack["current_deployment"], submitted["id"]);
     assert_eq!(stack["project"], "shop");
+    assert_eq!(
+        stack["estimates"],
+        json!({
+            "plan": {"runs": 1, "p50_s": 1.5, "p95_s": 1.5, "peak_mb": 64},
+            "apply": null,
+        })
+    );
     let history = format!("/api/v1/stacks/{}/deployments", stack["id"].as_str().unwrap());
     assert_eq!(house.get(&history).await.ok(200)["items"].as_array().unwrap().len(), 1);
     let none = house.get(&format!("{history}?state=failed")).await.ok(200);

@@ -21,11 +21,12 @@ use slipway_domain::job::{Job, JobLimits, Lease, Queue};
 use slipway_domain::log::{LogStream, NewLogLine};
 use slipway_domain::plan::{Action, OutputChange, ResourceChange, StateMark, Tool};
 use slipway_domain::port::driver::{Applied, Health, Inspect, Inspection, Planned};
+use slipway_domain::run_history::Measure;
 use slipway_domain::stack::DriverKind;
 use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
-use slipway_services::{Ctx, Gathered, Library, Settings, execution};
+use slipway_services::{Ctx, Gathered, Library, Settings, execution, run_history};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
 use slipway_telemetry::metrics::Metrics;
@@ -189,6 +190,7 @@ impl House {
                 git_allow_http: false,
                 plan_limits: job,
                 apply_limits: job,
+                adaptive_limits: false,
                 idempotency_ttl: chrono::Duration::hours(24),
                 recovery_grace: chrono::Duration::seconds(2),
                 log_retention: chrono::Duration::days(30),
@@ -263,7 +265,10 @@ impl House {
         execution::begin(&self.cx, &job, &lease).await.unwrap();
         let lines: Vec<_> = (1..=3).map(|n| self.line("plan", &format!("line {n}"))).collect();
         execution::append(&self.cx, &lease, job.deployment_id, &lines, &[]).await.unwrap();
-        execution::plan_finished(&self.cx, &job, &lease, planned()).await.unwrap()
+        let planned = execution::plan_finished(&self.cx, &job, &lease, planned()).await.unwrap();
+        let measure = Measure { wall_ms: 1500, peak_rss_bytes: Some(64 << 20) };
+        run_history::record(&self.cx, &job, measure).await.unwrap();
+        planned
     }
 
     /// Plays a worker that has begun to apply it.

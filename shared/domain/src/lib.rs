@@ -22,6 +22,7 @@ pub mod port;
 pub mod queue;
 pub mod recovery;
 pub mod redact;
+pub mod run_history;
 pub mod secret;
 pub mod source;
 pub mod stack;

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::fault::FieldError;
 use crate::id::{DeploymentId, StackId};
+use crate::run_history::Estimates;
 
 /// How a stack is planned and applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
@@ -104,6 +105,16 @@ pub struct Stack {
     pub created_at: DateTime<Utc>,
     /// When something last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+/// A stack as it is now, and what its runs are likely to take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
+pub struct StackDetails {
+    /// The stack.
+    #[serde(flatten)]
+    pub stack: Stack,
+    /// By what its newest runs took.
+    pub estimates: Estimates,
 }
 
 /// What is known of a stack's Terraform state without opening it.

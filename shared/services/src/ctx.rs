@@ -66,6 +66,8 @@ pub struct Settings {
     pub plan_limits: JobLimits,
     /// Limits of apply jobs.
     pub apply_limits: JobLimits,
+    /// Whether a stack whose runs take long gets more time before it is asked to stop.
+    pub adaptive_limits: bool,
     /// How long the recovery of a lost apply waits for what its worker left on its machine. After
     /// that the machine counts as gone.
     pub recovery_grace: chrono::Duration,

@@ -26,6 +26,7 @@ pub mod plan;
 mod planned;
 pub mod queue;
 pub mod recovery;
+pub mod run_history;
 mod source;
 pub mod stack;
 pub mod state;

@@ -4,10 +4,10 @@ use slipway_domain::access::{Principal, Scope};
 use slipway_domain::fault::Fault;
 use slipway_domain::id::StackId;
 use slipway_domain::page::{Page, PageRequest};
-use slipway_domain::stack::Stack;
+use slipway_domain::stack::{Stack, StackDetails};
 pub use slipway_store::stack::Filter;
 
-use crate::Ctx;
+use crate::{Ctx, run_history};
 
 /// Stacks, newest first.
 pub async fn list(
@@ -26,4 +26,11 @@ pub async fn get(cx: &Ctx, who: &Principal, id: StackId) -> Result<Stack, Fault>
     who.need(Scope::StacksRead)?;
     let found = cx.store.read().await?.stack(id).await?;
     found.map(|row| row.stack).ok_or_else(|| Fault::not_found("stack", id))
+}
+
+/// One stack, and what its runs are likely to take.
+pub async fn details(cx: &Ctx, who: &Principal, id: StackId) -> Result<StackDetails, Fault> {
+    let stack = get(cx, who, id).await?;
+    let estimates = run_history::estimates(&mut cx.store.read().await?, id).await?;
+    Ok(StackDetails { stack, estimates })
 }

@@ -26,6 +26,7 @@ pub mod recovery;
 pub mod retention;
 pub mod rotation;
 mod rows;
+pub mod run_history;
 pub mod stack;
 pub mod state;
 pub mod worker;

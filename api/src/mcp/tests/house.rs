@@ -112,6 +112,7 @@ impl House {
                 git_allow_http: false,
                 plan_limits: limits,
                 apply_limits: limits,
+                adaptive_limits: false,
                 idempotency_ttl: chrono::Duration::hours(1),
                 recovery_grace: chrono::Duration::seconds(2),
                 log_retention: chrono::Duration::days(1),

@@ -1,4 +1,4 @@
-//! `[jobs.plan]`, `[jobs.apply]`: how often and how long jobs of each kind may run.
+//! `[jobs]`, `[jobs.plan]`, `[jobs.apply]`: how often and how long jobs of each kind may run.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,8 @@ use crate::problem::Problem;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jobs {
+    /// Whether a job is asked to stop only after three times what 95 % of the last finished runs of its stack took, when that is later than its soft limit. Half of the time between the soft and the hard limit is always left for stopping.
+    pub adaptive_limits: bool,
     /// Jobs that make plans.
     pub plan: JobKindLimits,
     /// Jobs that apply approved plans.
@@ -19,6 +21,7 @@ pub struct Jobs {
 impl Default for Jobs {
     fn default() -> Self {
         Self {
+            adaptive_limits: false,
             plan: JobKindLimits { max_attempts: 3, soft_limit_s: 900, hard_limit_s: 1200 },
             apply: JobKindLimits { max_attempts: 1, soft_limit_s: 3600, hard_limit_s: 4200 },
         }

@@ -20,6 +20,7 @@ use crate::log::NewLogLine;
 use crate::plan::{Binding, Diagnostic, OutputChange, ResourceChange, StateMark, Tool, ToolChoice};
 use crate::recovery::{JournalEntry, RecoveryReport, Resolution};
 use crate::redact::Redactor;
+use crate::run_history::Measure;
 use crate::stack::{DriverKind, StackKey};
 use crate::template::InputSpec;
 use crate::tree::Tree;
@@ -79,6 +80,9 @@ pub trait Run: Send + Sync {
     /// Keeps a new version of the stack's state, and returns only when it is safe. Refused when
     /// the lease is gone.
     async fn save_state(&self, state: StateBlob) -> Result<(), DriverError>;
+
+    /// Tells the house what the tool took to make the plan, or to apply it, however it ended.
+    fn measured(&self, _measure: Measure) {}
 
     /// Whether a stop is asked for, and how hard.
     fn stop(&self) -> Option<Stop>;

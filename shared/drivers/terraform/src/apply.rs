@@ -79,6 +79,9 @@ pub(crate) async fn apply(
         let mut listener = |s, line: &str| ears.hear(s, line);
         let ended = process::run(command, &stops, Stdout::Tape(tape), &mut listener).await;
         done.cancel();
+        if let Ok(ended) = &ended {
+            run.measured(ended.measure);
+        }
         ended
     };
     let snapshots = keeper.snapshots(before, &changed, heard, &done, &stops.halt);

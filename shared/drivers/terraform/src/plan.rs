@@ -293,9 +293,12 @@ async fn execute(
         args.push(format!("-parallelism={parallelism}").into());
     }
     let command = host.command(run, &laid.workspace, args);
-    process::run(command, &Stops::of(run), Stdout::Lines, &mut |s, line| ears.hear(s, line))
-        .await
-        .map_err(|failed| failure::of_process("plan", &failed))
+    let ended =
+        process::run(command, &Stops::of(run), Stdout::Lines, &mut |s, line| ears.hear(s, line))
+            .await
+            .map_err(|failed| failure::of_process("plan", &failed))?;
+    run.measured(ended.measure);
+    Ok(ended)
 }
 
 /// The JSON form of a plan file. Holds secrets.

@@ -17,12 +17,17 @@ use bytes::BytesMut;
 use rustix::process::{Pid, Signal};
 use slipway_domain::log::LogStream;
 use slipway_domain::port::driver::{LeaseEnd, Run, Stop};
+use slipway_domain::run_history::Measure;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::guard::{Rein, Report};
 use crate::tape::Tape;
+
+mod sampler;
+
+use sampler::Sampler;
 
 /// A longer line is cut here; the rest of it is read and thrown away.
 pub(crate) const MAX_LINE_BYTES: usize = 4 << 20;
@@ -85,6 +90,8 @@ pub(crate) struct Ended {
     pub(crate) asked: Option<Stop>,
     /// Its standard output, if that was to be kept.
     pub(crate) stdout: Vec<u8>,
+    /// What it took.
+    pub(crate) measure: Measure,
 }
 
 /// Why a child did not run, or could not be followed.
@@ -209,6 +216,9 @@ pub(crate) async fn run(
         Ok(child) => child,
         Err(error) => return Err(not_started(error)),
     };
+    let leader = child.group.0.map(|pid| pid.as_raw_nonzero().get());
+    let sampler = Sampler::start(leader, child.rein.is_some());
+    let mut measure = sampler.measure();
     let mut out = Reader::new(child.process.stdout.take(), LogStream::Stdout, stdout);
     let mut err = Reader::new(child.process.stderr.take(), LogStream::Stderr, Stdout::Lines);
 
@@ -227,6 +237,7 @@ pub(crate) async fn run(
             read = err.fill(), if !err.done() => { err.take(read, listener); }
             ended = child.process.wait(), if status.is_none() => {
                 status = Some(ended.map_err(Failed::Wait)?);
+                measure = sampler.measure();
                 child.group.signal(Signal::KILL);
                 out.end();
                 deadline = Some(tokio::time::Instant::now() + DRAIN);
@@ -267,7 +278,7 @@ pub(crate) async fn run(
             Report::Interrupted => asked = asked.or(Some(Stop::Gently)),
         }
     }
-    Ok(Ended { code: status.code(), signal: status.signal(), asked, stdout: out.kept() })
+    Ok(Ended { code: status.code(), signal: status.signal(), asked, stdout: out.kept(), measure })
 }
 
 async fn either<T>(future: &mut Option<impl Future<Output = T> + Unpin>) -> T {

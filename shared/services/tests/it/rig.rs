@@ -106,6 +106,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir, connections: u32) -
             git_allow_http: false,
             plan_limits: job,
             apply_limits: job,
+            adaptive_limits: false,
             idempotency_ttl: chrono::Duration::hours(24),
             recovery_grace: chrono::Duration::seconds(60),
             log_retention: chrono::Duration::days(30),

@@ -45,6 +45,7 @@ macro_rules! on_both_engines {
 
 mod queue;
 mod rotation;
+mod run_history;
 mod state;
 
 struct Rig {

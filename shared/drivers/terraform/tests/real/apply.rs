@@ -23,9 +23,17 @@ fn source(value: &str) -> slipway_domain::tree::Tree {
 #[tokio::test]
 async fn a_stack_lives_from_create_to_destroy() {
     let mut rig = Rig::new().await;
-    let planned = rig.plan(&Job::new(), &source("one")).await.unwrap();
+    let planning = Job::new();
+    let planned = rig.plan(&planning, &source("one")).await.unwrap();
     let job = Job::new();
     let applied = rig.apply(&job, &source("one"), &planned).await.unwrap();
+    for measured in [&planning, &job] {
+        let measures = measured.measures.lock().unwrap().clone();
+        let [measure] = measures.as_slice() else { panic!("{measures:?}") };
+        assert!(measure.wall_ms > 10 && measure.wall_ms < 600_000, "{measure:?}");
+        let peak = measure.peak_rss_bytes.unwrap();
+        assert!(peak > 10 << 20 && peak < 16 << 30, "{measure:?}");
+    }
     assert_eq!(output(&applied.outputs, "value").value, json!("one"));
     assert_eq!(output(&applied.outputs, "value").kind, json!("string"));
     assert_eq!(output(&applied.outputs, "list").value, json!([1, 2]));

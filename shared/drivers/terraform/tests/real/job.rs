@@ -13,6 +13,7 @@ use slipway_domain::port::driver::{
     StateBlob, Stop,
 };
 use slipway_domain::redact::Redactor;
+use slipway_domain::run_history::Measure;
 use slipway_domain::stack::StackKey;
 use slipway_domain::tree::Tree;
 use slipway_driver_terraform::{Guard, Options, Terraform};
@@ -43,6 +44,7 @@ pub(crate) struct Job {
     pub(crate) hidden: Mutex<Vec<String>>,
     /// It runs under a lease that is never renewed.
     lease_end: Option<LeaseEnd>,
+    pub(crate) measures: Mutex<Vec<Measure>>,
 }
 
 impl Job {
@@ -60,6 +62,7 @@ impl Job {
             redactor: Redactor::default(),
             hidden: Mutex::default(),
             lease_end: None,
+            measures: Mutex::default(),
         }
     }
 
@@ -134,6 +137,10 @@ impl Run for Job {
 
     fn traceparent(&self) -> Option<String> {
         Some(TRACEPARENT.to_owned())
+    }
+
+    fn measured(&self, measure: Measure) {
+        Self::of(&self.measures).push(measure);
     }
 
     fn log(&self, line: NewLogLine) {
