@@ -27,12 +27,9 @@ struct GetArguments {
 #[derive(Serialize, JsonSchema)]
 struct Answer {
     untrusted: bool,
-    /// How often an apply of it was lost or looked at again.
     total: usize,
-    /// What followed from the last one; absent while it is being found out, and without one.
     verdict: Option<RecoveryVerdict>,
     summary: String,
-    /// Whether everything that the lost worker left on its machine was found.
     collected: Option<bool>,
     done: usize,
     untouched: usize,
@@ -45,8 +42,7 @@ pub(super) fn get() -> Entry {
     entry::<GetArguments, Answer>(
         "get_recovery",
         "Get what became of a lost apply",
-        "Tells what became of an apply whose worker was lost: what is done, what is in doubt and why. \
-         Call it for a deployment that is recovering or needs attention.",
+        "Tells what a lost apply did and what is in doubt; for a deployment that needs attention.",
         reads(),
         Scope::DeploymentsRead,
         |call| get_recovery(call).boxed(),
