@@ -228,7 +228,8 @@ pub enum Waiting {
     Worker {
         /// The queue.
         queue: Queue,
-        /// Place in the queue, from 1.
+        /// Place in the queue, from 1; places are counted to 1000. In a queue of 100 and more it may
+        /// be a second old.
         position: i64,
         /// The job that waits.
         job_id: JobId,
