@@ -24,7 +24,7 @@ pub struct Taken {
     /// The worker's right to it.
     pub lease: Lease,
     /// Its deployment, if that was moved into its running state along with the claim. If not,
-    /// [`begin`] does it.
+    /// [`crate::execution::begin`] does it.
     pub started: Option<Started>,
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn start_detail(job: &Job, lease: &Lease) -> serde_json::Value {
 }
 
 /// Gathers what the driver needs for a job whose deployment was started when it was taken. When the
-/// database goes away meanwhile, [`begin`] does the same.
+/// database goes away meanwhile, [`crate::execution::begin`] does the same.
 pub async fn ready(cx: &Ctx, started: Started) -> Result<Begun, Fault> {
     let Started { record, variables } = started;
     let redactor = Redactor::new(secrets_in(&variables, &hidden(&record.deployment)));

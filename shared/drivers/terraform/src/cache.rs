@@ -286,8 +286,21 @@ impl Cache {
     }
 
     /// Notes that something was used, or looked at, now.
+    ///
+    /// In one stroke: whoever sweeps at the same moment and found the mark empty would take it for
+    /// one that nobody has used for ages, and remove what has just been taken into use.
     fn touch(&self, path: &Path) {
-        let _ = std::fs::write(path, self.clock.now().timestamp().to_string());
+        let Some(dir) = path.parent() else { return };
+        let written =
+            tempfile::Builder::new().prefix(".used").tempfile_in(dir).and_then(|mut new| {
+                io::Write::write_all(
+                    &mut new,
+                    self.clock.now().timestamp().to_string().as_bytes(),
+                )?;
+                new.persist(path).map(drop).map_err(|error| error.error)
+            });
+        // It only counts as older than it is.
+        let _ = written;
     }
 
     fn unused_for(&self, mark: &Path) -> i64 {

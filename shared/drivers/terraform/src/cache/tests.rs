@@ -204,3 +204,20 @@ async fn what_somebody_is_about_to_keep_is_not_swept_away() {
     rig.cache.evict();
     assert!(!made.exists(), "nobody makes it any more");
 }
+
+#[test]
+fn what_is_being_marked_as_used_is_not_swept_at_that_moment() {
+    let rig = Rig::new();
+    let ws = rig.installed("p");
+    rig.cache.publish("k", &ws, true, Modules::None).unwrap();
+    let packages = leaves(&rig.dir.path().join("cache/packages"), 5).unwrap();
+    let package = packages.iter().find(|path| path.is_dir()).unwrap();
+    let mark = package.with_file_name(used_name(package));
+    std::thread::scope(|scope| {
+        let marking = scope.spawn(|| (0..2000).for_each(|_| rig.cache.touch(&mark)));
+        while !marking.is_finished() {
+            rig.cache.evict();
+            assert!(package.is_dir(), "it was swept away while it was being marked");
+        }
+    });
+}
