@@ -3,7 +3,7 @@
 //! Every value is sealed with AES-256-GCM under a random 256-bit data key, for a `place` (table,
 //! row, column), so a value that is copied into another row does not open. The data key is kept
 //! beside it, wrapped by a key of the [`Keyring`] or by a key service outside ([`Keys`] knows
-//! which). [`Envelope`](envelope) is the form of it all.
+//! which). `envelope.rs` has the form of it all.
 
 mod aead;
 mod envelope;
