@@ -309,8 +309,9 @@ impl Cache {
         self.clock.now().timestamp().saturating_sub(then)
     }
 
-    /// Removes what nothing has used for long. Called when something is added, which is rare.
-    pub(crate) fn evict(&self) {
+    /// The entries that nothing has used for a while, and for how long, least unused first. Old
+    /// generations of the others are removed on the way.
+    fn unused_entries(&self) -> Vec<(i64, PathBuf)> {
         let mut entries: Vec<(i64, PathBuf)> = Vec::new();
         for dir in directories(&self.dir.join("init")) {
             let unused = self.unused_for(&dir.join("used"));
@@ -332,16 +333,30 @@ impl Cache {
             }
         }
         entries.sort();
-        let recent = directories(&self.dir.join("init")).len() - entries.len();
+        entries
+    }
+
+    /// Removes those that are too old, and those for which there is no room.
+    fn remove_entries(&self, entries: &[(i64, PathBuf)]) {
+        let recent = directories(&self.dir.join("init")).len().saturating_sub(entries.len());
         let room = MAX_ENTRIES.saturating_sub(recent);
         for (i, (unused, dir)) in entries.iter().enumerate() {
-            if *unused > UNUSED_FOR_S || i >= room {
-                // One that has no mark yet is new: whoever makes it holds its lock.
-                if let Ok(_held) = self.try_lock(dir) {
-                    let _ = remove(dir);
-                }
+            if *unused <= UNUSED_FOR_S && i < room {
+                continue;
+            }
+            // One that had no mark yet is new. Whoever makes it holds its lock, and may have ended
+            // since we looked: only under the lock does the mark say the truth.
+            let Ok(_held) = self.try_lock(dir) else { continue };
+            if self.unused_for(&dir.join("used")) >= *unused {
+                let _ = remove(dir);
             }
         }
+    }
+
+    /// Removes what nothing has used for long. Called when something is added, which is rare.
+    pub(crate) fn evict(&self) {
+        let unused = self.unused_entries();
+        self.remove_entries(&unused);
         self.forget_looks();
         for package in leaves(&self.dir.join("packages"), 5).unwrap_or_default() {
             let bad = package.extension().is_some_and(|e| e == "bad");

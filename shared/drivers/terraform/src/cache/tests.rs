@@ -221,3 +221,16 @@ fn what_is_being_marked_as_used_is_not_swept_at_that_moment() {
         }
     });
 }
+
+/// Whoever made it let go of it between the look and the removal.
+#[test]
+fn what_was_kept_since_somebody_looked_is_not_swept_away() {
+    let rig = Rig::new();
+    let dir = rig.cache.entry_dir("k");
+    std::fs::create_dir_all(&dir).unwrap();
+    let seen = rig.cache.unused_entries();
+    assert_eq!(seen.len(), 1, "it has no mark yet");
+    rig.cache.publish("k", &rig.installed("p"), true, Modules::None).unwrap();
+    rig.cache.remove_entries(&seen);
+    assert_eq!(rig.cache.restore("k", &rig.job(), None), Restored::Whole);
+}
