@@ -151,6 +151,14 @@ id!(
     WorkerId, "wrk", "worker"
 );
 id!(
+    /// An exemption from a rule.
+    ExemptionId, "exm", "exemption"
+);
+id!(
+    /// Somebody's yes to a plan.
+    ApprovalId, "apr", "approval"
+);
+id!(
     /// A row of the audit log.
     AuditId, "aud", "audit record"
 );

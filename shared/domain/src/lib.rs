@@ -12,6 +12,7 @@ pub mod clock;
 pub mod deployment;
 pub mod event;
 pub mod fault;
+pub mod finding;
 pub mod gate;
 pub mod id;
 pub mod job;

@@ -145,6 +145,7 @@ impl Engine {
         }
         let most = self.limits.text_bytes;
         Ok(Finding {
+            tool: Finding::POLICY.to_owned(),
             title: cut(info.map_or(rule.as_str(), |info| info.title.as_str()), most),
             message: cut(&message.ok_or_else(|| wrong("has no `message`"))?, most),
             remedy: cut(
@@ -158,6 +159,9 @@ impl Engine {
             state,
             verdict,
             role: role.map(|role| cut(&role, most)),
+            file: None,
+            line: None,
+            exemption: None,
         })
     }
 }

@@ -303,7 +303,9 @@ pub(crate) async fn present(
         change.event(EventBody::Gate { result: gate.clone() });
     }
     let mut verdict = conclude(&plan.gates);
-    if verdict == GateVerdict::Pass && change.record.deployment.cancel_requested_at.is_some() {
+    if matches!(verdict, GateVerdict::Pass | GateVerdict::Warn)
+        && change.record.deployment.cancel_requested_at.is_some()
+    {
         // No rule knows that somebody wanted it to stop.
         verdict = GateVerdict::NeedsApproval;
     }
@@ -313,7 +315,11 @@ pub(crate) async fn present(
     let (by, reason) = match verdict {
         GateVerdict::Deny => (Move::Block, Some("a gate denied the plan".to_owned())),
         GateVerdict::NeedsApproval => (Move::AskApproval, differs(plan)),
-        GateVerdict::Pass => (Move::Approve, Some("every gate passed".to_owned())),
+        // It stays `planned` until the last gate has answered.
+        GateVerdict::Pending => return Ok(None),
+        GateVerdict::Pass | GateVerdict::Warn => {
+            (Move::Approve, Some("every gate passed".to_owned()))
+        }
     };
     if by == Move::Approve {
         change.record.deployment.approval = Some(Approval {

@@ -53,6 +53,8 @@ impl Progress {
             EventBody::Gate { result } => {
                 let (ink, verdict) = match result.verdict {
                     GateVerdict::Pass => (Ink::Good, "passes"),
+                    GateVerdict::Warn => (Ink::Care, "warns"),
+                    GateVerdict::Pending => (Ink::Dim, "has not answered yet"),
                     GateVerdict::NeedsApproval => (Ink::Care, "needs approval"),
                     GateVerdict::Deny => (Ink::Bad, "denies"),
                 };
