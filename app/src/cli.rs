@@ -44,6 +44,11 @@ pub enum ClientCommand {
     Wait(WaitCommandArgs),
     /// Show a deployment's current plan
     Plan(OfDeployment),
+    /// Show what the gates found in a deployment's plan, why it is blocked and what to do
+    Report(OfDeployment),
+    /// Have a blocked or waiting plan made and judged anew
+    #[command(after_long_help = exit::help())]
+    Reconsider(ReconsiderArgs),
     /// Say yes to a deployment's plan
     #[command(after_long_help = exit::help())]
     Approve(ApproveArgs),
@@ -296,6 +301,20 @@ pub struct CancelArgs {
     /// Kill what runs instead of letting it finish what is in flight; what it did is then found out
     #[arg(long)]
     pub force: bool,
+}
+
+/// `slipway reconsider`.
+#[derive(Debug, Clone, Args)]
+pub struct ReconsiderArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Then follow the deployment until it ends or waits for a person
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// `slipway recovery`.

@@ -10,6 +10,7 @@ use slipway_domain::port::driver::{
 };
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::{self, Begun, Ending, Started, Taken};
+use slipway_services::gate::Seen;
 use slipway_services::recovery::{self, AfterRecord};
 use slipway_services::{Ctx, cancel, run_history};
 use slipway_telemetry::carrier;
@@ -198,8 +199,9 @@ async fn plan(
         Ok(planned) => verdict::planned(&run.redactor(), planned),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
-    let kept =
-        persist(brake, || execution::plan_finished(&shared.cx, job, lease, planned.clone())).await;
+    let seen = Seen { redactor: run.redactor() };
+    let keep = || execution::plan_finished(&shared.cx, job, lease, planned.clone(), &seen);
+    let kept = persist(brake, keep).await;
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, "plan finished");
@@ -267,7 +269,9 @@ async fn recover(
         Ok(found) => verdict::recovered(&run.redactor(), found),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
-    let kept = persist(brake, || recovery::recovered(&shared.cx, job, lease, found.clone())).await;
+    let seen = Seen { redactor: run.redactor() };
+    let keep = || recovery::recovered(&shared.cx, job, lease, found.clone(), &seen);
+    let kept = persist(brake, keep).await;
     match kept {
         Ok(AfterRecord::Verify(applied)) => verify(shared, job, lease, run, applied, brake).await,
         Ok(AfterRecord::Done(deployment)) => {

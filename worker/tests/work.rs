@@ -106,6 +106,7 @@ impl Driver for Acting {
             state: StateMark::default(),
             sensitive_variables: BTreeSet::new(),
             current_outputs: Vec::new(),
+            document: Bytes::new(),
             equality: None,
         })
     }

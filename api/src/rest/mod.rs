@@ -8,6 +8,7 @@ pub(crate) mod job;
 mod page;
 pub(crate) mod queue;
 pub(crate) mod recovery;
+pub(crate) mod report;
 pub(crate) mod stack;
 pub(crate) mod state;
 pub(crate) mod state_version;
@@ -38,6 +39,8 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(deployment::apply_deployment))
         .routes(routes!(deployment::cancel_deployment))
         .routes(routes!(deployment::get_deployment_outputs))
+        .routes(routes!(report::get_deployment_report))
+        .routes(routes!(report::reconsider_deployment))
         .routes(routes!(recovery::get_deployment_recovery, recovery::resolve_deployment_recovery))
         .routes(routes!(follow::get_deployment_logs))
         .routes(routes!(follow::get_deployment_events))

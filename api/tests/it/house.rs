@@ -26,6 +26,7 @@ use slipway_domain::stack::DriverKind;
 use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
+use slipway_services::gate::Seen;
 use slipway_services::{Ctx, Gathered, Library, Settings, execution, run_history};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
@@ -265,7 +266,9 @@ impl House {
         execution::begin(&self.cx, &job, &lease).await.unwrap();
         let lines: Vec<_> = (1..=3).map(|n| self.line("plan", &format!("line {n}"))).collect();
         execution::append(&self.cx, &lease, job.deployment_id, &lines, &[]).await.unwrap();
-        let planned = execution::plan_finished(&self.cx, &job, &lease, planned()).await.unwrap();
+        let planned = execution::plan_finished(&self.cx, &job, &lease, planned(), &Seen::default())
+            .await
+            .unwrap();
         let measure = Measure { wall_ms: 1500, peak_rss_bytes: Some(64 << 20) };
         run_history::record(&self.cx, &job, measure).await.unwrap();
         planned
@@ -368,6 +371,7 @@ fn planned() -> Planned {
         state: StateMark::default(),
         sensitive_variables: BTreeSet::from(["password".to_owned()]),
         current_outputs: Vec::new(),
+        document: Bytes::new(),
         equality: None,
     }
 }

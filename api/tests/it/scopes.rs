@@ -32,6 +32,8 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
         &[Scope::DeploymentsRead, Scope::SecretsReveal],
     ),
     ("GET", "/api/v1/deployments/{id}/plan", "", &[Scope::DeploymentsRead]),
+    ("POST", "/api/v1/deployments/{id}/reconsider", "", &[Scope::DeploymentsWrite]),
+    ("GET", "/api/v1/deployments/{id}/report", "", &[Scope::DeploymentsRead]),
     ("GET", "/api/v1/deployments/{id}/recovery", "", &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/deployments/{id}/recovery", "", &[Scope::DeploymentsApprove]),
     ("POST", "/api/v1/deployments/{id}/reject", "", &[Scope::DeploymentsApprove]),

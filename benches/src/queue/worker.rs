@@ -91,6 +91,7 @@ impl Driver for Idle {
             state: StateMark::default(),
             sensitive_variables: std::collections::BTreeSet::new(),
             current_outputs: Vec::new(),
+            document: Bytes::new(),
             equality: None,
         })
     }

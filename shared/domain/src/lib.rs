@@ -23,6 +23,7 @@ pub mod port;
 pub mod queue;
 pub mod recovery;
 pub mod redact;
+pub mod report;
 pub mod run_history;
 pub mod secret;
 pub mod source;

@@ -175,6 +175,19 @@ impl Counts {
         counts
     }
 
+    /// How many resources it touches.
+    pub const fn resources(&self) -> usize {
+        let all = self.create
+            + self.update
+            + self.replace
+            + self.delete
+            + self.import
+            + self.forget
+            + self.moved
+            + self.read;
+        all as usize
+    }
+
     /// How many operations an apply of this performs (a replacement is two).
     pub const fn operations(&self) -> u32 {
         self.create + self.update + self.delete + 2 * self.replace
@@ -368,6 +381,10 @@ pub struct Plan {
     pub warnings: Vec<Diagnostic>,
     /// What the gates said.
     pub gates: Vec<GateResult>,
+    /// Until when that holds, where it rests on something that ends, such as an exemption. After
+    /// that a new plan is made and judged before anything is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_until: Option<DateTime<Utc>>,
     /// In what it differs from the plan that was approved before it, when its approval could not be
     /// carried on to this one: one line each. Sensitive values are masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -321,8 +321,9 @@ pub async fn approve(
         cx.tell(id).await;
         return Err(Fault::new(
             Code::PlanStale,
-            "The stack's state changed since this plan was made, so it was not approved. A new \
-             plan is being made; look at it and approve that one.",
+            "The stack's state changed since this plan was made, or an exemption that it rests on \
+             has ended, so it was not approved. A new plan is being made; look at it and approve \
+             that one.",
         ));
     }
     let mut change = Change::by(cx, who, &mut record);
@@ -418,8 +419,8 @@ pub(crate) fn checked_text(field: &str, text: Option<String>) -> Result<Option<S
     }
 }
 
-/// When the state moved on since the plan was made: makes a new plan instead, and returns the
-/// bell to ring after the commit.
+/// When the state moved on since the plan was made, or what the gates said of it does not hold any
+/// more: makes a new plan instead, and returns the bell to ring after the commit.
 pub(crate) async fn replan_if_stale(
     cx: &Ctx,
     tx: &mut Tx,
@@ -430,19 +431,22 @@ pub(crate) async fn replan_if_stale(
         .stack(record.deployment.stack_id)
         .await?
         .ok_or_else(|| Fault::not_found("stack", record.deployment.stack_id))?;
-    let (_, binding) = tx
-        .latest_binding(record.deployment.id)
+    let latest = tx
+        .latest(record.deployment.id)
         .await?
         .ok_or_else(|| Fault::new(Code::NotReady, "The deployment has no plan yet."))?;
     let now = stack.state_mark();
-    let then = &binding.state;
-    if now == *then {
+    let then = &latest.binding.state;
+    let mut reason = if now != *then {
+        format!(
+            "the state moved from serial {} to {} since the plan was made",
+            then.serial, now.serial
+        )
+    } else if let Some(until) = latest.holds_until.filter(|until| *until <= cx.now()) {
+        format!("what the gates said about the plan held until {until}, with an exemption")
+    } else {
         return Ok(None);
-    }
-    let mut reason = format!(
-        "the state moved from serial {} to {} since the plan was made",
-        then.serial, now.serial
-    );
+    };
     if record.deployment.approval.is_some() {
         reason.push_str("; its approval holds for the new plan if that is proved to be equal");
     }

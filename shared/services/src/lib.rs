@@ -13,6 +13,7 @@ pub mod deployment;
 mod ending;
 pub mod event;
 pub mod execution;
+pub mod gate;
 mod gather;
 pub mod health;
 mod idempotency;

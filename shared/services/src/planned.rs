@@ -8,11 +8,12 @@ use slipway_domain::artifact::ArtifactKind;
 use slipway_domain::deployment::{Approval, Deployment, Options, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::Fault;
-use slipway_domain::gate::{GateKind, GateResult, GateVerdict, conclude};
+use slipway_domain::gate::{GateVerdict, conclude};
 use slipway_domain::id::{ArtifactId, PlanId};
 use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease};
-use slipway_domain::plan::{Action, Binding, Counts, Plan};
+use slipway_domain::plan::{Binding, Counts, Plan};
 use slipway_domain::port::driver::{ApprovedPlan, Equality, Planned};
+use slipway_domain::report::Judgement;
 use slipway_domain::state::Move;
 use slipway_domain::variable::{Hidden, masked};
 use slipway_store::Tx;
@@ -23,18 +24,20 @@ use crate::Ctx;
 use crate::change::Change;
 use crate::ending::{Ending, settle};
 use crate::execution::{lock_stack, locked, open, system};
+use crate::gate::{self, Seen};
 use crate::unchanged::Unchanged;
 
-/// Records a finished plan. The many that find nothing to do (drift is looked for in all stacks)
+/// Records a finished plan, and what the gates say of it. The many that find nothing to do (drift is looked for in all stacks)
 /// and end at the same time share a unit of work.
 pub async fn plan_finished(
     cx: &Ctx,
     job: &Job,
     lease: &Lease,
     planned: Planned,
+    seen: &Seen,
 ) -> Result<Deployment, Fault> {
     if !planned.no_changes || planned.fetched.is_some() {
-        return plan_finished_alone(cx, job, lease, planned).await;
+        return plan_finished_alone(cx, job, lease, planned, seen).await;
     }
     let end = Unchanged {
         job: job.clone(),
@@ -44,7 +47,7 @@ pub async fn plan_finished(
     };
     match cx.gathered.unchanged.ask(cx, end).await? {
         Some(deployment) => Ok(*deployment),
-        None => plan_finished_alone(cx, job, lease, planned).await,
+        None => plan_finished_alone(cx, job, lease, planned, seen).await,
     }
 }
 
@@ -55,10 +58,11 @@ async fn plan_finished_alone(
     job: &Job,
     lease: &Lease,
     planned: Planned,
+    seen: &Seen,
 ) -> Result<Deployment, Fault> {
     let who = system();
     let now = cx.now();
-    let files = PlanFiles::seal(cx, &planned).await?;
+    let judged = Judged::by_gates(cx, job, &planned, seen).await?;
     let fetched = match &planned.fetched {
         Some(fetched) => {
             let id = ArtifactId::new(&*cx.mint);
@@ -119,7 +123,7 @@ async fn plan_finished_alone(
         Some(Ok(approval)) => (Some(approval), Vec::new()),
         Some(Err(difference)) => (None, difference),
     };
-    let plan = files.keep(cx, &mut tx, &record, &variables, planned, difference).await?;
+    let plan = judged.keep(cx, &mut tx, &record, &variables, planned, difference).await?;
     let mut change = Change::by(cx, &who, &mut record);
     let bell = present(&mut change, &mut tx, Move::FinishPlan, &plan, holds).await?;
     tx.end_job(job.id, JobState::Succeeded, None, now).await?;
@@ -212,20 +216,28 @@ fn variables_bytes(variables: &Variables) -> Result<Vec<u8>, Fault> {
     Ok(json.to_string().into_bytes())
 }
 
-/// A plan's files, sealed outside of the unit of work that keeps them.
-pub(crate) struct PlanFiles {
+/// What the gates say of a plan, and its files, sealed; both outside of the unit of work that keeps
+/// them.
+pub(crate) struct Judged {
+    judgement: Judgement,
     plan_file: Sealed,
     context: Sealed,
 }
 
-impl PlanFiles {
-    pub(crate) async fn seal(cx: &Ctx, planned: &Planned) -> Result<Self, Fault> {
+impl Judged {
+    pub(crate) async fn by_gates(
+        cx: &Ctx,
+        job: &Job,
+        planned: &Planned,
+        seen: &Seen,
+    ) -> Result<Self, Fault> {
         let now = cx.now();
         let seal = |kind, content: Bytes| async move {
             let id = ArtifactId::new(&*cx.mint);
             cx.store.seal_artifact(id, kind, &content, now).await
         };
         Ok(Self {
+            judgement: gate::judge(cx, job, planned, seen).await?,
             plan_file: seal(ArtifactKind::PlanFile, planned.plan_file.clone()).await?,
             context: seal(ArtifactKind::PlanContext, planned.context.clone()).await?,
         })
@@ -253,8 +265,8 @@ impl PlanFiles {
             state: planned.state.clone(),
             operation: record.deployment.operation.as_str().to_owned(),
         };
-        let number = tx.latest_binding(of).await?.map_or(1, |(last, _)| last + 1);
-        let mut plan = Plan {
+        let number = tx.latest(of).await?.map_or(1, |last| last.number + 1);
+        let plan = Plan {
             id: PlanId::new(&*cx.mint),
             deployment_id: of,
             number,
@@ -267,12 +279,13 @@ impl PlanFiles {
             outputs: planned.outputs,
             drift: planned.drift,
             warnings: planned.warnings,
-            gates: Vec::new(),
+            gates: self.judgement.gates.clone(),
+            holds_until: self.judgement.holds_until,
             difference,
         };
-        plan.gates = gates(&plan);
         let stored = slipway_store::plan::Record {
             plan: plan.clone(),
+            judgement: Some(self.judgement),
             binding,
             plan_file: self.plan_file.artifact.id,
             context: self.context.artifact.id,
@@ -376,22 +389,6 @@ fn differs(plan: &Plan) -> Option<String> {
         "the new plan is not proved to be the same as the one that was approved, so it needs an \
          approval of its own: {first}{more}"
     ))
-}
-
-/// What the gates say about a plan. Approval is the only one so far: every change needs a person.
-fn gates(plan: &Plan) -> Vec<GateResult> {
-    let deletes = plan
-        .changes
-        .iter()
-        .filter(|c| {
-            matches!(c.action, Action::Delete | Action::DeleteThenCreate | Action::CreateThenDelete)
-        })
-        .count();
-    let detail = match deletes {
-        0 => "every change needs one approval".to_owned(),
-        n => format!("every change needs one approval; this one deletes or replaces {n}"),
-    };
-    vec![GateResult { gate: GateKind::Approval, verdict: GateVerdict::NeedsApproval, detail }]
 }
 
 async fn finish_without_changes(

@@ -33,7 +33,8 @@ use crate::ending::Ending;
 use crate::execution::{
     Begun, hidden, lock_stack, locked, open, state_of, system, wait_for_state_lock,
 };
-use crate::planned::{PlanFiles, present, variables_digest};
+use crate::gate::Seen;
+use crate::planned::{Judged, present, variables_digest};
 use crate::{Ctx, cancel, source, state};
 
 /// Recoveries that begin by themselves in one deployment. One that is lost again and again is
@@ -274,10 +275,11 @@ pub async fn recovered(
     job: &Job,
     lease: &Lease,
     found: Recovered,
+    seen: &Seen,
 ) -> Result<AfterRecord, Fault> {
     let files = match &found.next {
         AfterRecovery::Continue(planned) | AfterRecovery::Propose(planned) => {
-            Some(PlanFiles::seal(cx, planned).await?)
+            Some(Judged::by_gates(cx, job, planned, seen).await?)
         }
         AfterRecovery::Finished(_) | AfterRecovery::Ask => None,
     };
@@ -350,14 +352,14 @@ pub async fn recovered(
             );
             change.go(&mut tx, Move::Cancel, Some(why), detail).await?;
         }
-        (AfterRecovery::Continue(planned), Some(files)) => {
-            bell = carry_on(cx, &mut tx, &mut change, files, *planned, summary, detail).await?;
+        (AfterRecovery::Continue(planned), Some(judged)) => {
+            bell = carry_on(cx, &mut tx, &mut change, judged, *planned, summary, detail).await?;
         }
-        (AfterRecovery::Propose(planned), Some(files)) => {
+        (AfterRecovery::Propose(planned), Some(judged)) => {
             let variables = tx.variables(id).await?;
             let record = &*change.record;
             let difference = report.refusals.clone();
-            let plan = files.keep(cx, &mut tx, record, &variables, *planned, difference).await?;
+            let plan = judged.keep(cx, &mut tx, record, &variables, *planned, difference).await?;
             bell = present(&mut change, &mut tx, Move::Propose, &plan, None).await?;
         }
         (AfterRecovery::Ask | AfterRecovery::Continue(_) | AfterRecovery::Propose(_), _) => {
@@ -378,14 +380,14 @@ async fn carry_on(
     cx: &Ctx,
     tx: &mut Tx,
     change: &mut Change<'_>,
-    files: PlanFiles,
+    judged: Judged,
     planned: Planned,
     summary: String,
     detail: serde_json::Value,
 ) -> Result<Option<Doorbell>, Fault> {
     let id = change.record.deployment.id;
     let variables = tx.variables(id).await?;
-    let plan = files.keep(cx, tx, change.record, &variables, planned, Vec::new()).await?;
+    let plan = judged.keep(cx, tx, change.record, &variables, planned, Vec::new()).await?;
     let approval = change.record.deployment.approval.as_ref();
     let carried = approval
         .map(|approval| approval.carried_to(&plan.digest))

@@ -21,6 +21,7 @@ use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::execution::{self, Ending};
+use slipway_services::gate::Seen;
 use slipway_services::{Ctx, Gathered, Library, Settings};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
@@ -175,9 +176,10 @@ impl House {
             state: StateMark::default(),
             sensitive_variables: ["password".to_owned()].into(),
             current_outputs: Vec::new(),
+            document: Bytes::new(),
             equality: None,
         };
-        execution::plan_finished(&self.cx, &job, &lease, planned).await.unwrap();
+        execution::plan_finished(&self.cx, &job, &lease, planned, &Seen::default()).await.unwrap();
     }
 
     /// Begins the next plan job and fails it.

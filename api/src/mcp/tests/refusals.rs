@@ -163,6 +163,7 @@ async fn a_tool_without_its_scope_is_neither_listed_nor_callable() {
         "get_plan",
         "get_outputs",
         "get_recovery",
+        "get_report",
         "read_logs",
         "list_deployments",
         "list_stacks",

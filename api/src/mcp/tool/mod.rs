@@ -7,6 +7,7 @@ pub(super) mod log;
 pub(super) mod output;
 pub(super) mod plan;
 mod recovery;
+mod report;
 pub(super) mod schema;
 pub(super) mod stack;
 pub(super) mod template;
@@ -109,6 +110,7 @@ pub(super) fn all() -> Vec<Entry> {
         deployment::cancel(),
         output::get(),
         recovery::get(),
+        report::get(),
         log::read(),
         deployment::list(),
         stack::list(),

@@ -21,6 +21,7 @@ use slipway_domain::log::LogLine;
 use slipway_domain::page::Page;
 use slipway_domain::plan::Plan;
 use slipway_domain::recovery::Resolution;
+use slipway_domain::report::Report;
 use slipway_domain::stack::{Stack, StackKey};
 use slipway_domain::state::DeploymentState;
 use slipway_domain::template::Template;
@@ -203,6 +204,20 @@ impl Client {
         reason: Option<&str>,
     ) -> Result<Deployment, ClientError> {
         self.verb(id, "cancel", &Cancel { reason, force: true }).await
+    }
+
+    /// `GET /deployments/{id}/report`.
+    pub async fn report(&self, id: DeploymentId) -> Result<Report, ClientError> {
+        self.get(&["deployments", &id.to_string(), "report"], &[]).await?.json().await
+    }
+
+    /// `POST /deployments/{id}/reconsider`: has its plan made and judged anew.
+    pub async fn reconsider(
+        &self,
+        id: DeploymentId,
+        reason: Option<&str>,
+    ) -> Result<Deployment, ClientError> {
+        self.verb(id, "reconsider", &serde_json::json!({"reason": reason})).await
     }
 
     /// `GET /deployments/{id}/recovery`.

@@ -5,7 +5,7 @@ use slipway_domain::id::DeploymentId;
 use slipway_domain::recovery::{Resolution, ResolutionOutcome};
 
 use super::{Desk, approval};
-use crate::cli::{ApplyArgs, ApproveArgs, CancelArgs, RecoveryArgs, RejectArgs};
+use crate::cli::{ApplyArgs, ApproveArgs, CancelArgs, ReconsiderArgs, RecoveryArgs, RejectArgs};
 use crate::client::error::ClientError;
 use crate::client::exit::Exit;
 use crate::client::prompt::{Answer, Prompt};
@@ -109,6 +109,24 @@ pub(super) async fn cancel(desk: &Desk<'_>, args: CancelArgs) -> Result<Exit, Cl
         desk.client.cancel(id, reason).await?
     };
     desk.screen.result(&deployment, |_| cancelled(&deployment))?;
+    Ok(Exit::Success)
+}
+
+/// `slipway reconsider`.
+pub(super) async fn reconsider(desk: &Desk<'_>, args: ReconsiderArgs) -> Result<Exit, ClientError> {
+    let id = desk.resolve(&args.of.deployment).await?;
+    let deployment = desk.client.reconsider(id, args.reason.as_deref()).await?;
+    if args.wait {
+        let terms = Terms {
+            approval: approval(false),
+            since: Some(deployment.updated_at),
+            apply_started: false,
+        };
+        return desk.stay(id, terms).await;
+    }
+    desk.screen.result(&deployment, |_| {
+        format!("{id} is planned and judged anew; watch it with: slipway wait {id}\n")
+    })?;
     Ok(Exit::Success)
 }
 

@@ -44,6 +44,8 @@ pub(super) async fn perform(
         ClientCommand::Destroy(args) => deploy::destroy(&desk, *args).await,
         ClientCommand::Wait(args) => wait_for(&desk, args).await,
         ClientCommand::Plan(args) => show::plan(&desk, &args.deployment).await,
+        ClientCommand::Report(args) => show::report(&desk, &args.deployment).await,
+        ClientCommand::Reconsider(args) => decide::reconsider(&desk, args).await,
         ClientCommand::Approve(args) => decide::approve(&desk, args).await,
         ClientCommand::Reject(args) => decide::reject(&desk, args).await,
         ClientCommand::Apply(args) => decide::apply(&desk, args).await,

@@ -18,6 +18,14 @@ pub(super) async fn plan(desk: &Desk<'_>, of: &DeploymentRef) -> Result<Exit, Cl
     Ok(Exit::Success)
 }
 
+/// `slipway report`.
+pub(super) async fn report(desk: &Desk<'_>, of: &DeploymentRef) -> Result<Exit, ClientError> {
+    let id = desk.resolve(of).await?;
+    let report = desk.client.report(id).await?;
+    desk.screen.result(&report, |_| view::plain_lines(&report.to_page()).into_owned())?;
+    Ok(Exit::Success)
+}
+
 /// `slipway status`.
 pub(super) async fn status(desk: &Desk<'_>, of: &DeploymentRef) -> Result<Exit, ClientError> {
     let id = desk.resolve(of).await?;

@@ -63,6 +63,10 @@ pub trait Run: Send + Sync {
         None
     }
 
+    /// Tells the house where the source lies while it is planned, and where in it the root module is
+    /// (empty: at the top), for those who look at it beside the tool.
+    fn source_laid(&self, _dir: &Path, _root: &str) {}
+
     /// Keeps a log line. Never blocks on the database: lines are buffered, bounded and flushed by
     /// the house; the driver must not wait for them.
     fn log(&self, line: NewLogLine);
@@ -234,6 +238,9 @@ pub struct Planned {
     pub sensitive_variables: BTreeSet<String>,
     /// Current outputs, when there is nothing to do.
     pub current_outputs: Vec<Output>,
+    /// The tool's own document of the plan, for gates; empty when it has none. In clear: it is read
+    /// and forgotten.
+    pub document: Bytes,
     /// How it compares with [`PlanInput::approved`]. A driver that cannot tell says nothing, and
     /// nothing is carried on.
     pub equality: Option<Equality>,

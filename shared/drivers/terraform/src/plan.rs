@@ -59,7 +59,7 @@ pub(crate) struct Goal<'a> {
 pub(crate) struct Fresh {
     pub(crate) planned: Planned,
     /// Its JSON form, with all of its secrets.
-    pub(crate) json: Vec<u8>,
+    pub(crate) json: Bytes,
 }
 
 pub(crate) async fn plan(
@@ -93,6 +93,7 @@ pub(crate) async fn plan(
         .await?
     };
     run.hide(laid.secrets.clone());
+    run.source_laid(laid.workspace.source(), laid.workspace.root());
     if let Keeping::Backend(kind) = &laid.keeping {
         let text = format!(
             "The configuration names a backend of its own ({kind}): it keeps the state, and Slipway \
@@ -147,6 +148,7 @@ pub(crate) async fn make(
     };
     let json = show(host, run, ws, &ws.plan_file()).await?;
     let (shown, json) = read(json, run.redactor()).await?;
+    let json = Bytes::from(json);
     let Shown { changes, outputs, drift, planned_outputs, sensitive_variables, marked } = shown;
     run.hide(marked.clone());
     let files = files(laid, marked, ready != Ready::NotNeeded).await?;
@@ -165,6 +167,7 @@ pub(crate) async fn make(
         state: if laid.keeping.is_own() { StateMark::default() } else { laid.mark.clone() },
         sensitive_variables,
         current_outputs: if changed { Vec::new() } else { planned_outputs },
+        document: json.clone(),
         equality: None,
     };
     Ok(Fresh { planned, json })

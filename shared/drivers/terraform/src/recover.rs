@@ -82,6 +82,7 @@ pub(crate) async fn recover(
     run.hide(host.env.secrets());
     run.hide(site.context.secrets.clone());
     run.hide(site.laid.secrets.clone());
+    run.source_laid(site.laid.workspace.source(), site.laid.workspace.root());
     let ws = &site.laid.workspace;
     let ready = prepare(host, run, &site).await?;
     let json = plan::show(host, run, ws, &ws.approved_plan_file()).await?;

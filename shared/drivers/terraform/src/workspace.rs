@@ -62,6 +62,11 @@ impl Workspace {
         self.top.join("apply.json")
     }
 
+    /// Where the source tree is.
+    pub(crate) fn source(&self) -> &Path {
+        &self.src
+    }
+
     /// The root module's path in the source tree; empty at the top.
     pub(crate) fn root(&self) -> &str {
         &self.root

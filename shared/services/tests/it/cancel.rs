@@ -9,6 +9,7 @@ use slipway_domain::port::driver::{AfterRecovery, Applied, Health, Planned, Reco
 use slipway_domain::recovery::{LostResource, RecoveryReport};
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::execution::{self, Ending};
+use slipway_services::gate::Seen;
 use slipway_services::{cancel, deployment, event, recovery};
 
 use crate::rig::{Rig, on_both_engines, plan_of};
@@ -38,7 +39,8 @@ async fn applying(rig: &Rig) -> (DeploymentId, Job, Lease) {
             change
         })
         .into();
-    let ended = execution::plan_finished(&rig.cx, &job, &lease, planned).await.unwrap();
+    let ended =
+        execution::plan_finished(&rig.cx, &job, &lease, planned, &Seen::default()).await.unwrap();
     let digest = ended.plan.unwrap().digest;
     deployment::approve(&rig.cx, &rig.who, id, &digest, None).await.unwrap();
     let (job, lease) = rig.claim(Queue::Apply).await.unwrap();
@@ -164,7 +166,7 @@ async fn after_a_kill_what_is_known_is_left_and_the_deployment_ends(rig: Rig) {
     let (id, job, lease) = killed(&rig).await;
     let next = AfterRecovery::Continue(rest(&rig, id).await);
     let found = Recovered { report: report(&["a", "b"]), next };
-    recovery::recovered(&rig.cx, &job, &lease, found).await.unwrap();
+    recovery::recovered(&rig.cx, &job, &lease, found, &Seen::default()).await.unwrap();
     let after = rig.get(id).await;
     assert_eq!(after.state, S::Cancelled, "the rest is not applied");
     let cancel = after.cancel.unwrap();
@@ -186,7 +188,9 @@ async fn after_a_kill_what_was_lost_is_asked_about(rig: Rig) {
     });
     report.imports.insert("null_resource.b".into(), "i-1".into());
     let next = AfterRecovery::Propose(rest(&rig, id).await);
-    recovery::recovered(&rig.cx, &job, &lease, Recovered { report, next }).await.unwrap();
+    recovery::recovered(&rig.cx, &job, &lease, Recovered { report, next }, &Seen::default())
+        .await
+        .unwrap();
     let asks = rig.get(id).await;
     assert_eq!(asks.state, S::AwaitingApproval);
     // Whoever says yes to that wants it to go on.
@@ -206,7 +210,7 @@ async fn a_recovery_that_is_cancelled_ends_after_it_is_known(rig: Rig) {
     assert_eq!(rig.get(id).await.state, S::Recovering);
     let next = AfterRecovery::Continue(rest(&rig, id).await);
     let found = Recovered { report: report(&[]), next };
-    recovery::recovered(&rig.cx, &job, &lease, found).await.unwrap();
+    recovery::recovered(&rig.cx, &job, &lease, found, &Seen::default()).await.unwrap();
     let after = rig.get(id).await;
     assert_eq!((after.state, after.cancel.unwrap().phase), (S::Cancelled, P::Stopped));
     rig.check_events(id).await;
@@ -232,7 +236,8 @@ async fn a_plan_that_was_faster_is_not_gone_on_with(rig: Rig) {
     let (id, job, lease) = rig.planning("net").await;
     ask(&rig, id, false).await;
     let planned = plan_of(rig.mark(id).await);
-    let after = execution::plan_finished(&rig.cx, &job, &lease, planned).await.unwrap();
+    let after =
+        execution::plan_finished(&rig.cx, &job, &lease, planned, &Seen::default()).await.unwrap();
     assert_eq!((after.state, after.cancel.unwrap().phase), (S::Cancelled, P::Stopped));
     rig.check_events(id).await;
 }

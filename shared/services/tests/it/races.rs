@@ -12,6 +12,7 @@ use slipway_domain::port::driver::{Applied, Health};
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::deployment::{self, Submit};
 use slipway_services::execution::{self, Ending};
+use slipway_services::gate::Seen;
 use slipway_services::{event, upkeep};
 
 use crate::rig::{Rig, blob, code, on_both_engines, plan_of};
@@ -60,7 +61,9 @@ async fn a_worker_waits_for_the_deployment_before_it_holds_its_job(rig: Rig) {
                 "save_state" => execution::save_state(&cx, &job, &lease, blob(1, b"one")).await,
                 "plan_finished" => {
                     let plan = plan_of(StateMark::default());
-                    execution::plan_finished(&cx, &job, &lease, plan).await.map(|_| ())
+                    execution::plan_finished(&cx, &job, &lease, plan, &Seen::default())
+                        .await
+                        .map(|_| ())
                 }
                 "apply_finished" => execution::apply_finished(&cx, &job, &lease, &applied).await,
                 "verified" => {
@@ -232,7 +235,15 @@ async fn a_run_that_was_superseded_says_nothing_more(rig: Rig) {
     let events = event::page(&rig.cx, &rig.who, old, 0, 100).await.unwrap();
     let last = &events.last().unwrap().body;
     assert!(matches!(last, EventBody::StateChanged { to: S::Superseded, .. }), "{last:?}");
-    execution::plan_finished(&rig.cx, &job, &lease, plan_of(StateMark::default())).await.unwrap();
+    execution::plan_finished(
+        &rig.cx,
+        &job,
+        &lease,
+        plan_of(StateMark::default()),
+        &Seen::default(),
+    )
+    .await
+    .unwrap();
     assert_eq!(rig.get(old).await.state, S::Superseded);
     assert_eq!(rig.jobs(old).await[0].state, JobState::Cancelled);
 }

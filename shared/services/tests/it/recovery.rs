@@ -13,6 +13,7 @@ use slipway_domain::recovery::{
 };
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::execution::{self, Begun, Ending};
+use slipway_services::gate::Seen;
 use slipway_services::recovery::{self, AfterRecord, Collected, RecoveryChoice};
 use slipway_services::{deployment, event, state, upkeep};
 
@@ -67,7 +68,9 @@ async fn found_with(
     report: RecoveryReport,
     next: AfterRecovery,
 ) -> AfterRecord {
-    recovery::recovered(&rig.cx, job, lease, Recovered { report, next }).await.unwrap()
+    recovery::recovered(&rig.cx, job, lease, Recovered { report, next }, &Seen::default())
+        .await
+        .unwrap()
 }
 
 async fn continued(rig: &Rig, id: DeploymentId, job: &Job, lease: &Lease) {
@@ -119,7 +122,7 @@ async fn a_stale_apply_changes_nothing_beside_the_one_that_took_over(rig: Rig) {
     }
     let report = RecoveryReport::default();
     let found = Recovered { report, next: AfterRecovery::Ask };
-    lost(recovery::recovered(cx, job, old, found).await.unwrap_err());
+    lost(recovery::recovered(cx, job, old, found, &Seen::default()).await.unwrap_err());
     // Nor by the state backend, with whatever lock it names.
     let stack = stale.stack_id;
     let body =

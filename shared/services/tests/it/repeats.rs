@@ -6,6 +6,7 @@ use slipway_domain::plan::StateMark;
 use slipway_domain::port::driver::Applied;
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::execution::{self, Begun};
+use slipway_services::gate::Seen;
 
 use crate::rig::{Rig, blob, code, on_both_engines, plan_of};
 
@@ -21,7 +22,15 @@ async fn a_begin_that_failed_after_its_commit_is_repeated(rig: Rig) {
     let again = execution::begin(&rig.cx, &job, &lease).await.unwrap();
     assert!(matches!(again, Begun::Plan { .. }), "{again:?}");
     assert_eq!(rig.get(id).await.state, S::Planning);
-    execution::plan_finished(&rig.cx, &job, &lease, plan_of(StateMark::default())).await.unwrap();
+    execution::plan_finished(
+        &rig.cx,
+        &job,
+        &lease,
+        plan_of(StateMark::default()),
+        &Seen::default(),
+    )
+    .await
+    .unwrap();
     rig.check_events(id).await;
 
     let (id, job, lease) = rig.applying("db").await;
@@ -65,13 +74,13 @@ async fn a_plan_made_from_an_older_state_cannot_say_that_there_is_nothing_to_do(
         plan.changes.clear();
         plan
     };
-    execution::plan_finished(&rig.cx, &job, &lease, nothing(seen)).await.unwrap();
+    execution::plan_finished(&rig.cx, &job, &lease, nothing(seen), &Seen::default()).await.unwrap();
     let after = rig.get(id).await;
     assert_eq!(after.state, S::Submitted, "it is planned again: {:?}", after.reason);
     let (job, lease) = rig.claim(Queue::Plan).await.unwrap();
     execution::begin(&rig.cx, &job, &lease).await.unwrap();
     let now = rig.mark(id).await;
-    execution::plan_finished(&rig.cx, &job, &lease, nothing(now)).await.unwrap();
+    execution::plan_finished(&rig.cx, &job, &lease, nothing(now), &Seen::default()).await.unwrap();
     assert_eq!(rig.get(id).await.state, S::NoChanges);
     rig.check_events(id).await;
 }

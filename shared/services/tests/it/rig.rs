@@ -23,6 +23,7 @@ use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::deployment::Submit;
 use slipway_services::execution::Begun;
+use slipway_services::gate::Seen;
 use slipway_services::{
     Ctx, Gathered, Library, Settings, artifact, deployment, event, execution, recovery,
 };
@@ -226,7 +227,8 @@ impl Rig {
         assert_eq!(job.deployment_id, id);
         execution::begin(&self.cx, &job, &lease).await.unwrap();
         let plan = plan_of(self.mark(id).await);
-        let ended = execution::plan_finished(&self.cx, &job, &lease, plan).await.unwrap();
+        let ended =
+            execution::plan_finished(&self.cx, &job, &lease, plan, &Seen::default()).await.unwrap();
         (id, ended.plan.unwrap().digest)
     }
 
@@ -367,6 +369,7 @@ pub(crate) fn plan_of(state: StateMark) -> Planned {
         state,
         sensitive_variables: BTreeSet::new(),
         current_outputs: Vec::new(),
+        document: Bytes::new(),
         equality: None,
     }
 }

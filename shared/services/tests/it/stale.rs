@@ -10,6 +10,7 @@ use slipway_domain::plan::StateMark;
 use slipway_domain::port::driver::{Equality, PlanInput, Planned};
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::execution::{self, Begun, Ending};
+use slipway_services::gate::Seen;
 use slipway_services::{deployment, event, plan};
 
 use crate::rig::{Rig, blob, code, on_both_engines, plan_of};
@@ -80,7 +81,7 @@ async fn finish(
     equality: Option<Equality>,
 ) -> Deployment {
     let planned = Planned { equality, ..plan_of(rig.mark(id).await) };
-    execution::plan_finished(&rig.cx, job, lease, planned).await.unwrap()
+    execution::plan_finished(&rig.cx, job, lease, planned, &Seen::default()).await.unwrap()
 }
 
 fn different() -> Equality {
