@@ -9,6 +9,7 @@ pub mod artifact;
 pub mod audit;
 pub mod cancel;
 pub mod clock;
+pub mod cost;
 pub mod deployment;
 pub mod event;
 pub mod fault;

@@ -1,0 +1,220 @@
+//! Price files of vendors, and our own form.
+//!
+//! A file is read whole and within bounds. Whatever makes no sense in what would be taken (a price
+//! that is negative, huge or no number, a missing unit, another currency) refuses the whole file:
+//! nothing of it is taken. What is not of use here is skipped and counted, with the reason.
+
+mod aws;
+mod azure;
+pub(crate) mod csv;
+mod gcp;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use chrono::NaiveDate;
+use slipway_domain::cost::Amount;
+
+use crate::book::{Provider, Row};
+use crate::error::BookError;
+
+/// The form of a price file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An AWS offer file (`index.json` of a service, or of one region of it).
+    AwsOffer,
+    /// What Azure's Retail Prices API answers (`Items`).
+    AzureRetail,
+    /// What Google's Cloud Billing Catalog API answers (`skus`).
+    GcpSkus,
+    /// Our own form: CSV with `provider,key,region,unit,price,currency,source,as_of`.
+    Csv,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::AwsOffer, Self::AzureRetail, Self::GcpSkus, Self::Csv];
+
+    /// The text form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AwsOffer => "aws_offer",
+            Self::AzureRetail => "azure_retail",
+            Self::GcpSkus => "gcp_skus",
+            Self::Csv => "csv",
+        }
+    }
+
+    /// From its text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|f| f.as_str() == text)
+    }
+}
+
+/// How much of a price file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes.
+    pub bytes: u64,
+    /// Prices that are taken.
+    pub rows: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { bytes: 256 << 20, rows: 200_000 }
+    }
+}
+
+/// What was taken from a price file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// The rows, by provider, key and region; lay them over the book with
+    /// [`Book::overlay`](crate::Book::overlay).
+    pub rows: Vec<Row>,
+    /// What was not taken: reason → how many.
+    pub skipped: BTreeMap<String, u64>,
+}
+
+/// Reads a price file.
+///
+/// `today` is the day of prices that carry none, and no price may be of a later one.
+///
+/// # Errors
+/// The file is too large, of another form, broken, or has nonsense in it.
+pub fn read(
+    format: Format,
+    from: impl Read,
+    today: NaiveDate,
+    bounds: Bounds,
+) -> Result<Taken, BookError> {
+    let mut bytes = Vec::new();
+    from.take(bounds.bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|why| BookError::Unreadable(why.to_string()))?;
+    if bytes.len() as u64 > bounds.bytes {
+        return Err(BookError::TooLarge { limit: bounds.bytes });
+    }
+    let mut basket = Basket { rows: BTreeMap::new(), skipped: BTreeMap::new(), today, bounds };
+    match format {
+        Format::AwsOffer => aws::read(&bytes, &mut basket)?,
+        Format::AzureRetail => azure::read(&bytes, &mut basket)?,
+        Format::GcpSkus => gcp::read(&bytes, &mut basket)?,
+        Format::Csv => csv::read(&bytes, &mut basket)?,
+    }
+    basket.finish()
+}
+
+/// Most different reasons that are counted one by one.
+const REASONS: usize = 200;
+
+/// Gathers rows, and checks each.
+struct Basket {
+    rows: BTreeMap<(Provider, String, String), Row>,
+    skipped: BTreeMap<String, u64>,
+    today: NaiveDate,
+    bounds: Bounds,
+}
+
+/// Prices of one thing above which a file is not believed.
+fn most(currency: &str) -> Amount {
+    // The dearest things on the price lists are a few hundred dollars an hour, or some ten thousand
+    // a month; the won has three digits more.
+    if matches!(currency, "KRW" | "JPY") {
+        Amount::whole(1_000_000_000)
+    } else {
+        Amount::whole(1_000_000)
+    }
+}
+
+impl Basket {
+    fn skip(&mut self, reason: impl Into<String>) {
+        let reason = reason.into();
+        if self.skipped.len() >= REASONS && !self.skipped.contains_key(&reason) {
+            *self.skipped.entry("other reasons".to_owned()).or_default() += 1;
+        } else {
+            *self.skipped.entry(reason).or_default() += 1;
+        }
+    }
+
+    /// Takes a row, or refuses the file.
+    fn take(&mut self, place: &str, row: Row) -> Result<(), BookError> {
+        let nonsense = |why: String| {
+            let mut place = place.to_owned();
+            if place.len() > 200 {
+                place.truncate(place.floor_char_boundary(200));
+            }
+            Err(BookError::Nonsense { place, why })
+        };
+        let short = |text: &str| {
+            !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control)
+        };
+        if !short(&row.key) || !short(&row.region) {
+            return nonsense(
+                "its key or region is empty, longer than 256 bytes, or has control characters"
+                    .to_owned(),
+            );
+        }
+        if !short(&row.unit) {
+            return nonsense("its unit is missing".to_owned());
+        }
+        if row.source.len() > 1024 || row.source.is_empty() {
+            return nonsense("its source is missing or longer than 1024 bytes".to_owned());
+        }
+        if row.currency != row.provider.currency() {
+            return nonsense(format!(
+                "its currency is `{}`, and prices of {} are kept in {}",
+                row.currency.chars().take(16).collect::<String>(),
+                row.provider.as_str(),
+                row.provider.currency()
+            ));
+        }
+        if row.price.is_negative() {
+            return nonsense(format!("its price {} is negative", row.price));
+        }
+        if row.price > most(&row.currency) {
+            return nonsense(format!(
+                "its price {} {} is too large to be one",
+                row.price, row.currency
+            ));
+        }
+        if row.as_of > self.today {
+            return nonsense(format!("its day {} is after today", row.as_of));
+        }
+        if row.price.is_zero() {
+            self.skip("price 0: a price list's way to say that it is paid elsewhere");
+            return Ok(());
+        }
+        let id = (row.provider, row.key.clone(), row.region.clone());
+        match self.rows.get(&id) {
+            Some(old) if old.price != row.price && old.as_of == row.as_of => {
+                return nonsense(format!(
+                    "`{}` in {} has two prices of one day, {} and {}",
+                    row.key, row.region, old.price, row.price
+                ));
+            }
+            Some(old) if old.as_of > row.as_of => self.skip("a newer price is in the same file"),
+            _ => {
+                self.rows.insert(id, row);
+            }
+        }
+        if self.rows.len() > self.bounds.rows {
+            return Err(BookError::TooMany { limit: self.bounds.rows });
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Taken, BookError> {
+        if self.rows.is_empty() {
+            let mut why: Vec<_> = self.skipped.iter().collect();
+            why.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+            let why: Vec<_> = why.into_iter().take(5).map(|(r, n)| format!("{n} × {r}")).collect();
+            let why = if why.is_empty() { "it is empty".to_owned() } else { why.join("; ") };
+            return Err(BookError::Empty { why });
+        }
+        Ok(Taken { rows: self.rows.into_values().collect(), skipped: self.skipped })
+    }
+}
+
+#[cfg(test)]
+mod tests;

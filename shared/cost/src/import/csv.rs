@@ -1,0 +1,114 @@
+//! Our own form of price files, which is that of the shipped book too.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use slipway_domain::cost::Amount;
+
+use super::Basket;
+use crate::book::{Origin, Provider, Row};
+use crate::error::BookError;
+
+const FORM: &str = "a price file in CSV";
+
+fn wrong(why: impl Into<String>) -> BookError {
+    BookError::Form { form: FORM, why: why.into() }
+}
+
+/// One line of a file, by the names of its head.
+struct Columns {
+    provider: Option<usize>,
+    key: usize,
+    region: usize,
+    unit: usize,
+    price: usize,
+    currency: usize,
+    source: usize,
+    as_of: usize,
+}
+
+impl Columns {
+    fn of(head: &::csv::StringRecord) -> Result<Self, BookError> {
+        let find = |name: &str| head.iter().position(|column| column.trim() == name);
+        let must = |name: &str| {
+            find(name).ok_or_else(|| wrong(format!("its first line lacks the column `{name}`")))
+        };
+        Ok(Self {
+            provider: find("provider"),
+            key: must("key")?,
+            region: must("region")?,
+            unit: must("unit")?,
+            price: must("price")?,
+            currency: must("currency")?,
+            source: must("source")?,
+            as_of: must("as_of")?,
+        })
+    }
+}
+
+/// Reads lines, one row each.
+fn rows(
+    text: &[u8],
+    provider: Option<Provider>,
+    origin: Origin,
+    mut take: impl FnMut(&str, Row) -> Result<(), BookError>,
+) -> Result<(), BookError> {
+    let mut reader =
+        ::csv::ReaderBuilder::new().comment(Some(b'#')).trim(::csv::Trim::All).from_reader(text);
+    let columns = Columns::of(reader.headers().map_err(|why| wrong(why.to_string()))?)?;
+    if provider.is_none() && columns.provider.is_none() {
+        return Err(wrong("its first line lacks the column `provider`"));
+    }
+    let mut last_source: Arc<str> = Arc::from("");
+    let mut record = ::csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(|why| wrong(why.to_string()))? {
+        let line = record.position().map_or(0, ::csv::Position::line);
+        let place = format!("line {line}");
+        let nonsense = |why: String| BookError::Nonsense { place: place.clone(), why };
+        let get = |i: usize| record.get(i).unwrap_or_default();
+        let whose = match (provider, columns.provider) {
+            (Some(provider), _) => provider,
+            (None, Some(i)) => Provider::parse(get(i)).ok_or_else(|| {
+                nonsense("its provider is none of aws, gcp, azure and ncp".to_owned())
+            })?,
+            (None, None) => return Err(wrong("it names no provider")),
+        };
+        let price = Amount::parse(get(columns.price))
+            .map_err(|why| nonsense(format!("its price is no price: {why}")))?;
+        let as_of: NaiveDate = get(columns.as_of)
+            .parse()
+            .map_err(|_| nonsense("its as_of is no day, e.g. 2026-01-31".to_owned()))?;
+        let source = get(columns.source);
+        if *last_source != *source {
+            last_source = Arc::from(source);
+        }
+        let row = Row {
+            provider: whose,
+            key: get(columns.key).to_owned(),
+            region: get(columns.region).to_owned(),
+            unit: get(columns.unit).to_owned(),
+            price,
+            currency: get(columns.currency).to_owned(),
+            source: last_source.clone(),
+            as_of,
+            origin,
+        };
+        take(&place, row)?;
+    }
+    Ok(())
+}
+
+/// A file of the shipped book.
+pub(crate) fn shipped(provider: Provider, text: &str) -> Result<Vec<Row>, BookError> {
+    let mut all = Vec::new();
+    rows(text.as_bytes(), Some(provider), Origin::Shipped, |_, row| {
+        all.push(row);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// A file that an operator gives.
+pub(super) fn read(bytes: &[u8], basket: &mut Basket) -> Result<(), BookError> {
+    rows(bytes, None, Origin::Imported, |place, row| basket.take(place, row))
+}
