@@ -24,6 +24,7 @@ pub mod queue;
 pub mod recovery;
 pub mod redact;
 pub mod run_history;
+pub mod scan;
 pub mod secret;
 pub mod source;
 pub mod stack;
