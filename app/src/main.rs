@@ -35,7 +35,7 @@ enum Command {
 
 fn main() -> ExitCode {
     // Before anything else: it must cost next to nothing.
-    if let Some(code) = slipway_driver_terraform::guard() {
+    if let Some(code) = slipway_process::guard() {
         return code;
     }
     // One TLS stack for every crate that asks; it fails only when it was chosen before.

@@ -126,6 +126,13 @@ pub struct Finding {
     /// Ids of the same check in other tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// Others who found the same, each with its rule, e.g. `checkov CKV_AWS_24`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_found_by: Vec<String>,
+    /// What the author of the source wrote to have it skipped, if that was written. Whether it
+    /// counts all the same is in the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<String>,
     /// What the rule says.
     pub state: State,
     /// What follows.
@@ -163,6 +170,8 @@ impl Finding {
             remedy: "Correct the policy or the plan; a plan that cannot be judged is not applied."
                 .to_owned(),
             aliases: Vec::new(),
+            also_found_by: Vec::new(),
+            suppressed: None,
             state: State::Fail,
             verdict: Verdict::Deny,
             role: None,

@@ -26,6 +26,7 @@ pub mod recovery;
 pub mod redact;
 pub mod report;
 pub mod run_history;
+pub mod scan;
 pub mod secret;
 pub mod source;
 pub mod stack;

@@ -295,6 +295,11 @@ impl Tree {
         (!entries.is_empty()).then_some(Self { entries })
     }
 
+    /// Leaves out what is not wanted, by path.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.entries.retain(|path, _| keep(path));
+    }
+
     /// Bytes of all files together.
     pub fn size(&self) -> usize {
         self.entries

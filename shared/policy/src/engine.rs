@@ -9,6 +9,7 @@ use regorus::Value;
 use regorus::utils::limits::ExecutionTimerConfig;
 use sha2::{Digest as _, Sha256};
 use slipway_domain::plan::ResourceChange;
+use slipway_domain::scan::RuleBook;
 
 use crate::error::{PackError, Problem};
 use crate::facts::{self, Context, Wants};
@@ -70,6 +71,15 @@ impl Engine {
     /// What the pack says of its rules, by id.
     pub const fn rules(&self) -> &BTreeMap<String, RuleInfo> {
         &self.rules
+    }
+
+    /// The rules of the pack by their ids in other tools: what a scanner finds is rated by it.
+    pub fn rule_book(&self) -> RuleBook {
+        let mut book = RuleBook::new();
+        for (id, rule) in &self.rules {
+            book.add(id, rule.severity, &rule.remedy, &rule.aliases);
+        }
+        book
     }
 
     /// The input that policies see, as JSON: for dry runs, and for other interpreters of Rego.
@@ -155,6 +165,8 @@ impl Engine {
             address: cut(&text("address").unwrap_or_default(), most),
             rule: cut(&rule, most),
             aliases: info.map(|i| i.aliases.clone()).unwrap_or_default(),
+            also_found_by: Vec::new(),
+            suppressed: None,
             severity,
             state,
             verdict,

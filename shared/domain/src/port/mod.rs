@@ -3,3 +3,4 @@
 
 pub mod driver;
 pub mod key_service;
+pub mod scanner;

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use slipway_domain::deployment::{Output, Variables};
 use slipway_domain::plan::StateMark;
 use slipway_domain::port::driver::{Applied, ApplyInput, DriverError, Run, StateBlob, Stop};
+use slipway_process::{self as process, Ended, Failed, Stdout, Stops};
+use slipway_process::{Heard, Tape};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -14,11 +16,9 @@ use crate::context::{Context, Keeping};
 use crate::failure;
 use crate::host::{Host, Supply};
 use crate::init;
-use crate::process::{self, Ended, Failed, Stdout, Stops};
 use crate::salvage;
 use crate::state::{self, State};
 use crate::stream::{self, Ears};
-use crate::tape::{Heard, Tape};
 use crate::workspace::{Workspace, blocking, trouble, write_private};
 
 const STEP: &str = "apply";

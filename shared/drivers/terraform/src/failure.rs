@@ -3,8 +3,8 @@
 
 use slipway_domain::plan::Diagnostic;
 use slipway_domain::port::driver::{DriverError, Stop};
+use slipway_process::{Ended, Failed};
 
-use crate::process::{Ended, Failed};
 use crate::stream::Ears;
 
 /// What a registry, a proxy, a cloud or a git server says when trying again may help. Lower case.

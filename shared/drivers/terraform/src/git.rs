@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use slipway_domain::port::driver::{DriverError, Run};
 use slipway_domain::tree::{Tree, Unsafe};
+use slipway_process::{self as process, Command, Ended, Failed, Stdout, Stops};
 
 use crate::failure;
 use crate::host::Host;
-use crate::process::{self, Command, Ended, Failed, Stdout, Stops};
 use crate::stream::{self, Ears};
 use crate::workspace::{Workspace, blocking, trouble};
 

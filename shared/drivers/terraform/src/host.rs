@@ -10,13 +10,12 @@ use std::time::Duration;
 use slipway_domain::clock::Clock;
 use slipway_domain::plan::Tool;
 use slipway_domain::port::driver::Run;
+use slipway_process::{self as process, Command, Environment, Guard, Stdout, Stops, is_executable};
 
 use crate::allow::Allowed;
 use crate::cache::Cache;
-use crate::environment::{Environment, is_executable};
 use crate::hcl::Dialect;
-use crate::options::{GitOptions, Guard, Options};
-use crate::process::{self, Command, Stdout, Stops};
+use crate::options::{GitOptions, Options};
 use crate::workspace::Workspace;
 
 /// How long the tool may take to tell its version.
@@ -236,7 +235,7 @@ async fn version(
         env: quiet(env.clone()).with("TF_CLI_CONFIG_FILE", "/dev/null"),
         guard: guard.program(),
     };
-    let run = crate::unattended::Unattended;
+    let run = slipway_process::Unattended;
     let mut said = String::new();
     let mut listener = |_: slipway_domain::log::LogStream, line: &str| {
         let _ = writeln!(said, "{}", line.chars().take(200).collect::<String>());

@@ -3,13 +3,13 @@
 
 use slipway_domain::plan::Diagnostic;
 use slipway_domain::port::driver::{DriverError, Run, Stop};
+use slipway_process::{self as process, Stdout, Stops};
 
 use crate::allow;
 use crate::cache::Wanted;
 use crate::failure;
 use crate::hcl;
 use crate::host::{Host, Supply};
-use crate::process::{self, Stdout, Stops};
 use crate::stream::{self, Ears};
 use crate::workspace::{Workspace, blocking, trouble, write_private};
 

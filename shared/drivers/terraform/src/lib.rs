@@ -1,8 +1,8 @@
 //! The Terraform driver: plans and applies configurations with Terraform or OpenTofu.
 //!
-//! It implements [`slipway_domain::port::driver`] and depends on nothing else of the house. Each
-//! concern has its file: [`hcl`](Inspector) reads configurations without the tool, `process` starts
-//! processes through a [`guard`] (and nothing else does), `init` decides what must be installed, `install` has it
+//! It implements [`slipway_domain::port::driver`]; every process is started by `slipway-process`,
+//! and it depends on nothing else of the house. Each concern has its file: [`hcl`](Inspector) reads
+//! configurations without the tool, `init` decides what must be installed, `install` has it
 //! installed and `cache` keeps it; `allow` has the operator's list of providers, `toolbox` the tools;
 //! `plan`, `show` and `apply` run the tool and put what it says into the house's words. When an
 //! apply is lost, `salvage` reads what is left of it on its machine, and `recover` finds out what
@@ -12,11 +12,9 @@ mod allow;
 mod apply;
 mod cache;
 mod context;
-mod environment;
 mod equality;
 mod failure;
 mod git;
-mod guard;
 mod hcl;
 mod host;
 mod init;
@@ -24,7 +22,6 @@ mod install;
 pub mod journal;
 mod options;
 mod plan;
-mod process;
 mod recover;
 pub mod recovery;
 mod salvage;
@@ -32,9 +29,7 @@ mod show;
 mod state;
 mod stream;
 pub mod subset;
-mod tape;
 mod toolbox;
-mod unattended;
 mod version;
 mod workspace;
 
@@ -51,10 +46,10 @@ use slipway_domain::port::driver::{
 use slipway_domain::stack::DriverKind;
 use tracing::Instrument as _;
 
-pub use guard::guard;
 pub use hcl::Inspector;
 pub use host::ToolMissing;
-pub use options::{GitOptions, Guard, Options};
+pub use options::{GitOptions, Options};
+pub use slipway_process::Guard;
 
 /// The driver. Cheap to clone; one serves any number of jobs at once.
 #[derive(Clone)]

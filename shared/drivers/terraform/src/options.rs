@@ -4,33 +4,43 @@
 use std::path::PathBuf;
 
 use slipway_domain::tree::Limits;
+use slipway_process::Guard;
 
-use crate::environment::DEFAULT_ALLOW;
-
-/// Who looks after the tools when the worker cannot: the program through which each is started.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Guard {
-    /// Nobody: a tool goes on when this process is killed. For tests of the driver alone.
-    #[default]
-    None,
-    /// This very executable, whose `main` calls [`crate::guard`] before anything else.
-    This,
-    /// Another executable that does so.
-    At(PathBuf),
-}
-
-impl Guard {
-    /// The executable, if there is to be one.
-    pub(crate) fn program(&self) -> Option<PathBuf> {
-        match self {
-            Self::None => None,
-            // Also when the file was replaced by a newer version meanwhile: both sides speak as one.
-            Self::This if cfg!(target_os = "linux") => Some("/proc/self/exe".into()),
-            Self::This => std::env::current_exe().ok(),
-            Self::At(program) => Some(program.clone()),
-        }
-    }
-}
+/// Passed through unless an operator says otherwise: what a command line tool needs to run at all,
+/// proxies and certificates, and the credentials of the common clouds.
+const DEFAULT_ALLOW: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LC_*",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "AWS_*",
+    "ARM_*",
+    "AZURE_*",
+    "GOOGLE_*",
+    "CLOUDSDK_*",
+    "GCE_*",
+    "NCLOUD_*",
+    "KUBE_*",
+    "KUBECONFIG",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
+    "SSH_AUTH_SOCK",
+];
 
 /// How the driver runs.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use slipway_domain::port::driver::{
 };
 use slipway_domain::redact::Redactor;
 use slipway_domain::tree::Tree;
+use slipway_process::{self as process, Stdout, Stops};
 
 use crate::context::{Context, Keeping};
 use crate::equality::{self, Asked};
@@ -18,7 +19,6 @@ use crate::failure;
 use crate::hcl::{self, Configuration};
 use crate::host::{Host, Supply};
 use crate::init::{self, Need, Ready};
-use crate::process::{self, Stdout, Stops};
 use crate::show::{self, Shown};
 use crate::stream::{self, Ears};
 use crate::toolbox::Toolbox;

@@ -15,6 +15,7 @@ use slipway_domain::port::driver::{
 };
 use slipway_domain::recovery::{InDoubt, JournalEntry, RecoveryReport};
 use slipway_domain::tree::Tree;
+use slipway_process::{self as process, Stdout, Stops};
 
 use crate::context::{Context, Keeping};
 use crate::hcl::Backend;
@@ -22,7 +23,6 @@ use crate::host::Host;
 use crate::init::{self, Ready};
 use crate::journal::{Entry, Journal, Phase};
 use crate::plan::{self, Fresh, Goal, Inputs, Laid};
-use crate::process::{self, Stdout, Stops};
 use crate::recovery::{Address, Facts, Import, Judgement, import_file, judge};
 use crate::stream::{self, Ears};
 use crate::subset::{self, Carry, Document, RunKey, prove};

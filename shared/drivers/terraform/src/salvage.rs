@@ -11,7 +11,7 @@ use slipway_domain::port::driver::{DriverError, Salvage, StateBlob};
 use slipway_domain::recovery::JournalEntry;
 
 use crate::workspace::{Workspace, trouble, write_private};
-use crate::{state, stream, tape};
+use crate::{state, stream};
 
 const FORMAT: u32 = 1;
 /// Longest note, in bytes.
@@ -55,7 +55,7 @@ pub(crate) fn salvage(dir: &Path) -> Salvage {
 fn journal(tape: &Path) -> io::Result<Vec<JournalEntry>> {
     let mut entries = Vec::new();
     let mut more = false;
-    tape::replay(tape, |line| match stream::entry(line) {
+    slipway_process::replay(tape, |line| match stream::entry(line) {
         Some(entry) if entries.len() < MAX_ENTRIES => entries.push(entry),
         Some(_) => more = true,
         None => {}
@@ -88,7 +88,7 @@ fn newest_state(dir: &Path, top: &Workspace) -> Option<StateBlob> {
 /// A file that is not larger than it may be.
 fn bounded(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let mut content = Vec::new();
-    tape::open_plain(path).ok()?.take(limit + 1).read_to_end(&mut content).ok()?;
+    slipway_process::open_plain(path).ok()?.take(limit + 1).read_to_end(&mut content).ok()?;
     (content.len() as u64 <= limit).then_some(content)
 }
 

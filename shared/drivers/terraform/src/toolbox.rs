@@ -7,8 +7,8 @@ use slipway_domain::clock::Clock;
 use slipway_domain::plan::{Tool, ToolChoice};
 use slipway_domain::port::driver::DriverError;
 use slipway_domain::tree::Tree;
+use slipway_process::is_executable;
 
-use crate::environment::is_executable;
 use crate::hcl;
 use crate::host::{Host, ToolMissing};
 use crate::options::Options;

@@ -23,7 +23,7 @@ rules := {
 		"title": "S3 bucket policy gives access to everybody", "severity": "critical",
 		"rationale": "The principal `*` without a condition is anybody on the Internet.",
 		"remedy": "Name accounts, roles or services as principals, or tie the statement to an organisation, VPC endpoint or distribution.",
-		"aliases": ["CKV_AWS_70", "AVD-AWS-0089"], "source": cis,
+		"aliases": ["CKV_AWS_70"], "source": cis,
 	},
 	"aws_s3_block_weak": {
 		"title": "S3 public access block leaves something open", "severity": "high",

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    slipway_driver_terraform::guard().unwrap_or(ExitCode::FAILURE)
+    slipway_process::guard().unwrap_or(ExitCode::FAILURE)
 }

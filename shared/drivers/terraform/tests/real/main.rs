@@ -7,7 +7,6 @@ mod allowed;
 mod apply;
 mod cold;
 mod equality;
-mod guard;
 mod job;
 mod packed;
 mod plan;

@@ -1,10 +1,11 @@
-//! The only place in the driver that starts processes; each through a guard ([`crate::guard`]), which
+//! The only place in the house that starts tools; each through a guard ([`crate::guard()`]), which
 //! outlives this process.
 //!
 //! A child runs in a process group of its own, with a cleared environment and no standard input.
 //! A gentle stop is SIGINT to the child alone, once; a hard one is SIGKILL to the whole group, of
-//! which the guard is one. When the child has ended, however it ended, and also when the future is dropped, what is left of the
-//! group is killed: no grandchild outlives its job. Output is read line by line and bounded.
+//! which the guard is one. When the child has ended, however it ended, and also when the future is
+//! dropped, what is left of the group is killed: no grandchild outlives its job. Output is read line
+//! by line and bounded.
 
 use std::ffi::OsString;
 use std::io;
@@ -30,7 +31,7 @@ mod sampler;
 use sampler::Sampler;
 
 /// A longer line is cut here; the rest of it is read and thrown away.
-pub(crate) const MAX_LINE_BYTES: usize = 4 << 20;
+pub const MAX_LINE_BYTES: usize = 4 << 20;
 /// How long output is still read after the child and its group are dead. Only a process that left
 /// the group can keep it open that long.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -40,22 +41,22 @@ const CHUNK: usize = 64 << 10;
 
 /// What to start.
 #[derive(Debug, Clone)]
-pub(crate) struct Command {
+pub struct Command {
     /// The executable file.
-    pub(crate) program: PathBuf,
+    pub program: PathBuf,
     /// Its arguments, never through a shell.
-    pub(crate) args: Vec<OsString>,
+    pub args: Vec<OsString>,
     /// Where it runs.
-    pub(crate) dir: PathBuf,
+    pub dir: PathBuf,
     /// Its whole environment.
-    pub(crate) env: Environment,
+    pub env: Environment,
     /// The guard through which it is started.
-    pub(crate) guard: Option<PathBuf>,
+    pub guard: Option<PathBuf>,
 }
 
 /// What happens to standard output. Standard error always comes as lines.
 #[derive(Debug)]
-pub(crate) enum Stdout {
+pub enum Stdout {
     /// Line by line, to the listener.
     Lines,
     /// The same, through a file that is there when this process is not any more.
@@ -65,38 +66,38 @@ pub(crate) enum Stdout {
 }
 
 /// Who may stop it.
-pub(crate) struct Stops<'a> {
+pub struct Stops<'a> {
     /// The job.
-    pub(crate) run: &'a dyn Run,
+    pub run: &'a dyn Run,
     /// Kills it at once when cancelled.
-    pub(crate) halt: CancellationToken,
+    pub halt: CancellationToken,
 }
 
 impl<'a> Stops<'a> {
     /// Only the job.
-    pub(crate) fn of(run: &'a dyn Run) -> Self {
+    pub fn of(run: &'a dyn Run) -> Self {
         Self { run, halt: CancellationToken::new() }
     }
 }
 
 /// How a child ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// Its exit code; `None` when a signal ended it.
-    pub(crate) code: Option<i32>,
+    pub code: Option<i32>,
     /// The signal that ended it.
-    pub(crate) signal: Option<i32>,
+    pub signal: Option<i32>,
     /// The hardest stop that was passed on to it.
-    pub(crate) asked: Option<Stop>,
+    pub asked: Option<Stop>,
     /// Its standard output, if that was to be kept.
-    pub(crate) stdout: Vec<u8>,
+    pub stdout: Vec<u8>,
     /// What it took.
-    pub(crate) measure: Measure,
+    pub measure: Measure,
 }
 
 /// Why a child did not run, or could not be followed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failed {
+pub enum Failed {
     /// It did not start.
     #[error("{program} could not be started: {source}")]
     Start {
@@ -114,7 +115,7 @@ pub(crate) enum Failed {
 }
 
 /// Hears one line: where it came from and its text, without the line end.
-pub(crate) type Listener<'a> = &'a mut (dyn FnMut(LogStream, &str) + Send);
+pub type Listener<'a> = &'a mut (dyn FnMut(LogStream, &str) + Send);
 
 /// Kills the group when dropped.
 struct Group(Option<Pid>);
@@ -203,7 +204,7 @@ impl Child {
 }
 
 /// Runs a command to its end, and passes stops on to it.
-pub(crate) async fn run(
+pub async fn run(
     command: Command,
     stops: &Stops<'_>,
     stdout: Stdout,

@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::process::MAX_LINE_BYTES;
+use crate::run::MAX_LINE_BYTES;
 
 /// So much of what was read is kept as it is.
 const KEEP_BYTES: u64 = 64 << 20;
@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 const MAX_REPLAY_BYTES: u64 = 1 << 30;
 
 /// Picks the lines that matter for ever.
-pub(crate) type Keep = fn(&str) -> bool;
+pub type Keep = fn(&str) -> bool;
 
 /// Ends a block of lines in the second file: what of the first it stands for.
 #[derive(Serialize, Deserialize)]
@@ -38,7 +38,7 @@ struct Mark {
 
 /// Reads a stream that is being written.
 #[derive(Debug)]
-pub(crate) struct Tape {
+pub struct Tape {
     path: PathBuf,
     file: File,
     /// Up to here it was read.
@@ -55,7 +55,7 @@ pub(crate) struct Tape {
 
 impl Tape {
     /// Of a file that nobody else may read. It may be there already, and empty.
-    pub(crate) fn new(path: &Path, keep: Keep) -> io::Result<Self> {
+    pub fn new(path: &Path, keep: Keep) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         Ok(Self {
@@ -72,23 +72,23 @@ impl Tape {
     }
 
     /// The end that the tool writes to.
-    pub(crate) fn writer(&self) -> io::Result<File> {
+    pub fn writer(&self) -> io::Result<File> {
         OpenOptions::new().append(true).open(&self.path)
     }
 
     /// How far it was heard.
-    pub(crate) fn heard(&self) -> Heard {
+    pub fn heard(&self) -> Heard {
         Heard { path: self.path.clone(), at: self.heard.subscribe() }
     }
 
     /// Nothing more will be written.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.ended = true;
     }
 
     /// Reads what is new, and waits for it. `0`: there will be nothing more. May be given up at any
     /// time.
-    pub(crate) async fn read(&mut self, into: &mut BytesMut, chunk: usize) -> io::Result<usize> {
+    pub async fn read(&mut self, into: &mut BytesMut, chunk: usize) -> io::Result<usize> {
         loop {
             // There may always be something new: let others have their turn.
             tokio::task::consume_budget().await;
@@ -114,7 +114,7 @@ impl Tape {
     }
 
     /// Everything that was read has been heard.
-    pub(crate) fn told(&mut self) {
+    pub fn told(&mut self) {
         self.heard.send_replace(self.at);
         if self.at - self.released >= self.keep_bytes + STEP_BYTES
             && let Err(error) = self.release()
@@ -154,14 +154,14 @@ impl Tape {
 
 /// How far a stream was heard by its worker.
 #[derive(Debug, Clone)]
-pub(crate) struct Heard {
+pub struct Heard {
     path: PathBuf,
     at: watch::Receiver<u64>,
 }
 
 impl Heard {
     /// Waits until all was heard that was written by now.
-    pub(crate) async fn all(&mut self) {
+    pub async fn all(&mut self) {
         if let Ok(written) = std::fs::metadata(&self.path) {
             // When nobody reads along any more, it was read to its end.
             let _ = self.at.wait_for(|at| *at >= written.len()).await;
@@ -185,7 +185,7 @@ fn beside_of(path: &Path) -> PathBuf {
 
 /// Reads a stream that nobody writes to any more, from its beginning: every line that matters is
 /// there, others may be missing. An error when it is not there or too long.
-pub(crate) fn replay(path: &Path, mut each: impl FnMut(&str)) -> io::Result<()> {
+pub fn replay(path: &Path, mut each: impl FnMut(&str)) -> io::Result<()> {
     let mut from = 0;
     if let Ok(beside) = open_plain(&beside_of(path)) {
         // A block without its end stands for nothing: its lines are in the first file still.
@@ -204,7 +204,7 @@ pub(crate) fn replay(path: &Path, mut each: impl FnMut(&str)) -> io::Result<()> 
 }
 
 /// Opens a regular file, and nothing that somebody put in its place.
-pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
+pub fn open_plain(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

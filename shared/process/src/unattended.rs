@@ -9,7 +9,7 @@ use slipway_domain::port::driver::{DriverError, Run, StateBlob, Stop};
 use slipway_domain::redact::Redactor;
 
 /// See the module.
-pub(crate) struct Unattended;
+pub struct Unattended;
 
 #[async_trait]
 impl Run for Unattended {

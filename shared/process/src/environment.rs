@@ -1,46 +1,10 @@
 //! What of this process's environment the tools get to see.
 //!
 //! The child's environment is built from nothing: an allow-list of names, never the rest. This is
-//! the only place in the driver that reads the environment.
+//! the only place that reads the environment for tools.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-
-/// Passed through unless [`Environment::from_process`] is told otherwise: what a command line tool
-/// needs to run at all, proxies and certificates, and the credentials of the common clouds.
-pub(crate) const DEFAULT_ALLOW: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "TMPDIR",
-    "TZ",
-    "LANG",
-    "LC_*",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "AWS_*",
-    "ARM_*",
-    "AZURE_*",
-    "GOOGLE_*",
-    "CLOUDSDK_*",
-    "GCE_*",
-    "NCLOUD_*",
-    "KUBE_*",
-    "KUBECONFIG",
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
-    "GIT_SSH_VARIANT",
-    "SSH_AUTH_SOCK",
-];
 
 /// Never passed through, whatever an operator allows: Slipway's own secrets, and what would change
 /// how the tools are called behind Slipway's back.
@@ -92,7 +56,7 @@ const PUBLIC_ENDS: &[&str] =
 
 /// Names and values that a child process starts with.
 #[derive(Clone, Default)]
-pub(crate) struct Environment(Vec<(OsString, OsString)>);
+pub struct Environment(Vec<(OsString, OsString)>);
 
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -103,7 +67,7 @@ impl std::fmt::Debug for Environment {
 
 impl Environment {
     /// What of this process's environment matches `allow` (names, or prefixes ending in `*`).
-    pub(crate) fn from_process<S: AsRef<str>>(allow: &[S]) -> Self {
+    pub fn from_process<S: AsRef<str>>(allow: &[S]) -> Self {
         Self::select(std::env::vars_os(), allow)
     }
 
@@ -124,7 +88,7 @@ impl Environment {
     }
 
     /// What is secret of it: values whose names say so, and passwords in URLs of proxies.
-    pub(crate) fn secrets(&self) -> Vec<String> {
+    pub fn secrets(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (name, value) in &self.0 {
             let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
@@ -155,24 +119,24 @@ impl Environment {
 
     /// The same with one more, or another, value.
     #[must_use]
-    pub(crate) fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.0.retain(|(n, _)| n != name);
         self.0.push((name.into(), value.into()));
         self
     }
 
     /// A value.
-    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_os_str())
     }
 
     /// Every name and value.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    pub fn pairs(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
     /// Finds an executable file on its `PATH`.
-    pub(crate) fn find(&self, program: &str) -> Option<PathBuf> {
+    pub fn find(&self, program: &str) -> Option<PathBuf> {
         let path = self.get("PATH")?;
         std::env::split_paths(path)
             .filter(|dir| dir.is_absolute())
@@ -182,7 +146,7 @@ impl Environment {
 }
 
 /// Whether a file can be started.
-pub(crate) fn is_executable(file: &std::path::Path) -> bool {
+pub fn is_executable(file: &std::path::Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
@@ -212,7 +176,7 @@ mod secret_tests {
             ),
         ];
         let all = all.map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        let secrets = Environment::select(all, DEFAULT_ALLOW).secrets();
+        let secrets = Environment::select(all, &["*"]).secrets();
         for secret in ["s3cret-one", "s3cret-two", "s3cret-three"] {
             assert!(secrets.iter().any(|s| s == secret), "{secret}");
         }
@@ -242,7 +206,10 @@ mod tests {
         let names = |env: &Environment| {
             env.pairs().map(|(n, _)| n.to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(names(&Environment::select(all(), DEFAULT_ALLOW)), ["AWS_REGION", "PATH"]);
+        assert_eq!(
+            names(&Environment::select(all(), &["PATH", "AWS_*", "SLIPWAY_*"])),
+            ["AWS_REGION", "PATH"]
+        );
         let everything = Environment::select(all(), &["*"]);
         assert_eq!(names(&everything), ["AWS_REGION", "DATABASE_URL", "PATH", "TF_TOKEN_app"]);
         let shown = format!("{everything:?}");

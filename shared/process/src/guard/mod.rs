@@ -16,12 +16,38 @@ mod inside;
 mod rein;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use slipway_domain::port::driver::LeaseEnd;
 
 pub use inside::guard;
 pub(crate) use rein::Rein;
+
+/// Who looks after the tools when the worker cannot: the program through which each is started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// Nobody: a tool goes on when this process is killed. For tests alone.
+    #[default]
+    None,
+    /// This very executable, whose `main` calls [`crate::guard()`] before anything else.
+    This,
+    /// Another executable that does so.
+    At(PathBuf),
+}
+
+impl Guard {
+    /// The executable, if there is to be one.
+    pub fn program(&self) -> Option<PathBuf> {
+        match self {
+            Self::None => None,
+            // Also when the file was replaced by a newer version meanwhile: both sides speak as one.
+            Self::This if cfg!(target_os = "linux") => Some("/proc/self/exe".into()),
+            Self::This => std::env::current_exe().ok(),
+            Self::At(program) => Some(program.clone()),
+        }
+    }
+}
 
 /// The first argument of a guard. Then follow the two times, the program and its arguments.
 const WORD: &str = "internal-guard-of-a-tool";

@@ -1,4 +1,5 @@
 //! The guard by itself, with a shell as its tool and this test as its worker.
+#![expect(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use crate::job::GUARD;
+/// The executable that is the guard here.
+const GUARD: &str = env!("CARGO_BIN_EXE_slipway-process-guard-for-tests");
 
 /// Longer than any test.
 const FOREVER: Duration = Duration::from_hours(1);

@@ -69,7 +69,10 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Result<ExitCode, &'static st
     // Before the tool is started, so that its output never breaks when the worker dies: it would
     // die of that before it has written its state.
     let outputs = [1, 2].into_iter().filter_map(reading_end).collect();
-    #[expect(clippy::disallowed_methods, reason = "the driver's `process` module calls this")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place in the guard that starts the tool"
+    )]
     let mut command = std::process::Command::new(program);
     let started = command.args(args).stdin(Stdio::null()).spawn();
     let tool = match started.map(|child| i32::try_from(child.id()).ok().and_then(Pid::from_raw)) {
