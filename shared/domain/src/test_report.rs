@@ -207,11 +207,13 @@ impl TestCase {
     }
 
     /// The same, with the reason.
+    #[must_use]
     pub fn because(self, message: impl Into<String>) -> Self {
         Self { message: Some(message.into()), ..self }
     }
 
     /// The same, with what the tool said. The first error is the reason if there is none yet.
+    #[must_use]
     pub fn saying(self, diagnostics: Vec<Diagnostic>) -> Self {
         let first = diagnostics.iter().find(|d| d.severity == Level::Error);
         let message = self.message.or_else(|| {

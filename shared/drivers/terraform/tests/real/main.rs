@@ -16,4 +16,5 @@ mod source;
 mod stops;
 mod store;
 mod subset;
+mod tests;
 mod tools;
