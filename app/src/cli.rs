@@ -67,6 +67,9 @@ pub enum ClientCommand {
     Cancel(CancelArgs),
     /// Show what became of a lost apply, and say what became of resources in doubt
     Recovery(RecoveryArgs),
+    /// Test a deployment's configuration and wait: validate, its own tests, and given checks
+    #[command(after_long_help = exit::help())]
+    Test(TestArgs),
     /// Show a deployment's outputs
     Outputs(OutputsArgs),
     /// List stacks
@@ -335,6 +338,35 @@ pub struct RecoveryArgs {
     /// Then follow the deployment until it ends or waits for a person
     #[arg(long)]
     pub wait: bool,
+}
+
+/// `slipway test`.
+#[derive(Debug, Clone, Args)]
+pub struct TestArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// Do not validate the configuration
+    #[arg(long)]
+    pub no_validate: bool,
+    /// Leave out the configuration's own test files
+    #[arg(long)]
+    pub no_own_tests: bool,
+    /// A test file (NAME.tftest.hcl) to run beside the configuration's own; may be given several times
+    #[arg(long = "check", value_name = "FILE")]
+    pub checks: Vec<PathBuf>,
+    /// Allow runs that apply, and so make real things; they are removed afterwards
+    #[arg(long)]
+    pub allow_apply: bool,
+    /// How long all of it may take
+    #[arg(long, value_name = "SECONDS")]
+    pub time_limit: Option<u32>,
+    /// Do not wait for the report
+    #[arg(long, conflicts_with = "show")]
+    pub no_wait: bool,
+    /// Show the newest report and test nothing
+    #[arg(long, conflicts_with_all = ["checks", "allow_apply", "time_limit", "no_validate", "no_own_tests"])]
+    pub show: bool,
 }
 
 /// A resource that is there, and its id.

@@ -141,6 +141,7 @@ fn settings(config: &Config, source_limits: Limits) -> Settings {
         git_allow_http: config.source.git_allow_http,
         plan_limits: limits(&config.jobs.plan),
         apply_limits: limits(&config.jobs.apply),
+        test_limits: limits(&config.jobs.test),
         adaptive_limits: config.jobs.adaptive_limits,
         idempotency_ttl: chrono::Duration::hours(config.retention.idempotency_hours.into()),
         recovery_grace: chrono::Duration::seconds(config.worker.recovery_grace_s.into()),

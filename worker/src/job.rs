@@ -7,12 +7,13 @@ use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::job::{Job, JobKind, Lease};
 use slipway_domain::port::driver::{
     Applied, ApplyInput, Driver, DriverError, Health, PlanInput, RecoverInput, Run as _, Stop,
+    TestInput,
 };
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::{self, Begun, Ending, Started, Taken};
 use slipway_services::gate::Seen;
 use slipway_services::recovery::{self, AfterRecord};
-use slipway_services::{Ctx, cancel, run_history};
+use slipway_services::{Ctx, cancel, run_history, test as tests};
 use slipway_telemetry::carrier;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -67,6 +68,7 @@ async fn run_in_span(
         Ok(Begun::Plan { input, redactor }) => (Work::Plan(input), redactor),
         Ok(Begun::Apply { input, redactor }) => (Work::Apply(input), redactor),
         Ok(Begun::Recover { input, redactor }) => (Work::Recover(input), redactor),
+        Ok(Begun::Test { input, redactor }) => (Work::Test(input), redactor),
         Ok(Begun::Nothing) => {
             tracing::info!("nothing to do, any more or yet");
             return "skipped";
@@ -91,6 +93,7 @@ enum Work {
     Plan(Box<PlanInput>),
     Apply(Box<ApplyInput>),
     Recover(Box<RecoverInput>),
+    Test(Box<TestInput>),
 }
 
 /// A job that could not even begin: the fault is ours, so it may pass.
@@ -166,6 +169,7 @@ async fn drive(
         Work::Plan(input) => plan(shared, job, lease, &run, *input, brake).await,
         Work::Apply(input) => apply(shared, job, lease, &run, *input, brake).await,
         Work::Recover(input) => recover(shared, job, lease, &run, *input, brake).await,
+        Work::Test(input) => test(shared, job, lease, &run, *input, brake).await,
     };
     // The workspace is wiped off the async threads.
     let _ = tokio::task::spawn_blocking(move || drop(run)).await;
@@ -283,6 +287,33 @@ async fn recover(
     }
 }
 
+/// Runs tests. Those that do not hold are no failure of the job.
+async fn test(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    run: &Arc<JobRun>,
+    input: TestInput,
+    brake: &Brake,
+) -> Outcome {
+    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let its_run = run.clone();
+    let found = guarded(run, async move { driver.test(&*its_run, input).await }).await;
+    let found = match found {
+        Ok(found) => verdict::tested(&run.redactor(), found),
+        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+    };
+    let kept =
+        persist(brake, || tests::tests_finished(&shared.cx, job, lease, found.clone())).await;
+    match kept {
+        Ok(_) => {
+            tracing::info!("tests finished");
+            "succeeded"
+        }
+        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
+    }
+}
+
 /// Looks at what was applied, and ends the deployment.
 async fn verify(
     shared: &Shared,
@@ -320,7 +351,7 @@ fn could_not_record(job: &Job, fault: &Fault) -> Option<Ending> {
     let summary = format!("the result of the {} could not be recorded", job.kind);
     Some(match job.kind {
         JobKind::Plan | JobKind::Recover => Ending::Retry { error: summary, delay_ms: 1000 },
-        JobKind::Apply => Ending::Lost { summary },
+        JobKind::Apply | JobKind::Test => Ending::Lost { summary },
     })
 }
 
@@ -360,7 +391,10 @@ async fn end(
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, outcome, "job ended");
-            count_end(shared, &deployment);
+            // Tests end no deployment.
+            if job.kind != JobKind::Test {
+                count_end(shared, &deployment);
+            }
             outcome
         }
         Err(fault) => {

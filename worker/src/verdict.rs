@@ -7,6 +7,7 @@ use slipway_domain::log::bounded;
 use slipway_domain::plan::Diagnostic;
 use slipway_domain::port::driver::{DriverError, Equality, Planned, Recovered};
 use slipway_domain::redact::Redactor;
+use slipway_domain::test_report::Tested;
 use slipway_services::execution::Ending;
 
 use crate::backoff::jittered;
@@ -27,7 +28,9 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
             Ending::Retry { error: summary, delay_ms: delay_ms(job, retry_after_s) }
         }
         DriverError::Permanent { summary, diagnostics } => {
-            if matches!(asked, Some(Reason::Cancel | Reason::CancelNow)) {
+            let asked_for = matches!(asked, Some(Reason::Cancel | Reason::CancelNow));
+            // Tests say themselves when they were stopped; this is about what they left behind.
+            if asked_for && job.kind != JobKind::Test {
                 // Tools report an interruption as an error of theirs.
                 Ending::Cancelled
             } else {
@@ -38,7 +41,9 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
         DriverError::Stopped => stopped(job, asked),
         DriverError::Lost { summary } => match job.kind {
             JobKind::Plan | JobKind::Recover => stopped(job, asked),
-            JobKind::Apply => Ending::Lost { summary: lost_because(job, &summary, asked) },
+            JobKind::Apply | JobKind::Test => {
+                Ending::Lost { summary: lost_because(job, &summary, asked) }
+            }
         },
     })
 }
@@ -91,6 +96,21 @@ pub(crate) fn recovered(redactor: &Redactor, mut found: Recovered) -> Recovered 
     found
 }
 
+/// What tests found, without known secrets, its texts bounded.
+pub(crate) fn tested(redactor: &Redactor, mut found: Tested) -> Tested {
+    let tidy = |text: &mut String| *text = bounded(redactor.text(text));
+    for case in &mut found.cases {
+        tidy(&mut case.name);
+        case.file.as_mut().map(tidy);
+        case.run.as_mut().map(tidy);
+        case.message.as_mut().map(tidy);
+        let said = std::mem::take(&mut case.diagnostics).into_iter();
+        case.diagnostics = said.map(|said| diagnostic(redactor, said)).collect();
+    }
+    found.leftovers.iter_mut().for_each(tidy);
+    found
+}
+
 /// The diagnostic without known secrets, its texts bounded.
 pub(crate) fn diagnostic(redactor: &Redactor, diagnostic: Diagnostic) -> Diagnostic {
     let tidy = |text: String| bounded(redactor.text(&text));
@@ -118,7 +138,9 @@ fn limit(job: &Job, seconds: i32, name: &str) -> String {
 
 fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
     let failed = |summary| match job.kind {
-        JobKind::Plan | JobKind::Recover => Ending::Failed { summary, diagnostics: Vec::new() },
+        JobKind::Plan | JobKind::Recover | JobKind::Test => {
+            Ending::Failed { summary, diagnostics: Vec::new() }
+        }
         JobKind::Apply => Ending::Stopped { summary },
     };
     match asked {
@@ -126,7 +148,7 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
         Some(Reason::SoftLimit) => failed(limit(job, job.soft_limit_s, "soft")),
         Some(Reason::HardLimit) => failed(limit(job, job.hard_limit_s, "hard")),
         Some(Reason::Shutdown) => match job.kind {
-            JobKind::Plan | JobKind::Recover => Ending::HandBack,
+            JobKind::Plan | JobKind::Recover | JobKind::Test => Ending::HandBack,
             JobKind::Apply => Ending::Stopped {
                 summary: "the apply was stopped because its worker was shut down; what had been \
                           made is recorded in the state"
@@ -135,7 +157,7 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
         },
         // The lease lives after all.
         Some(Reason::LeaseFading) => match job.kind {
-            JobKind::Plan | JobKind::Recover => Ending::HandBack,
+            JobKind::Plan | JobKind::Recover | JobKind::Test => Ending::HandBack,
             JobKind::Apply => Ending::Stopped {
                 summary: "the apply was stopped because its lease could not be renewed in time; \
                           what had been made is recorded in the state"
@@ -215,6 +237,30 @@ pub(crate) mod tests {
         );
         let plan = ending(&a(JobKind::Plan), lost(), Some(Reason::Shutdown)).unwrap();
         assert_eq!(plan, Ending::HandBack);
+    }
+
+    #[test]
+    fn lost_tests_are_for_their_settings_to_judge_and_what_they_left_is_told() {
+        let test = a(JobKind::Test);
+        let ended = |error, asked| ending(&test, error, asked).unwrap();
+        assert!(matches!(ended(lost(), Some(Reason::CancelNow)), Ending::Lost { .. }));
+        assert_eq!(ended(DriverError::Stopped, Some(Reason::Cancel)), Ending::Cancelled);
+        assert_eq!(ended(DriverError::Stopped, Some(Reason::Shutdown)), Ending::HandBack);
+        let limit = ended(DriverError::Stopped, Some(Reason::SoftLimit));
+        assert!(matches!(&limit, Ending::Failed { summary, .. } if summary.contains("10 s")));
+        let left = ended(DriverError::permanent("left aws_vpc.x"), Some(Reason::Cancel));
+        assert!(matches!(&left, Ending::Failed { summary, .. } if summary.contains("aws_vpc.x")));
+    }
+
+    #[test]
+    fn a_report_of_tests_quotes_no_secret() {
+        use slipway_domain::test_report::{TestCase, TestStatus};
+        let redactor = Redactor::new(["hunter2"]);
+        let said = vec![Diagnostic::error("hunter2", "it is hunter2")];
+        let case = TestCase::of("a: hunter2", TestStatus::Fail).saying(said);
+        let leftovers = vec!["x[\"hunter2\"]".to_owned()];
+        let found = tested(&redactor, Tested { tool: None, cases: vec![case], leftovers });
+        assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
     }
 
     #[test]

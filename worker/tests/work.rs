@@ -174,6 +174,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
             git_allow_file: false,
             git_allow_http: false,
             plan_limits: job,
+            test_limits: job,
             apply_limits: job,
             adaptive_limits: false,
             idempotency_ttl: chrono::Duration::hours(24),

@@ -14,6 +14,7 @@ pub(crate) mod state;
 pub(crate) mod state_version;
 mod tagged;
 pub(crate) mod template;
+pub(crate) mod test;
 mod upload;
 pub(crate) mod worker;
 
@@ -42,6 +43,7 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(report::get_deployment_report))
         .routes(routes!(report::reconsider_deployment))
         .routes(routes!(recovery::get_deployment_recovery, recovery::resolve_deployment_recovery))
+        .routes(routes!(test::get_deployment_tests, test::test_deployment))
         .routes(routes!(follow::get_deployment_logs))
         .routes(routes!(follow::get_deployment_events))
         .routes(routes!(artifact::get_artifact))

@@ -11,6 +11,8 @@ use crate::house::{House, archive, path, submission};
 
 /// Method, route, what is asked for beyond the route, scopes.
 const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
+    ("GET", "/api/v1/deployments/{id}/tests", "", &[Scope::DeploymentsRead]),
+    ("POST", "/api/v1/deployments/{id}/tests", "", &[Scope::DeploymentsWrite]),
     ("GET", "/api/v1/artifacts/{id}", "", &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/artifacts", "", &[Scope::DeploymentsWrite]),
     ("GET", "/api/v1/deployments", "", &[Scope::DeploymentsRead]),

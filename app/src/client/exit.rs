@@ -15,7 +15,7 @@ pub enum Exit {
     Other = 1,
     /// The server refused the input (400, 413, 415, 422), or the source cannot be packed.
     Invalid = 2,
-    /// The deployment failed.
+    /// The deployment failed, or its tests did.
     Failed = 3,
     /// There is no such thing.
     NotFound = 4,
@@ -38,7 +38,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Success, "done; with --wait: succeeded, or no changes"),
     (Exit::Other, "wrong usage, or any other error"),
     (Exit::Invalid, "invalid input: the request or the source was refused"),
-    (Exit::Failed, "the deployment failed"),
+    (Exit::Failed, "the deployment failed, or its tests did"),
     (Exit::NotFound, "no such thing"),
     (Exit::Waiting, "the deployment waits for a person: approval, `slipway apply`, or a gate"),
     (Exit::Stopped, "the deployment was cancelled, rejected or superseded, or expired"),

@@ -56,7 +56,10 @@ fn without_any_source_the_defaults_hold() {
         config.database_location(),
         DatabaseLocation::Sqlite(PathBuf::from(".slipway/slipway.db"))
     );
-    assert_eq!(config.worker.queues, BTreeMap::from([(Queue::Plan, 4), (Queue::Apply, 2)]));
+    assert_eq!(
+        config.worker.queues,
+        BTreeMap::from([(Queue::Plan, 4), (Queue::Apply, 2), (Queue::Test, 2)])
+    );
     assert_eq!(
         JobLimits::from(config.jobs.apply),
         JobLimits { max_attempts: 1, soft_limit_s: 3600, hard_limit_s: 4200 }

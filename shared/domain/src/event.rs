@@ -8,12 +8,13 @@ use utoipa::ToSchema;
 use crate::access::Actor;
 use crate::cancel::CancelProgress;
 use crate::gate::GateResult;
-use crate::id::DeploymentId;
+use crate::id::{DeploymentId, TestRunId};
 use crate::plan::{Action, Diagnostic, PlanSummary};
 use crate::recovery::RecoveryVerdict;
 use crate::source::Source;
 use crate::stack::StackKey;
 use crate::state::DeploymentState;
+use crate::test_report::{TestCounts, TestStatus};
 
 /// One event as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
@@ -149,6 +150,17 @@ pub enum EventBody {
         /// Resources of which nobody knows.
         in_doubt: usize,
     },
+    /// Tests have ended; see `…/tests`.
+    Tests {
+        /// Which.
+        test_run_id: TestRunId,
+        /// How.
+        status: TestStatus,
+        /// One sentence.
+        summary: String,
+        /// How many cases ended how.
+        counts: TestCounts,
+    },
     /// The outputs are there; see `…/outputs`.
     Outputs {
         /// Their names.
@@ -176,6 +188,7 @@ impl EventBody {
             Self::CancelProgress { .. } => "cancel_progress",
             Self::JobRetried { .. } => "job_retried",
             Self::Recovery { .. } => "recovery",
+            Self::Tests { .. } => "tests",
             Self::Outputs { .. } => "outputs",
         }
     }

@@ -155,6 +155,10 @@ id!(
     ExemptionId, "exm", "exemption"
 );
 id!(
+    /// Tests of a deployment that were asked for.
+    TestRunId, "tst", "test run"
+);
+id!(
     /// Somebody's yes to a plan.
     ApprovalId, "apr", "approval"
 );

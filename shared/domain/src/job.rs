@@ -59,6 +59,8 @@ text_enum! {
         Plan = "plan",
         /// Applies approved plans.
         Apply = "apply",
+        /// Runs tests of configurations.
+        Test = "test",
     }
 }
 
@@ -71,6 +73,8 @@ text_enum! {
         Apply = "apply",
         /// Find out what a lost apply did, and plan what is left of it.
         Recover = "recover",
+        /// Run the tests of a deployment's configuration.
+        Test = "test",
     }
 }
 
@@ -81,6 +85,7 @@ impl JobKind {
             Self::Plan => Queue::Plan,
             // What recovers a stack is what may go on to change it.
             Self::Apply | Self::Recover => Queue::Apply,
+            Self::Test => Queue::Test,
         }
     }
 
@@ -88,15 +93,16 @@ impl JobKind {
     /// kinds it does not know, to those who know them.
     pub const fn version(self) -> i32 {
         match self {
-            Self::Plan | Self::Apply | Self::Recover => 1,
+            Self::Plan | Self::Apply | Self::Recover | Self::Test => 1,
         }
     }
 
     /// Whether a job whose worker was lost may simply run again. A lost apply may have had
-    /// effects: it goes to recovery, never to attempt 2.
+    /// effects: it goes to recovery, never to attempt 2. (Lost tests that may make real things do
+    /// not run again either; their settings say so.)
     pub const fn may_repeat(self) -> bool {
         match self {
-            Self::Plan | Self::Recover => true,
+            Self::Plan | Self::Recover | Self::Test => true,
             Self::Apply => false,
         }
     }

@@ -34,6 +34,7 @@ pub mod state;
 pub mod state_diff;
 pub mod state_version;
 pub mod template;
+pub mod test_report;
 pub mod tree;
 pub mod variable;
 pub mod worker;

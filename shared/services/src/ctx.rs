@@ -66,6 +66,8 @@ pub struct Settings {
     pub plan_limits: JobLimits,
     /// Limits of apply jobs.
     pub apply_limits: JobLimits,
+    /// Limits of test jobs: what tests ask for is cut to them.
+    pub test_limits: JobLimits,
     /// Whether a stack whose runs take long gets more time before it is asked to stop.
     pub adaptive_limits: bool,
     /// How long the recovery of a lost apply waits for what its worker left on its machine. After
@@ -84,6 +86,7 @@ impl Settings {
             // It plans, too.
             JobKind::Plan | JobKind::Recover => self.plan_limits,
             JobKind::Apply => self.apply_limits,
+            JobKind::Test => self.test_limits,
         }
     }
 }

@@ -13,7 +13,7 @@ use slipway_store::deployment::Record;
 
 use crate::change::{Change, lock};
 use crate::execution::{locked, system};
-use crate::{Ctx, cancel, recovery};
+use crate::{Ctx, cancel, recovery, test};
 
 /// How a run of a job ended, other than well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +99,8 @@ fn in_hands_of(kind: JobKind, state: DeploymentState) -> bool {
         JobKind::Apply => matches!(state, S::Approved | S::Applying | S::Verifying),
         // What is left to do is done when there is nothing to apply.
         JobKind::Recover => matches!(state, S::Recovering | S::Verifying),
+        // They are beside its way, until it ends.
+        JobKind::Test => !state.is_terminal(),
     }
 }
 
@@ -162,6 +164,10 @@ pub(crate) async fn settle(
         let why = format!("the deployment {why}");
         tx.end_job(job.id, JobState::Cancelled, Some(&why), now).await?;
         return Ok((record, None));
+    }
+    if job.kind == JobKind::Test {
+        // Boxed: it is rare, and every other end would be as large.
+        return Box::pin(test::settle(cx, tx, job, record, ending)).await;
     }
     let cancelled = record.deployment.cancel_requested_at.is_some();
     let ending = fitting(job.kind, state, cancelled, ending);
@@ -252,6 +258,8 @@ async fn hand_back(
     let running = match job.kind {
         JobKind::Plan => DeploymentState::Planning,
         JobKind::Apply | JobKind::Recover => DeploymentState::Applying,
+        // It has moved nothing.
+        JobKind::Test => return change.save(tx).await,
     };
     if change.record.deployment.state == running {
         change.go(tx, Move::HandBack, reason, serde_json::json!({})).await

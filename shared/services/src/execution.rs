@@ -17,7 +17,7 @@ use slipway_domain::job::{Job, JobKind, JobState, Lease};
 use slipway_domain::log::NewLogLine;
 use slipway_domain::plan::ToolChoice;
 use slipway_domain::port::driver::{
-    Applied, ApplyInput, Health, PlanInput, RecoverInput, SourceInput, StateBlob,
+    Applied, ApplyInput, Health, PlanInput, RecoverInput, SourceInput, StateBlob, TestInput,
 };
 use slipway_domain::redact::Redactor;
 use slipway_domain::secret::MASK;
@@ -36,7 +36,7 @@ use crate::planned::approved_before;
 pub use crate::planned::plan_finished;
 use crate::taking::start_detail;
 pub use crate::taking::{Started, Taken, ready, take};
-use crate::{Ctx, cancel, deployment, recovery, source};
+use crate::{Ctx, cancel, deployment, recovery, source, test};
 
 /// When the state is locked by somebody else, it is looked at again after so long.
 const STATE_LOCK_RETRY_MS: i64 = 3_000;
@@ -67,6 +67,13 @@ pub enum Begun {
     Recover {
         /// What it is made of.
         input: Box<RecoverInput>,
+        /// Knows the deployment's secrets.
+        redactor: Redactor,
+    },
+    /// Run these tests.
+    Test {
+        /// What they are made of.
+        input: Box<TestInput>,
         /// Knows the deployment's secrets.
         redactor: Redactor,
     },
@@ -126,6 +133,7 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         JobKind::Plan => (Move::StartPlanning, DeploymentState::Planning),
         JobKind::Apply => (Move::StartApply, DeploymentState::Applying),
         JobKind::Recover => return recovery::begin(cx, job, lease).await,
+        JobKind::Test => return test::begin(cx, job, lease).await,
     };
     let who = system();
     let mut tx = cx.store.begin().await?;
@@ -169,7 +177,7 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
             let input = Box::new(plan_input(cx, &record, variables).await?);
             Begun::Plan { input, redactor }
         }
-        JobKind::Apply | JobKind::Recover => {
+        JobKind::Apply | JobKind::Recover | JobKind::Test => {
             let input = Box::new(apply_input(cx, &record, variables).await?);
             Begun::Apply { input, redactor }
         }

@@ -34,6 +34,7 @@ pub mod state;
 pub mod state_version;
 mod taking;
 pub mod template;
+pub mod test;
 mod unchanged;
 pub mod upkeep;
 pub mod worker;

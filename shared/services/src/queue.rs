@@ -130,7 +130,7 @@ fn status(queue: QueueSettings, totals: &[QueueTotals], workers: &[Worker]) -> Q
 }
 
 /// As precise as both databases keep it.
-fn micros(at: DateTime<Utc>) -> DateTime<Utc> {
+pub(crate) fn micros(at: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
 }
 

@@ -5,6 +5,7 @@
 use slipway_domain::access::Principal;
 use slipway_domain::fault::{Fault, Kind};
 use slipway_domain::id::{DeploymentId, JobId};
+use slipway_domain::job::JobKind;
 use slipway_domain::state::Move;
 pub use slipway_store::retention::Swept;
 
@@ -55,7 +56,10 @@ async fn close(cx: &Ctx, id: JobId, of: DeploymentId) -> Result<bool, Fault> {
     let Some(record) = tx.try_lock_deployment(of).await? else { return Ok(false) };
     let Some(job) = tx.lock_expired_job(id).await? else { return Ok(false) };
     let error = format!("the worker of attempt {} was lost", job.attempt);
-    let ending = if job.kind.may_repeat() {
+    let ending = if job.kind == JobKind::Test {
+        // Whether it may run again is for its settings to say.
+        Ending::Lost { summary: error.clone() }
+    } else if job.kind.may_repeat() {
         Ending::Retry { error: error.clone(), delay_ms: 0 }
     } else if matches!(record.deployment.state, S::Applying | S::Verifying | S::Recovering) {
         Ending::Lost { summary: error.clone() }

@@ -573,14 +573,14 @@ impl Tx {
         Ok(due.map(|ms| ms.max(0)))
     }
 
-    /// The queued jobs of deployments, in no order.
+    /// The queued jobs of deployments, in no order; tests are beside their way and left out.
     pub async fn queued_jobs(&mut self, of: &[DeploymentId]) -> Result<Vec<(DeploymentId, JobId)>> {
         // A deployment has few jobs, so all of them are read: with a state in the text, PostgreSQL
         // may think that an index of everything that is queued is the better way in.
-        let rows: Vec<(DeploymentId, JobId, String)> = match self.conn() {
+        let rows: Vec<(DeploymentId, JobId, String, String)> = match self.conn() {
             Conn::Sqlite(conn) => {
                 let mut query = sqlx::QueryBuilder::new(
-                    "select deployment_id, id, state from jobs where deployment_id in (",
+                    "select deployment_id, id, state, kind from jobs where deployment_id in (",
                 );
                 let mut list = query.separated(", ");
                 for id in of {
@@ -592,15 +592,17 @@ impl Tx {
             Conn::Postgres(conn) => {
                 let of: Vec<_> = of.iter().map(|id| id.0).collect();
                 sqlx::query_as(
-                    "select deployment_id, id, state from jobs where deployment_id = any($1)",
+                    "select deployment_id, id, state, kind from jobs
+                     where deployment_id = any($1)",
                 )
                 .bind(of)
                 .fetch_all(conn)
                 .await?
             }
         };
-        let queued = |(of, id, state): (_, _, String)| {
-            (state == JobState::Queued.as_str()).then_some((of, id))
+        let queued = |(of, id, state, kind): (_, _, String, String)| {
+            (state == JobState::Queued.as_str() && kind != JobKind::Test.as_str())
+                .then_some((of, id))
         };
         Ok(rows.into_iter().filter_map(queued).collect())
     }
@@ -614,13 +616,14 @@ impl Tx {
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Where the queued job of a deployment stands; `None` when it has none.
+    /// Where the queued job of a deployment stands; `None` when it has none. Tests are beside its way.
     pub async fn queue_place(&mut self, of: DeploymentId) -> Result<Option<QueuePlace>> {
         let job = sql!(
             maybe PlaceRow,
             self,
             "select id, queue, priority, turn, concurrency_key from jobs
-             where deployment_id = $1 and state = 'queued' order by id limit 1",
+             where deployment_id = $1 and state = 'queued' and kind <> 'test'
+             order by id limit 1",
             of
         )?;
         let Some((job_id, queue, priority, turn, key)) = job else { return Ok(None) };

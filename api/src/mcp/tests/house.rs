@@ -112,6 +112,7 @@ impl House {
                 git_allow_file: false,
                 git_allow_http: false,
                 plan_limits: limits,
+                test_limits: limits,
                 apply_limits: limits,
                 adaptive_limits: false,
                 idempotency_ttl: chrono::Duration::hours(1),

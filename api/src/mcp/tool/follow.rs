@@ -200,6 +200,9 @@ fn said(event: &EventBody) -> Option<String> {
             format!("attempt {attempt} failed and is repeated: {error}")
         }
         EventBody::Recovery { summary, .. } => summary.clone(),
+        EventBody::Tests { status, summary, .. } => {
+            format!("tests {}: {summary}", status.as_str())
+        }
         EventBody::Outputs { .. } => return None,
     };
     Some(line(&text, 200))

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Method;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use slipway_domain::artifact::Artifact;
 use slipway_domain::deployment::{Deployment, Output};
@@ -25,11 +26,13 @@ use slipway_domain::report::Report;
 use slipway_domain::stack::{Stack, StackKey};
 use slipway_domain::state::DeploymentState;
 use slipway_domain::template::Template;
+use slipway_domain::test_report::{TestRun, TestSettings};
 use slipway_domain::tree::{Limits, Tree};
 use slipway_services::deployment::Submit;
 use slipway_services::health::Health;
 use slipway_services::log::{LogPage, Part};
 use slipway_services::recovery::Recoveries;
+use slipway_services::test::TestRuns;
 
 pub use self::follow::{Follow, Numbered};
 pub use self::state::{LockBroken, MAX_STATE_BYTES, Which};
@@ -220,6 +223,20 @@ impl Client {
         self.verb(id, "reconsider", &serde_json::json!({"reason": reason})).await
     }
 
+    /// `GET /deployments/{id}/tests`.
+    pub async fn tests(&self, id: DeploymentId) -> Result<TestRuns, ClientError> {
+        self.get(&["deployments", &id.to_string(), "tests"], &[]).await?.json().await
+    }
+
+    /// `POST /deployments/{id}/tests`: has it tested.
+    pub async fn request_tests(
+        &self,
+        id: DeploymentId,
+        settings: &TestSettings,
+    ) -> Result<TestRun, ClientError> {
+        self.verb(id, "tests", settings).await
+    }
+
     /// `GET /deployments/{id}/recovery`.
     pub async fn recovery(&self, id: DeploymentId) -> Result<Recoveries, ClientError> {
         self.get(&["deployments", &id.to_string(), "recovery"], &[]).await?.json().await
@@ -234,12 +251,12 @@ impl Client {
         self.verb(id, "recovery", &serde_json::json!({"resolutions": resolutions})).await
     }
 
-    async fn verb<T: Serialize>(
+    async fn verb<T: Serialize, A: DeserializeOwned>(
         &self,
         id: DeploymentId,
         verb: &str,
         body: &T,
-    ) -> Result<Deployment, ClientError> {
+    ) -> Result<A, ClientError> {
         let path = ["deployments", &id.to_string(), verb];
         self.send(Call::new(Method::POST, &path).json(body)?).await?.json().await
     }

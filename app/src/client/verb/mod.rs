@@ -5,6 +5,7 @@ mod deploy;
 mod operate;
 mod show;
 mod state;
+mod test;
 
 use serde::Serialize;
 use slipway_domain::Code;
@@ -54,6 +55,7 @@ pub(super) async fn perform(
         ClientCommand::Events(args) => show::events(&desk, args).await,
         ClientCommand::Cancel(args) => decide::cancel(&desk, args).await,
         ClientCommand::Recovery(args) => decide::recovery(&desk, args).await,
+        ClientCommand::Test(args) => test::test(&desk, args).await,
         ClientCommand::Outputs(args) => show::outputs(&desk, args).await,
         ClientCommand::Stacks(args) => show::stacks(&desk, args).await,
         ClientCommand::State(args) => state::state(&desk, args.verb).await,

@@ -10,6 +10,7 @@ mod operate;
 mod progress;
 mod recovery;
 mod state;
+mod test;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::progress::Progress;
 pub use self::recovery::recovery;
 pub use self::state::{orphans, state_diff, state_version, state_versions};
+pub use self::test::tests;
 
 /// Colours, or none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -95,6 +95,9 @@ impl Progress {
                 let found = self.paint.ink(Ink::Care, "recovery");
                 format!("  {found}: {}", plain(summary))
             }
+            EventBody::Tests { status, summary, .. } => {
+                format!("  tests {}: {}", super::test::status(*status, self.paint), plain(summary))
+            }
             EventBody::Outputs { names } => {
                 format!("  outputs: {}", plain(&names.join(", ")))
             }

@@ -1,4 +1,4 @@
-//! `[jobs]`, `[jobs.plan]`, `[jobs.apply]`: how often and how long jobs of each kind may run.
+//! `[jobs]`, `[jobs.plan]`, `[jobs.apply]`, `[jobs.test]`: how often and how long jobs of each kind may run.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub struct Jobs {
     pub plan: JobKindLimits,
     /// Jobs that apply approved plans.
     pub apply: JobKindLimits,
+    /// Jobs that run tests. What tests ask for (`time_limit_s`) is cut to the soft limit.
+    pub test: JobKindLimits,
 }
 
 impl Default for Jobs {
@@ -24,6 +26,7 @@ impl Default for Jobs {
             adaptive_limits: false,
             plan: JobKindLimits { max_attempts: 3, soft_limit_s: 900, hard_limit_s: 1200 },
             apply: JobKindLimits { max_attempts: 1, soft_limit_s: 3600, hard_limit_s: 4200 },
+            test: JobKindLimits { max_attempts: 2, soft_limit_s: 1800, hard_limit_s: 2400 },
         }
     }
 }
@@ -52,7 +55,7 @@ impl From<JobKindLimits> for JobLimits {
 
 impl Jobs {
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
-        for (kind, limits) in [("plan", self.plan), ("apply", self.apply)] {
+        for (kind, limits) in [("plan", self.plan), ("apply", self.apply), ("test", self.test)] {
             if limits.soft_limit_s >= limits.hard_limit_s {
                 let hard_key = format!("jobs.{kind}.hard_limit_s");
                 problems.push(

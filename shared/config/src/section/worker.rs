@@ -15,7 +15,7 @@ use crate::validate::check_loopback;
 #[serde(deny_unknown_fields, default)]
 pub struct Worker {
     /// Queues that this worker serves, and how many jobs of each at a time, e.g.
-    /// `{ plan = 4, apply = 2 }`; in a variable `plan=4,apply=2`. A queue that is not named is
+    /// `{ plan = 4, apply = 2, test = 1 }`; in a variable `plan=4,apply=2,test=1`. A queue that is not named is
     /// not served.
     #[schemars(with = "BTreeMap<String, u16>", extend("x-kind" = "slots"))]
     pub queues: BTreeMap<job::Queue, u16>,
@@ -50,7 +50,11 @@ pub struct Worker {
 impl Default for Worker {
     fn default() -> Self {
         Self {
-            queues: BTreeMap::from([(job::Queue::Plan, 4), (job::Queue::Apply, 2)]),
+            queues: BTreeMap::from([
+                (job::Queue::Plan, 4),
+                (job::Queue::Apply, 2),
+                (job::Queue::Test, 2),
+            ]),
             lease_s: 30,
             heartbeat_s: 10,
             drain_grace_s: 60,

@@ -23,6 +23,7 @@ use crate::redact::Redactor;
 use crate::run_history::Measure;
 use crate::stack::{DriverKind, StackKey};
 use crate::template::InputSpec;
+use crate::test_report::{TestSettings, Tested};
 use crate::tree::Tree;
 
 /// How hard a run is asked to stop.
@@ -407,6 +408,38 @@ pub struct Salvage {
     pub state: Option<StateBlob>,
 }
 
+/// What tests are made of. No state of the stack is among it: tests neither use nor write one.
+#[derive(Clone)]
+pub struct TestInput {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The stack.
+    pub stack_id: StackId,
+    /// What names the stack.
+    pub stack: StackKey,
+    /// The configuration.
+    pub source: Tree,
+    /// Directory of the root module inside the tree; the top when absent.
+    pub root: Option<String>,
+    /// Input values, in clear.
+    pub variables: Variables,
+    /// The program that is asked for; the driver's own choice when absent.
+    pub tool: Option<ToolChoice>,
+    /// What is to be run.
+    pub settings: TestSettings,
+}
+
+impl fmt::Debug for TestInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestInput")
+            .field("deployment_id", &self.deployment_id)
+            .field("stack", &self.stack)
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a look at the result says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
@@ -484,6 +517,13 @@ pub trait Driver: Send + Sync {
     async fn recover(&self, _run: &dyn Run, input: RecoverInput) -> Result<Recovered, DriverError> {
         let report = RecoveryReport::of_journal(&input.journal, input.collected);
         Ok(Recovered { report, next: AfterRecovery::Ask })
+    }
+
+    /// Runs the tests of a configuration. Tests that do not hold are cases of the answer; an error
+    /// says that they could not be run at all. It is [`DriverError::Lost`] only where real things may
+    /// be left that nobody named. A driver that has no tests runs none.
+    async fn test(&self, _run: &dyn Run, _input: TestInput) -> Result<Tested, DriverError> {
+        Ok(Tested::default())
     }
 
     /// Reads what a dead run left in its directory. Nothing writes there any more. Blocking.

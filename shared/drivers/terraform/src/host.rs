@@ -179,6 +179,11 @@ impl Host {
         numbers(&self.tool.version) >= (1, 5)
     }
 
+    /// Whether it runs tests.
+    pub(crate) fn knows_tests(&self) -> bool {
+        numbers(&self.tool.version) >= (1, 6)
+    }
+
     /// Whether `init` knows `-json`.
     pub(crate) fn init_speaks_json(&self) -> bool {
         numbers(&self.tool.version) >= (1, 9)

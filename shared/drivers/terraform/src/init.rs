@@ -36,14 +36,29 @@ pub(crate) struct Need {
     pub(crate) key: Option<String>,
     /// `.terraform/modules/modules.json`, when there are only local modules.
     local_modules: Option<String>,
-    /// Nothing at all to install.
+    /// Nothing at all to install, the backend apart.
     nothing: bool,
     /// `init` has to run in every workspace, for the backend.
     always: bool,
+    /// What `init` is told beside.
+    flags: &'static [&'static str],
     modules: Modules,
     lasting: bool,
     /// What the store of providers is asked for.
     wanted: Wanted,
+}
+
+impl Need {
+    /// For commands that use no backend: it is not asked for anything.
+    pub(crate) fn without_backend(self) -> Self {
+        Self { always: false, flags: &["-backend=false"], ..self }
+    }
+
+    /// For a workspace that holds more than the configuration says: only `init` knows what.
+    pub(crate) fn and_more(mut self) -> Self {
+        self.wanted.complete = false;
+        Self { key: None, nothing: false, local_modules: None, ..self }
+    }
 }
 
 /// Finds out what is needed. Blocking.
@@ -61,6 +76,7 @@ pub(crate) fn need(
             local_modules: None,
             nothing: false,
             always: true,
+            flags: &[],
             modules: Modules::Changing,
             lasting: false,
             wanted: Wanted::default(),
@@ -88,11 +104,8 @@ pub(crate) fn need(
     host.allowed.check(&named)?;
     let always = configuration.backend != Backend::Unset;
     let remote = configuration.remote_modules();
-    let nothing = configuration.understood
-        && !configuration.needs_providers
-        && foreign.is_empty()
-        && !remote
-        && !always;
+    let nothing =
+        configuration.understood && !configuration.needs_providers && foreign.is_empty() && !remote;
     let requirements: Vec<String> = configuration.requirements.iter().cloned().collect();
     let modules: Vec<String> = configuration
         .modules
@@ -140,6 +153,7 @@ pub(crate) fn need(
             .then(|| manifest(&configuration.modules, workspace)),
         nothing,
         always,
+        flags: &[],
         modules: keeps,
         lasting: !lock_file.is_empty() && exact,
         wanted,
@@ -165,7 +179,7 @@ pub(crate) async fn prepare(
     need: &Need,
     again: bool,
 ) -> Result<Ready, DriverError> {
-    if need.nothing && !again {
+    if need.nothing && !need.always && !again {
         stream::step(run, STEP, Some("not needed"));
         if let Some(manifest) = need.local_modules.clone() {
             let workspace = workspace.clone();
@@ -179,7 +193,7 @@ pub(crate) async fn prepare(
     }
     let Some(key) = need.key.clone() else {
         let wanted = &need.wanted;
-        cold(host, run, workspace, wanted).await?;
+        cold(host, run, workspace, wanted, need.flags).await?;
         return Ok(Ready::Ran);
     };
     if again {
@@ -200,7 +214,7 @@ pub(crate) async fn prepare(
     if let Some(ready) = from_cache(host, run, workspace, need, &key).await? {
         return Ok(ready);
     }
-    cold(host, run, workspace, &need.wanted).await?;
+    cold(host, run, workspace, &need.wanted, need.flags).await?;
     publish(host, workspace, need, key).await;
     drop(held);
     Ok(Ready::Ran)
@@ -212,11 +226,12 @@ async fn cold(
     run: &dyn Run,
     workspace: &Workspace,
     wanted: &Wanted,
+    flags: &[&str],
 ) -> Result<(), DriverError> {
     if host.allowed.restricts() && !wanted.complete {
         check_modules(host, run, workspace).await?;
     }
-    install(host, run, workspace, wanted, &[]).await
+    install(host, run, workspace, wanted, flags).await
 }
 
 async fn from_cache(
@@ -237,7 +252,7 @@ async fn from_cache(
             Ok(Some(Ready::Cached))
         }
         Restored::Whole | Restored::Providers => {
-            install(host, run, workspace, &need.wanted, &[]).await?;
+            install(host, run, workspace, &need.wanted, need.flags).await?;
             Ok(Some(Ready::Ran))
         }
     }

@@ -4,7 +4,8 @@
 //! and it depends on nothing else of the house. Each concern has its file: [`hcl`](Inspector) reads
 //! configurations without the tool, `init` decides what must be installed, `install` has it
 //! installed and `cache` keeps it; `allow` has the operator's list of providers, `toolbox` the tools;
-//! `plan`, `show` and `apply` run the tool and put what it says into the house's words. When an
+//! `plan`, `show` and `apply` run the tool and put what it says into the house's words; `test` runs a
+//! configuration's tests. When an
 //! apply is lost, `salvage` reads what is left of it on its machine, and `recover` finds out what
 //! it did and plans the rest, with [`recovery`] and [`subset`].
 
@@ -29,6 +30,7 @@ mod show;
 mod state;
 mod stream;
 pub mod subset;
+mod test;
 mod toolbox;
 mod version;
 mod workspace;
@@ -41,9 +43,10 @@ use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::plan::Tool;
 use slipway_domain::port::driver::{
     Applied, ApplyInput, Driver, DriverError, Health, PlanInput, Planned, RecoverInput, Recovered,
-    Run, Salvage,
+    Run, Salvage, TestInput,
 };
 use slipway_domain::stack::DriverKind;
+use slipway_domain::test_report::Tested;
 use tracing::Instrument as _;
 
 pub use hcl::Inspector;
@@ -112,6 +115,12 @@ impl Driver for Terraform {
         let host = self.tools.exactly(&input.approved.tool);
         let span = tracing::info_span!("terraform_recover", tool = %host.tool);
         recover::recover(host, run, input).instrument(span).await
+    }
+
+    /// [`DriverError::Lost`] where runs that make real things were cut off.
+    async fn test(&self, run: &dyn Run, input: TestInput) -> Result<Tested, DriverError> {
+        let span = tracing::info_span!("terraform_test", tool = tracing::field::Empty);
+        test::test(&self.tools, run, input).instrument(span).await
     }
 
     fn salvage(&self, dir: &std::path::Path) -> Salvage {

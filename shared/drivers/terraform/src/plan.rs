@@ -34,7 +34,7 @@ pub(crate) struct Laid {
     pub(crate) configuration: Option<Configuration>,
     pub(crate) need: Need,
     pub(crate) keeping: Keeping,
-    has_variables: bool,
+    pub(crate) has_variables: bool,
     source_digest: String,
     mark: StateMark,
     /// What the configuration and the state hold in secret.

@@ -28,6 +28,8 @@ pub(crate) struct Ears<'a> {
     step: &'static str,
     /// Called when the state may have changed.
     changed: Option<&'a Notify>,
+    /// Whether what happens to resources becomes events, and so part of the journal.
+    journal: bool,
     /// Whether diagnostics become events at once; otherwise when [`Ears::publish`] is called.
     at_once: bool,
     /// What the tool complained about.
@@ -144,6 +146,7 @@ impl<'a> Ears<'a> {
             workspace,
             step,
             changed: None,
+            journal: true,
             at_once: false,
             diagnostics: Vec::new(),
             tail: Vec::new(),
@@ -156,6 +159,12 @@ impl<'a> Ears<'a> {
     pub(crate) fn live(mut self, changed: &'a Notify) -> Self {
         self.at_once = true;
         self.changed = Some(changed);
+        self
+    }
+
+    /// Publishes nothing of resources: those of tests are not the stack's.
+    pub(crate) fn without_journal(mut self) -> Self {
+        self.journal = false;
         self
     }
 
@@ -200,7 +209,9 @@ impl<'a> Ears<'a> {
         {
             changed.notify_one();
         }
-        if let Some(entry) = message.entry() {
+        if self.journal
+            && let Some(entry) = message.entry()
+        {
             let elapsed = message.hook.and_then(|hook| hook.elapsed_seconds);
             self.run.event(EventBody::Resource {
                 address: entry.address,

@@ -4,8 +4,8 @@ use slipway_domain::job::{JobKind, JobState, Queue};
 use slipway_domain::plan::StateMark;
 use slipway_domain::port::driver::Applied;
 use slipway_domain::state::DeploymentState as S;
-use slipway_services::deployment;
 use slipway_services::execution::{self, Ending};
+use slipway_services::{deployment, test};
 
 use crate::rig::{Rig, on_both_engines};
 
@@ -31,7 +31,7 @@ fn endings() -> Vec<Ending> {
 
 async fn every_ending_closes_the_job_from_every_state(rig: Rig) {
     let mut number = 0;
-    for kind in [JobKind::Plan, JobKind::Apply, JobKind::Recover] {
+    for kind in JobKind::ALL {
         for state in S::ALL {
             for ending in endings() {
                 number += 1;
@@ -40,6 +40,7 @@ async fn every_ending_closes_the_job_from_every_state(rig: Rig) {
                     JobKind::Plan => rig.planning(&stack).await,
                     JobKind::Apply => rig.applying(&stack).await,
                     JobKind::Recover => rig.recovering(&stack).await,
+                    JobKind::Test => rig.testing(&stack).await,
                 };
                 let mut tx = rig.cx.store.begin().await.unwrap();
                 let mut record = tx.deployment(id).await.unwrap().unwrap();
@@ -59,6 +60,14 @@ async fn every_ending_closes_the_job_from_every_state(rig: Rig) {
                     JobKind::Plan => matches!(state, S::Submitted | S::Planning),
                     JobKind::Apply => matches!(state, S::Approved | S::Applying | S::Verifying),
                     JobKind::Recover => matches!(state, S::Recovering | S::Verifying),
+                    // They move nothing, and leave a report unless they run again.
+                    JobKind::Test => {
+                        let all = test::list(&rig.cx, &rig.who, id).await.unwrap().items;
+                        let there = all[0].report.is_some();
+                        let waits = ended.state == JobState::Queued;
+                        assert_eq!(there, !waits && !state.is_terminal(), "{name}");
+                        false
+                    }
                 };
                 if mine {
                     let runs = matches!(after.state, S::Planning | S::Applying | S::Verifying);

@@ -19,13 +19,14 @@ use slipway_domain::port::driver::{
 use slipway_domain::source::Source;
 use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::template::InputSpec;
+use slipway_domain::test_report::TestSettings;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::deployment::Submit;
 use slipway_services::execution::Begun;
 use slipway_services::gate::Seen;
 use slipway_services::{
-    Ctx, Gathered, Library, Settings, artifact, deployment, event, execution, recovery,
+    Ctx, Gathered, Library, Settings, artifact, deployment, event, execution, recovery, test,
 };
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
@@ -106,6 +107,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir, connections: u32) -
             git_allow_file: false,
             git_allow_http: false,
             plan_limits: job,
+            test_limits: job,
             apply_limits: job,
             adaptive_limits: false,
             idempotency_ttl: chrono::Duration::hours(24),
@@ -256,6 +258,26 @@ impl Rig {
         recovery::collect(&self.cx, lost.id, lost.epoch, Salvage::default()).await.unwrap();
         let (job, lease, _) = self.begin_recovery(id).await;
         (id, job, lease)
+    }
+
+    /// A deployment that waits for approval while its tests run.
+    pub(crate) async fn testing(&self, stack: &str) -> (DeploymentId, Job, Lease) {
+        self.testing_with(stack, TestSettings::default()).await
+    }
+
+    pub(crate) async fn testing_with(
+        &self,
+        stack: &str,
+        settings: TestSettings,
+    ) -> (DeploymentId, Job, Lease) {
+        let (id, _) = self.planned(stack).await;
+        test::request_tests(&self.cx, &self.who, id, settings).await.unwrap();
+        let (job, lease) = self.claim(Queue::Test).await.unwrap();
+        assert_eq!((job.deployment_id, job.kind), (id, JobKind::Test));
+        match execution::begin(&self.cx, &job, &lease).await.unwrap() {
+            Begun::Test { .. } => (id, job, lease),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Begins the recovery of a deployment.

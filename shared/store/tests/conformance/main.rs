@@ -47,6 +47,7 @@ mod queue;
 mod rotation;
 mod run_history;
 mod state;
+mod test_report;
 
 struct Rig {
     store: Store,

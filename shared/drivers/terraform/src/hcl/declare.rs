@@ -81,6 +81,10 @@ pub(crate) struct Module {
     pub(crate) backend: Backend,
     /// What it says of the tool's version.
     pub(crate) required_versions: Vec<String>,
+    /// Provider configurations: local name and alias.
+    pub(crate) configured: Vec<(String, Option<String>)>,
+    /// Whether something in it acts on the world beside providers: provisioners, actions.
+    pub(crate) acts: bool,
     /// Where its `import` blocks lead, as it is written.
     pub(crate) imports: Vec<String>,
     /// A block that this reader does not know: what it needs is unknown too.
@@ -120,6 +124,8 @@ impl Module {
         if file.backend != Backend::Unset {
             self.backend = file.backend;
         }
+        self.configured.append(&mut file.configured);
+        self.acts |= file.acts;
         self.unknown_blocks |= file.unknown_blocks;
     }
 
@@ -155,6 +161,8 @@ impl Module {
         if file.backend != Backend::Unset {
             self.backend = file.backend;
         }
+        self.configured.append(&mut file.configured);
+        self.acts |= file.acts;
         self.unknown_blocks |= file.unknown_blocks;
     }
 

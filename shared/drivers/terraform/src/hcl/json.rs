@@ -38,7 +38,7 @@ pub(crate) fn values(text: &Text<'_>) -> Result<BTreeMap<String, Given>, FieldEr
     }
 }
 
-fn parse(text: &Text<'_>) -> Result<Value, FieldError> {
+pub(super) fn parse(text: &Text<'_>) -> Result<Value, FieldError> {
     serde_json::from_str(text.text).map_err(|error| {
         let number = |n: usize| Some(u32::try_from(n.max(1)).unwrap_or(u32::MAX));
         let place = Place {
@@ -53,7 +53,7 @@ fn parse(text: &Text<'_>) -> Result<Value, FieldError> {
 }
 
 /// A body may be one object or a list of objects.
-fn bodies(value: &Value) -> Vec<&Map<String, Value>> {
+pub(super) fn bodies(value: &Value) -> Vec<&Map<String, Value>> {
     match value {
         Value::Object(body) => vec![body],
         Value::Array(items) => items.iter().filter_map(Value::as_object).collect(),
@@ -62,7 +62,7 @@ fn bodies(value: &Value) -> Vec<&Map<String, Value>> {
 }
 
 /// Blocks below one more label: `(label, body)`.
-fn labelled(value: &Value) -> impl Iterator<Item = (&String, &Map<String, Value>)> {
+pub(super) fn labelled(value: &Value) -> impl Iterator<Item = (&String, &Map<String, Value>)> {
     bodies(value)
         .into_iter()
         .flatten()
@@ -103,6 +103,7 @@ fn block(word: &str, content: &Value, place: &Place, module: &mut Module) {
             for (kind, names) in bodies(content).into_iter().flatten() {
                 for (_, body) in labelled(names) {
                     module.uses(kind, body.get("provider").and_then(Value::as_str), place);
+                    module.acts |= body.contains_key("provisioner") || word == "action";
                 }
             }
         }
@@ -114,8 +115,9 @@ fn block(word: &str, content: &Value, place: &Place, module: &mut Module) {
             }
         }
         "provider" => {
-            for (name, _) in labelled(content) {
+            for (name, body) in labelled(content) {
                 module.uses(name, Some(name), place);
+                module.configured.push((name.clone(), string(body, "alias")));
             }
         }
         "terraform" => bodies(content).into_iter().for_each(|body| settings(body, place, module)),
@@ -127,7 +129,10 @@ fn block(word: &str, content: &Value, place: &Place, module: &mut Module) {
                 }
             }
         }
-        "locals" | "output" | "moved" | "removed" | "//" => {}
+        "removed" => {
+            module.acts |= bodies(content).iter().any(|body| body.contains_key("provisioner"));
+        }
+        "locals" | "output" | "moved" | "//" => {}
         _ => module.unknown_blocks = true,
     }
 }

@@ -15,12 +15,12 @@ use super::types::Type;
 use super::{MAX_PROBLEMS, convert, json, native};
 
 /// Largest configuration file, in bytes.
-const MAX_FILE_BYTES: usize = 1 << 20;
+pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
 /// Configuration of all modules together, in bytes.
 const MAX_TOTAL_BYTES: usize = 16 << 20;
 /// Signs of assignment (`=` and `:`) in a file and in all together. The parser compares every key of
 /// a body with all others of it, so the cost grows with the square.
-const MAX_FILE_ASSIGNMENTS: usize = 25_000;
+pub(super) const MAX_FILE_ASSIGNMENTS: usize = 25_000;
 const MAX_TOTAL_ASSIGNMENTS: usize = 100_000;
 /// Most module calls, nested ones counted every time they are reached.
 const MAX_CALLS: usize = 1000;
@@ -80,6 +80,15 @@ pub(crate) struct Configuration {
     pub(crate) backend: Backend,
     /// Where the `import` blocks of the root module lead, as it is written.
     imports: Vec<String>,
+    /// The root module's directory.
+    pub(crate) root: String,
+    /// Which provider each local name of the root module stands for.
+    pub(crate) local_names: BTreeMap<String, String>,
+    /// The root module's provider configurations: local name and alias.
+    pub(crate) configured: BTreeSet<(String, Option<String>)>,
+    /// Whether something acts on the world beside the providers that the root module knows of:
+    /// provisioners, actions, or provider configurations of other modules.
+    pub(crate) acts: bool,
     /// Whether all of it was understood; if not, `init` must not be skipped.
     pub(crate) understood: bool,
 }
@@ -184,8 +193,13 @@ pub(crate) fn load(
         found.problems.truncate(MAX_PROBLEMS);
         return Err(found.problems);
     }
+    let local_names = local_names(&module);
     Ok(Configuration {
         variables: module.variables,
+        root,
+        local_names,
+        configured: module.configured.into_iter().collect(),
+        acts: found.acts,
         given,
         modules: found.modules,
         needs_providers: found.needs_providers,
@@ -226,6 +240,7 @@ struct Found {
     required_versions: Vec<String>,
     providers: BTreeMap<String, Asked>,
     needs_providers: bool,
+    acts: bool,
     unknown_blocks: bool,
     problems: Vec<FieldError>,
 }
@@ -382,6 +397,7 @@ impl<'a> Loader<'a> {
         let Some(module) = self.read.get(dir) else { return Ok(()) };
         providers(module, key, found);
         found.unknown_blocks |= module.unknown_blocks;
+        found.acts |= module.acts || !key.is_empty() && !module.configured.is_empty();
         found.required_versions.extend(module.required_versions.iter().cloned());
         above.push(dir.to_owned());
         for call in module.calls.clone() {
@@ -468,19 +484,26 @@ impl<'a> Loader<'a> {
     }
 }
 
+/// The source address of the provider that a local name of a module stands for.
+fn source_of(module: &Module, name: &str) -> String {
+    match module.required.get(name).and_then(|r| r.source.clone()) {
+        Some(source) => source,
+        None if name == "terraform" => "terraform.io/builtin/terraform".to_owned(),
+        None => format!("hashicorp/{name}"),
+    }
+}
+
+fn local_names(module: &Module) -> BTreeMap<String, String> {
+    let names = module.used.keys().chain(module.required.keys());
+    names.map(|name| (name.clone(), source_of(module, name).to_lowercase())).collect()
+}
+
 /// Notes which providers a module needs.
 fn providers(module: &Module, key: &str, found: &mut Found) {
-    let builtin = |source: &str| {
-        matches!(source, "terraform.io/builtin/terraform")
-            || source.starts_with("terraform.io/builtin/")
-    };
+    let builtin = |source: &str| source.starts_with("terraform.io/builtin/");
     for name in module.used.keys().chain(module.required.keys()) {
         let requirement = module.required.get(name);
-        let source = match requirement.and_then(|r| r.source.clone()) {
-            Some(source) => source,
-            None if name == "terraform" => "terraform.io/builtin/terraform".to_owned(),
-            None => format!("hashicorp/{name}"),
-        };
+        let source = source_of(module, name);
         if builtin(&source) {
             continue;
         }

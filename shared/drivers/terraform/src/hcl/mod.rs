@@ -12,6 +12,7 @@ mod literal;
 mod load;
 mod native;
 mod place;
+pub(crate) mod test_file;
 mod types;
 
 use slipway_domain::deployment::Variables;

@@ -57,7 +57,7 @@ pub(crate) fn values(text: &Text<'_>) -> Result<BTreeMap<String, Given>, FieldEr
     Ok(values)
 }
 
-fn parse(text: &Text<'_>) -> Result<Body, FieldError> {
+pub(super) fn parse(text: &Text<'_>) -> Result<Body, FieldError> {
     hcl_edit::parser::parse_body(text.text).map_err(|error| {
         let place = text.at(error.location().offset());
         place.fault(format!("this is not valid HCL: {}", error.message()))
@@ -100,6 +100,8 @@ fn read(text: &Text<'_>, block: &Block, module: &mut Module) {
         ("resource" | "data" | "ephemeral" | "list" | "action", [kind, _]) => {
             let provider = body.get_attribute("provider").and_then(root_name);
             module.uses(kind, provider.as_deref(), &place);
+            module.acts |=
+                body.get_blocks("provisioner").next().is_some() || block.ident.as_str() == "action";
         }
         ("resource" | "data" | "ephemeral", _) => module.problems.push(wrong(&format!(
             "a {0} block has two labels: {0} \"type\" \"name\" {{ … }}",
@@ -107,6 +109,8 @@ fn read(text: &Text<'_>, block: &Block, module: &mut Module) {
         ))),
         ("provider", [name]) => {
             module.uses(name, Some(name), &place);
+            let alias = body.get_attribute("alias").and_then(|a| literal::text(&a.value));
+            module.configured.push(((*name).to_owned(), alias));
         }
         ("check", _) => {
             for data in body.get_blocks("data") {
@@ -124,7 +128,10 @@ fn read(text: &Text<'_>, block: &Block, module: &mut Module) {
                 module.uses("", Some(&provider), &place);
             }
         }
-        ("locals" | "output" | "moved" | "removed", _) => {}
+        ("removed", _) => {
+            module.acts |= body.get_blocks("provisioner").next().is_some();
+        }
+        ("locals" | "output" | "moved", _) => {}
         (other, _) => {
             let known = [
                 "variable",

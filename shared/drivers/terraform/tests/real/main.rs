@@ -15,4 +15,5 @@ mod source;
 mod stops;
 mod store;
 mod subset;
+mod tests;
 mod tools;
