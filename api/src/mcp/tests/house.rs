@@ -41,6 +41,7 @@ fn input(name: &str, required: bool, sensitive: bool) -> InputSpec {
         default: None,
         sensitive,
         nullable: false,
+        constraints: Vec::new(),
     }
 }
 
@@ -64,6 +65,11 @@ impl Inspect for OneKind {
             .filter(|input| input.required && !variables.contains_key(&input.name))
             .map(|input| FieldError::at(format!("/variables/{}", input.name), "it is required"));
         unknown.chain(missing).collect()
+    }
+
+    fn render(&self, variables: &Variables) -> String {
+        let lines = variables.iter().map(|(name, value)| format!("{name} = {value}\n"));
+        lines.collect()
     }
 }
 

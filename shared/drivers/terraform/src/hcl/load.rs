@@ -150,6 +150,7 @@ impl Configuration {
             default,
             sensitive,
             nullable: variable.nullable.unwrap_or(true),
+            constraints: variable.constraints.clone(),
         }
     }
 }

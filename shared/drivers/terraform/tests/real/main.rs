@@ -17,3 +17,4 @@ mod stops;
 mod store;
 mod subset;
 mod tools;
+mod validation;
