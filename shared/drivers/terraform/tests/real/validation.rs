@@ -70,7 +70,11 @@ async fn failed(source: &str, values: &Variables) -> BTreeSet<String> {
         .collect();
     assert_eq!(out.status.success(), errors.is_empty(), "{text}");
     let mut failed = BTreeSet::new();
-    for error in errors {
+    for mut error in errors {
+        // The line of the file of values has all of them.
+        if error["diagnostic"]["range"]["filename"] == "terraform.tfvars.json" {
+            error["diagnostic"]["snippet"]["code"] = Value::Null;
+        }
         let error = error.to_string();
         let named: Vec<_> = values.keys().filter(|name| error.contains(*name)).cloned().collect();
         assert!(!named.is_empty(), "{error}");
