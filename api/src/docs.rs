@@ -207,6 +207,14 @@ const fn advice(code: Code) -> &'static str {
             "The deployment is in a state that does not allow this; the detail names the state. \
              One that has ended stays ended: submit a new deployment."
         }
+        Code::TemplateReserved => {
+            "A template of this name comes with the installation: it is built in, or in the \
+             operator's directory. Publish yours under another name."
+        }
+        Code::TemplateInUse => {
+            "Deployments name this version of the template, and their history needs it. Deprecate \
+             it instead: nobody gets it by default then."
+        }
         Code::JobNotDead => {
             "Only jobs whose attempts are used up (`dead`) can be requeued. A lost apply may have \
              had effects and is never repeated: look at what it made, then submit a new deployment."

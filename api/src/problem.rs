@@ -91,6 +91,8 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::JobNotDead
         | Code::Conflict
         | Code::StateRefused
+        | Code::TemplateReserved
+        | Code::TemplateInUse
         | Code::LeaseLost => StatusCode::CONFLICT,
         Code::StateLocked => StatusCode::LOCKED,
         Code::PlanDigestMismatch | Code::PlanStale => StatusCode::PRECONDITION_FAILED,

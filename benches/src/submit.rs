@@ -118,7 +118,7 @@ impl Shape for Posts {
                 name: format!("stack-{number}"),
                 environment: "dev".to_owned(),
             },
-            source: Some(Source::Template { name: "hello".to_owned() }),
+            source: Some(Source::Template { name: "hello".to_owned(), version: None }),
             variables: [("name".to_owned(), "bench".into())].into(),
             operation: Operation::Deploy,
             options: Options::default(),

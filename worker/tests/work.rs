@@ -56,12 +56,18 @@ impl Inspect for Inputs {
             default: None,
             sensitive,
             nullable: true,
+            constraints: Vec::new(),
         };
         Ok(Inspection { inputs: vec![input("how", false), input("password", true)] })
     }
 
     fn check(&self, _: &Inspection, _: &Variables) -> Vec<FieldError> {
         Vec::new()
+    }
+
+    fn render(&self, variables: &Variables) -> String {
+        let lines = variables.iter().map(|(name, value)| format!("{name} = {value}\n"));
+        lines.collect()
     }
 }
 

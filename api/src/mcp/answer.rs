@@ -121,6 +121,8 @@ const fn hint(code: Code) -> &'static str {
         Code::StateLocked | Code::StateRefused => {
             "Do not call again. Tell the person who holds the lock, or why the state was not taken."
         }
+        Code::TemplateReserved => "Choose another name for the template.",
+        Code::TemplateInUse => "Do not call again. Tell the person; it can be deprecated instead.",
         Code::PlanDigestMismatch => {
             "Call get_plan, look at the current plan, and name its plan_digest."
         }

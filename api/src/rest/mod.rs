@@ -52,6 +52,12 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(stack::list_stack_deployments))
         .routes(routes!(template::list_templates))
         .routes(routes!(template::get_template))
+        .routes(routes!(template::list_template_versions))
+        .routes(routes!(template::get_template_version, template::delete_template_version))
+        .routes(routes!(template::download_template))
+        .routes(routes!(template::render_template))
+        .routes(routes!(template::deprecate_template))
+        .routes(routes!(template::restore_template))
         .routes(routes!(queue::list_queues))
         .routes(routes!(queue::get_queue_stats))
         .routes(routes!(queue::set_queue))
@@ -73,6 +79,7 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
     let upload = OpenApiRouter::new()
         .routes(routes!(deployment::submit_deployment))
         .routes(routes!(artifact::upload_artifact))
+        .routes(routes!(template::publish_template))
         // Both parts of a multipart body, and what is between them.
         .layer(DefaultBodyLimit::max(
             options.max_archive_bytes.saturating_add(options.max_body_bytes).saturating_add(65536),

@@ -4,9 +4,11 @@
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode};
+use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use slipway_domain::fault::{Code, Fault};
 use slipway_services::deployment::Submit;
+use slipway_services::template::Publish;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -39,6 +41,29 @@ pub(crate) struct UploadForm {
     /// The `tar.gz`.
     #[schema(value_type = String, format = Binary)]
     archive: Vec<u8>,
+}
+
+/// A template as a form.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read part by part; this is its description")]
+pub(crate) struct PublishForm {
+    /// What is published, as JSON.
+    request: Publish,
+    /// The template's source as `tar.gz`.
+    #[schema(value_type = String, format = Binary)]
+    archive: Vec<u8>,
+}
+
+/// A template as JSON.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read field by field; this is its description")]
+pub(crate) struct PublishJson {
+    #[schema(inline)]
+    #[serde(flatten)]
+    request: Publish,
+    /// The template's source as `tar.gz`, in base64.
+    #[schema(content_encoding = "base64", content_media_type = "application/gzip")]
+    archive: String,
 }
 
 /// An archive, raw.
@@ -142,6 +167,49 @@ impl FromRequest<ApiState> for Archive {
             return Err(unsupported(&kind, &wanted).into());
         }
         Ok(Self(read(request.into_body(), state.options.max_archive_bytes).await?))
+    }
+}
+
+/// A template that is published.
+pub(crate) struct Publication {
+    /// What is said about it.
+    pub(crate) request: Publish,
+    /// Its source.
+    pub(crate) archive: Bytes,
+}
+
+impl FromRequest<ApiState> for Publication {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Refused> {
+        match content_type(request.headers()).as_str() {
+            "application/json" => {
+                let body = read(request.into_body(), state.options.max_body_bytes).await?;
+                Ok(Self::of_json(&body)?)
+            }
+            MULTIPART => {
+                let parts = Parts::read(request, state, &["request", "archive"]).await?;
+                let text = parts.request.ok_or_else(|| missing("request"))?;
+                let archive = parts.archive.ok_or_else(|| missing("archive"))?;
+                Ok(Self { request: from_json(&text)?, archive })
+            }
+            other => Err(unsupported(other, "application/json or multipart/form-data").into()),
+        }
+    }
+}
+
+impl Publication {
+    fn of_json(body: &[u8]) -> Result<Self, Fault> {
+        let mut request: serde_json::Value = from_json(body)?;
+        let archive = request.as_object_mut().and_then(|fields| fields.remove("archive"));
+        let request = from_part(&request)?;
+        let wrong = |why: &str| Fault::field("/archive", format!("archive {why}"));
+        let archive = archive.ok_or_else(|| wrong("is missing: a tar.gz in base64"))?;
+        let archive = archive.as_str().ok_or_else(|| wrong("must be a string"))?;
+        let archive = base64::engine::general_purpose::STANDARD
+            .decode(archive)
+            .map_err(|_| wrong("is not base64"))?;
+        Ok(Self { request, archive: archive.into() })
     }
 }
 

@@ -215,6 +215,6 @@ async fn a_destroy_takes_the_source_of_what_runs() {
     house.apply().await;
     let accepted = house.post("/api/v1/deployments", &destroy).await.ok(202);
     assert_eq!(accepted["operation"], "destroy");
-    assert_eq!(accepted["source"], json!({"type": "template", "name": "tiny"}));
+    assert_eq!(accepted["source"], json!({"type": "template", "name": "tiny", "version": 1}));
     assert_eq!(accepted["variables"]["password"], "***");
 }

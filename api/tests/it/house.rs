@@ -79,6 +79,7 @@ impl Inspect for Lines {
                 default: None,
                 sensitive: line.contains("# sensitive"),
                 nullable: true,
+                constraints: Vec::new(),
             })
         });
         Ok(Inspection { inputs: inputs.collect() })
@@ -98,6 +99,11 @@ impl Inspect for Lines {
                 FieldError::at(format!("/variables/{}", input.name), "a value is required")
             });
         unknown.chain(missing).collect()
+    }
+
+    fn render(&self, variables: &Variables) -> String {
+        let lines = variables.iter().map(|(name, value)| format!("{name} = {value}\n"));
+        lines.collect()
     }
 }
 

@@ -70,7 +70,15 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ("GET", "/api/v1/stacks/{id}/state/versions/{version}/download", "", &[Scope::StateRead]),
     ("POST", "/api/v1/stacks/{id}/state/versions/{version}/restore", "", &[Scope::StateWrite]),
     ("GET", "/api/v1/templates", "", &[Scope::TemplatesRead]),
+    ("POST", "/api/v1/templates", "", &[Scope::TemplatesWrite]),
     ("GET", "/api/v1/templates/{name}", "", &[Scope::TemplatesRead]),
+    ("POST", "/api/v1/templates/{name}/deprecate", "", &[Scope::TemplatesWrite]),
+    ("POST", "/api/v1/templates/{name}/render", "", &[Scope::TemplatesRead]),
+    ("POST", "/api/v1/templates/{name}/restore", "", &[Scope::TemplatesWrite]),
+    ("GET", "/api/v1/templates/{name}/source", "", &[Scope::TemplatesRead]),
+    ("GET", "/api/v1/templates/{name}/versions", "", &[Scope::TemplatesRead]),
+    ("GET", "/api/v1/templates/{name}/versions/{version}", "", &[Scope::TemplatesRead]),
+    ("DELETE", "/api/v1/templates/{name}/versions/{version}", "", &[Scope::TemplatesWrite]),
     ("GET", "/api/v1/workers", "", &[Scope::QueuesRead]),
     ("GET", "/health", "", &[]),
     ("GET", "/livez", "", &[]),
@@ -166,6 +174,7 @@ fn body(method: &str, route: &str) -> (&'static str, Body) {
             return ("application/gzip", Body::from(archive(&[("main.tf", "")])));
         }
         "/api/v1/deployments" => submission(),
+        "/api/v1/templates" => json!({"name": "x", "archive": "AA=="}),
         route if route.ends_with("/approve") || route.ends_with("/reject") => {
             json!({"plan_digest": "sha256:0"})
         }

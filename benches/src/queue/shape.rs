@@ -72,7 +72,7 @@ impl Shape for OurSubmits {
                 name: self.0.stack(number),
                 environment: "dev".to_owned(),
             },
-            source: Some(Source::Template { name: "hello".to_owned() }),
+            source: Some(Source::Template { name: "hello".to_owned(), version: None }),
             variables: [("name".to_owned(), "bench".into())].into(),
             operation: Operation::Deploy,
             options: Options::default(),

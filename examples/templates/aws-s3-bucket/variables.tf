@@ -13,12 +13,22 @@ variable "region" {
   description = "The AWS region, e.g. ap-northeast-2."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region must be a region's code, e.g. ap-northeast-2."
+  }
 }
 
 variable "kms_key_arn" {
   description = "A KMS key of your own to encrypt with; null for S3's own keys."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key (not of an alias), or null."
+  }
 }
 
 variable "noncurrent_days" {

@@ -2,6 +2,11 @@ variable "project" {
   description = "The Google Cloud project's id."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
+    error_message = "A project's id has 6 to 30 lower-case letters, digits and dashes, starts with a letter and does not end with a dash."
+  }
 }
 
 variable "bucket" {

@@ -44,6 +44,8 @@ scopes! {
     StateWrite = "state:write";
     /// See the template library.
     TemplatesRead = "templates:read";
+    /// Publish, deprecate and delete templates.
+    TemplatesWrite = "templates:write";
     /// See sensitive values in clear.
     SecretsReveal = "secrets:reveal";
     /// See queues, jobs and workers.

@@ -106,6 +106,10 @@ codes! {
     StateLocked = "state_locked", Conflict, "Somebody else holds the lock of the state";
     /// A state that does not follow the one that is kept.
     StateRefused = "state_refused", Conflict, "The state was not taken";
+    /// A template's name that the library itself has.
+    TemplateReserved = "template_reserved", Conflict, "The template comes with the library";
+    /// A version of a template that deployments name.
+    TemplateInUse = "template_in_use", Conflict, "Deployments name this version of the template";
     /// The digest named is not that of the current plan.
     PlanDigestMismatch = "plan_digest_mismatch", Precondition, "The plan named is not the current plan";
     /// The state moved on since the plan was made; a new plan is being made.

@@ -16,6 +16,10 @@ pub enum Source {
         /// Its name, as `GET /api/v1/templates` lists it.
         #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
         name: String,
+        /// Its version; the newest active one when absent. A deployment shows the one it got.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(minimum = 1)]
+        version: Option<i32>,
     },
     /// An archive that was uploaded with `POST /api/v1/artifacts`.
     Archive {
@@ -59,9 +63,12 @@ impl Source {
     pub fn problems(&self) -> Vec<FieldError> {
         let mut problems = Vec::new();
         match self {
-            Self::Template { name } => {
+            Self::Template { name, version } => {
                 if !crate::stack::is_name(name) {
                     problems.push(FieldError::at("/source/name", "name is not a template name"));
+                }
+                if version.is_some_and(|version| version < 1) {
+                    problems.push(FieldError::at("/source/version", "versions count from 1"));
                 }
             }
             Self::Archive { path, .. } => check_inner_path(path.as_deref(), &mut problems),

@@ -458,6 +458,8 @@ fn finding(case: &TestCase, tool: Option<&Tool>, against: Verdict) -> Option<Fin
         file: place.and_then(|d| d.file.clone()).or_else(|| case.file.clone()),
         line: place.and_then(|d| d.line),
         exemption: None,
+        also_found_by: Vec::new(),
+        suppressed: None,
     })
 }
 
@@ -477,6 +479,8 @@ fn left_behind(report: &TestReport, against: Verdict) -> Finding {
         file: None,
         line: None,
         exemption: None,
+        also_found_by: Vec::new(),
+        suppressed: None,
     }
 }
 

@@ -14,9 +14,9 @@ use slipway_store::Store;
 
 use crate::gather::Gather;
 use crate::intake::Intake;
+use crate::library::Library;
 use crate::look::{Line, Looks};
 use crate::source::Trees;
-use crate::template::Library;
 use crate::unchanged::Ends;
 
 /// The house. Cheap to clone.

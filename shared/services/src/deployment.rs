@@ -25,7 +25,7 @@ use crate::idempotency::Guard;
 use crate::intake::{Archive, Entry, Outcome};
 use crate::look::waiting;
 use crate::source::{self, Content, Resolved};
-use crate::{Ctx, cancel as stopping};
+use crate::{Ctx, cancel as stopping, template};
 
 /// A request to bring a stack to a desired state.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
@@ -180,8 +180,12 @@ struct Prepared {
 }
 
 async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
-    if let Some(source) = request.source.clone() {
+    if let Some(mut source) = request.source.clone() {
         let resolved = source::resolve(cx, &source, &request.variables).await?;
+        if let Source::Template { version, .. } = &mut source {
+            // On record stands which one it got.
+            *version = resolved.version;
+        }
         return Ok(Prepared { request, source, resolved });
     }
     // A teardown of what runs now, with what made it.
@@ -206,7 +210,7 @@ async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
         source::hidden_of_kept(cx, artifact, root.clone(), &request.variables, &before).await?;
     Ok(Prepared {
         source: record.deployment.source,
-        resolved: Resolved { content: Content::Kept(artifact), root, hidden },
+        resolved: Resolved { content: Content::Kept(artifact), root, hidden, version: None },
         request,
     })
 }
@@ -217,7 +221,7 @@ async fn record(
     prepared: Prepared,
     guard: Option<Guard>,
 ) -> Result<Accepted, Fault> {
-    let Prepared { request, source, resolved: Resolved { content, root, hidden } } = prepared;
+    let Prepared { request, source, resolved: Resolved { content, root, hidden, .. } } = prepared;
     let mut entry = Entry {
         who: who.clone(),
         request,
@@ -252,9 +256,12 @@ async fn record(
         return match cx.gathered.intake.ask(cx, entry).await? {
             Outcome::Accepted(accepted) => Ok(*accepted),
             // It was old, and was swept since it was looked at.
-            Outcome::ArchiveGone(_) => Err(match kept {
-                Some(id) => source::no_upload(id),
-                None => Fault::internal("an archive that was not kept is gone"),
+            Outcome::ArchiveGone(back) => Err(match (kept, &back.source) {
+                (_, Source::Template { name, version }) => {
+                    template::gone(name, version.unwrap_or_default())
+                }
+                (Some(id), _) => source::no_upload(id),
+                (None, _) => Fault::internal("an archive that was not kept is gone"),
             }),
         };
     };

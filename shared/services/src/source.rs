@@ -17,7 +17,8 @@ use slipway_domain::tree::Tree;
 use slipway_domain::variable::Hidden;
 
 use crate::Ctx;
-use crate::template::Shared;
+use crate::library::Shared;
+use crate::template;
 
 /// The archive of a source.
 pub(crate) enum Content {
@@ -39,6 +40,8 @@ pub(crate) struct Resolved {
     pub root: Option<String>,
     /// Which variables are hidden.
     pub hidden: Hidden,
+    /// The version of the template, if it is one.
+    pub version: Option<i32>,
 }
 
 /// Resolves `source` and checks `variables` against it. Nothing is written.
@@ -52,17 +55,11 @@ pub(crate) async fn resolve(
         return Err(Fault::fields(Code::InvalidInput, problems));
     }
     match source {
-        Source::Template { name } => {
-            let loaded = cx.templates.get(name).ok_or_else(|| {
-                let known: Vec<_> = cx.templates.names().collect();
-                Fault::field(
-                    "/source/name",
-                    format!("there is no template {name:?}; known are {}", known.join(", ")),
-                )
-            })?;
-            let hidden = fits(cx, &loaded.inspection, variables)?;
-            let content = Content::Template(loaded.archive.clone());
-            Ok(Resolved { content, root: None, hidden })
+        Source::Template { name, version } => {
+            let chosen = template::choose(cx, name, *version).await?;
+            let hidden = fits(cx, &chosen.inspection, variables)?;
+            let version = Some(chosen.version);
+            Ok(Resolved { content: chosen.content, root: None, hidden, version })
         }
         Source::Archive { artifact_id, path } => {
             let found = cx.store.open_artifact(*artifact_id).await?;
@@ -73,7 +70,7 @@ pub(crate) async fn resolve(
             let inspection = inspect(cx, tree, path.clone()).await?;
             let hidden = fits(cx, &inspection, variables)?;
             let content = Content::Kept(*artifact_id);
-            Ok(Resolved { content, root: path.clone(), hidden })
+            Ok(Resolved { content, root: path.clone(), hidden, version: None })
         }
         Source::Git { url, path, .. } => {
             let refused = (url.starts_with("file://") && !cx.settings.git_allow_file)
@@ -89,7 +86,7 @@ pub(crate) async fn resolve(
                 ));
             }
             let content = Content::Unfetched;
-            Ok(Resolved { content, root: path.clone(), hidden: Hidden::All })
+            Ok(Resolved { content, root: path.clone(), hidden: Hidden::All, version: None })
         }
         Source::Directory { path } => {
             let tree = read_directory(cx, path).await?;
@@ -97,7 +94,7 @@ pub(crate) async fn resolve(
             let inspection = inspect(cx, tree, None).await?;
             let hidden = fits(cx, &inspection, variables)?;
             let content = Content::New(ArtifactId::new(&*cx.mint), archive);
-            Ok(Resolved { content, root: None, hidden })
+            Ok(Resolved { content, root: None, hidden, version: None })
         }
     }
 }
@@ -127,7 +124,8 @@ pub(crate) async fn resolve_sent(
     let inspection = inspect(cx, tree.clone(), path.clone()).await?;
     let hidden = fits(cx, &inspection, variables)?;
     let archive = blocking(move || pack(&tree)).await??;
-    let resolved = Resolved { content: Content::New(id, archive), root: path, hidden };
+    let content = Content::New(id, archive);
+    let resolved = Resolved { content, root: path, hidden, version: None };
     Ok((source, resolved))
 }
 
@@ -228,14 +226,24 @@ pub(crate) fn pack(tree: &Tree) -> Result<Bytes, Fault> {
     tree.to_tar_gz().map_err(Fault::internal)
 }
 
-async fn inspect(cx: &Ctx, tree: Tree, root: Option<String>) -> Result<Inspection, Fault> {
+/// Reads the configuration of a tree, off the async threads.
+pub(crate) async fn inspect(
+    cx: &Ctx,
+    tree: Tree,
+    root: Option<String>,
+) -> Result<Inspection, Fault> {
     let inspector = cx.inspector.clone();
     blocking(move || inspector.inspect(&tree, root.as_deref()))
         .await?
         .map_err(|errors| Fault::fields(Code::InvalidConfiguration, errors))
 }
 
-fn fits(cx: &Ctx, inspection: &Inspection, variables: &Variables) -> Result<Hidden, Fault> {
+/// Checks values against what a configuration takes, and says which of them are hidden.
+pub(crate) fn fits(
+    cx: &Ctx,
+    inspection: &Inspection,
+    variables: &Variables,
+) -> Result<Hidden, Fault> {
     let errors = cx.inspector.check(inspection, variables);
     if errors.is_empty() {
         Ok(Hidden::Names(inspection.sensitive()))

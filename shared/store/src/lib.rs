@@ -29,6 +29,7 @@ mod rows;
 pub mod run_history;
 pub mod stack;
 pub mod state;
+pub mod template;
 pub mod test_report;
 pub mod worker;
 

@@ -74,6 +74,7 @@ impl Store {
             &mut tx,
             "select id, location from artifacts where kind = 'source' and created_at < $1
                and not exists (select 1 from deployments d where d.source_artifact = artifacts.id)
+               and not exists (select 1 from template_versions t where t.archive = artifacts.id)
              order by created_at limit $2 {skip_locked}",
         );
         let found = sql!(all UploadRow, &mut tx, text, before, UPLOADS)?;

@@ -73,7 +73,7 @@ pub(crate) fn request(name: &str, source: Source, variables: Variables) -> Submi
 }
 
 pub(crate) fn template(name: &str) -> Source {
-    Source::Template { name: name.into() }
+    Source::Template { name: name.into(), version: None }
 }
 
 /// The variables of the template `hello`.

@@ -42,6 +42,7 @@ fn input(name: &str, required: bool, sensitive: bool) -> InputSpec {
         default: None,
         sensitive,
         nullable: false,
+        constraints: Vec::new(),
     }
 }
 
@@ -65,6 +66,11 @@ impl Inspect for OneKind {
             .filter(|input| input.required && !variables.contains_key(&input.name))
             .map(|input| FieldError::at(format!("/variables/{}", input.name), "it is required"));
         unknown.chain(missing).collect()
+    }
+
+    fn render(&self, variables: &Variables) -> String {
+        let lines = variables.iter().map(|(name, value)| format!("{name} = {value}\n"));
+        lines.collect()
     }
 }
 

@@ -171,7 +171,10 @@ fn moved(call: &Call<'_>, d: &Deployment) -> Outcome {
 
 fn source(source: &Source) -> String {
     let text = match source {
-        Source::Template { name } => format!("template {name}"),
+        Source::Template { name, version: None } => format!("template {name}"),
+        Source::Template { name, version: Some(version) } => {
+            format!("template {name} version {version}")
+        }
         Source::Archive { artifact_id, .. } => format!("archive {artifact_id}"),
         Source::Git { url, reference, .. } => match reference {
             Some(reference) => format!("git {url} at {reference}"),

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slipway_domain::access::Scope;
-use slipway_domain::template::Template;
+use slipway_domain::template::{Constraint, Template, TemplateState};
 use slipway_services::template as verb;
 
 use super::{Call, Entry, entry, reads};
@@ -15,6 +15,8 @@ use crate::mcp::answer::{Outcome, answer, block, line};
 
 /// Templates at most in one answer.
 const MAX_TEMPLATES: usize = 50;
+/// Constraints of one input at most.
+const MAX_CONSTRAINTS: usize = 10;
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +37,11 @@ struct Shown {
     name: String,
     title: String,
     description: String,
+    /// The version that a deployment gets that names none.
+    version: i32,
+    state: TemplateState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    category: Option<String>,
     inputs: Vec<Input>,
 }
 
@@ -49,6 +56,9 @@ struct Input {
     #[serde(skip_serializing_if = "Option::is_none")]
     default: Option<Value>,
     sensitive: bool,
+    /// What its value must be beyond its type.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    constraints: Vec<String>,
 }
 
 pub(super) fn list() -> Entry {
@@ -76,7 +86,11 @@ async fn list_templates(call: Call<'_>) -> Outcome {
         n => format!("{n} templates:"),
     };
     for template in &templates {
-        let _ = write!(text, "\n{}: {}. Inputs:", template.name, template.title);
+        let _ = write!(text, "\n{}: {}. ", template.name, template.title);
+        if template.state == TemplateState::Deprecated {
+            text.push_str("Deprecated. ");
+        }
+        text.push_str("Inputs:");
         for input in &template.inputs {
             let need = if input.required { ", required" } else { "" };
             let _ = write!(text, " {} ({}{need});", input.name, line(&input.r#type, 60));
@@ -88,18 +102,27 @@ async fn list_templates(call: Call<'_>) -> Outcome {
     answer(&Templates { total, templates }, text)
 }
 
+/// A constraint in the words of the template, or as it is written.
+fn constraint(constraint: &Constraint) -> String {
+    line(constraint.message.as_deref().unwrap_or(&constraint.expression), 300)
+}
+
 fn shown(template: Template) -> Shown {
     let inputs = template.inputs.into_iter().map(|input| Input {
         r#type: line(&input.kind, 300),
         description: input.description.map(|text| line(&text, 300)),
         required: input.required,
         default: input.default.filter(|_| !input.sensitive),
+        constraints: input.constraints.iter().take(MAX_CONSTRAINTS).map(constraint).collect(),
         sensitive: input.sensitive,
         name: input.name,
     });
     Shown {
         title: line(&template.title, 200),
         description: block(&template.description, 600),
+        version: template.version,
+        state: template.state,
+        category: template.category,
         inputs: inputs.collect(),
         name: template.name,
     }

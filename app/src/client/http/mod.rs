@@ -25,13 +25,14 @@ use slipway_domain::recovery::Resolution;
 use slipway_domain::report::Report;
 use slipway_domain::stack::{Stack, StackKey};
 use slipway_domain::state::DeploymentState;
-use slipway_domain::template::Template;
+use slipway_domain::template::{Rendered, Template};
 use slipway_domain::test_report::{TestRun, TestSettings};
 use slipway_domain::tree::{Limits, Tree};
 use slipway_services::deployment::Submit;
 use slipway_services::health::Health;
 use slipway_services::log::{LogPage, Part};
 use slipway_services::recovery::Recoveries;
+use slipway_services::template::{Deprecate, Publish, Render, Restore};
 use slipway_services::test::TestRuns;
 
 pub use self::follow::{Follow, Numbered};
@@ -380,6 +381,68 @@ impl Client {
     /// `GET /templates/{name}`.
     pub async fn template(&self, name: &str) -> Result<Template, ClientError> {
         self.get(&["templates", name], &[]).await?.json().await
+    }
+
+    /// `POST /templates`: packs a directory of this machine and publishes it. Says whether a
+    /// version was made.
+    pub async fn publish(
+        &self,
+        request: &Publish,
+        directory: &Path,
+        idempotency_key: &str,
+    ) -> Result<(Template, bool), ClientError> {
+        let path = directory.to_owned();
+        let packed = tokio::task::spawn_blocking(move || pack(&path)).await;
+        let packed = packed.map_err(|e| ClientError::Input(format!("packing stopped: {e}")))??;
+        let request = serde_json::to_vec(request)
+            .map_err(|why| ClientError::Input(format!("the request cannot be written: {why}")))?;
+        let call = Call::new(Method::POST, &["templates"])
+            .form(&[
+                ("request", "application/json", &request),
+                ("archive", "application/gzip", &packed),
+            ])
+            .idempotent(idempotency_key)
+            .deadline(UPLOAD_DEADLINE);
+        let answer = self.send(call).await?;
+        let created = answer.is_created();
+        Ok((answer.json().await?, created))
+    }
+
+    /// `POST /templates/{name}/render`.
+    pub async fn render(&self, name: &str, request: &Render) -> Result<Rendered, ClientError> {
+        let call = Call::new(Method::POST, &["templates", name, "render"]).json(request)?;
+        self.send(call).await?.json().await
+    }
+
+    /// `POST /templates/{name}/deprecate`.
+    pub async fn deprecate_template(
+        &self,
+        name: &str,
+        request: &Deprecate,
+    ) -> Result<Template, ClientError> {
+        let call = Call::new(Method::POST, &["templates", name, "deprecate"]).json(request)?;
+        self.send(call).await?.json().await
+    }
+
+    /// `POST /templates/{name}/restore`.
+    pub async fn restore_template(
+        &self,
+        name: &str,
+        request: &Restore,
+    ) -> Result<Template, ClientError> {
+        let call = Call::new(Method::POST, &["templates", name, "restore"]).json(request)?;
+        self.send(call).await?.json().await
+    }
+
+    /// `DELETE /templates/{name}/versions/{version}`.
+    pub async fn delete_template_version(
+        &self,
+        name: &str,
+        version: i32,
+    ) -> Result<(), ClientError> {
+        let path = ["templates", name, "versions", &version.to_string()];
+        self.send(Call::new(Method::DELETE, &path)).await?;
+        Ok(())
     }
 
     /// `GET /health`. A server that is down but answers is `Ok` with its status in it.

@@ -210,6 +210,14 @@ impl Client {
     }
 }
 
+/// What stands between the parts of a form: long enough to be in none of them.
+macro_rules! boundary {
+    () => {
+        "slipway-form-5d0e3b7a9c1f48e2b6a4d8709e15c3f2"
+    };
+}
+const BOUNDARY: &str = boundary!();
+
 /// A request, ready to be sent as often as it may be.
 pub(super) struct Call {
     method: Method,
@@ -267,6 +275,24 @@ impl Call {
         Ok(self)
     }
 
+    /// A multipart form; each part has a name, a content type and bytes.
+    pub(super) fn form(mut self, parts: &[(&str, &str, &[u8])]) -> Self {
+        let mut body = BytesMut::new();
+        for (name, kind, content) in parts {
+            let head = format!(
+                "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\
+                 content-type: {kind}\r\n\r\n"
+            );
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+        let kind = concat!("multipart/form-data; boundary=", boundary!());
+        self.body = Some((kind, body.freeze()));
+        self
+    }
+
     pub(super) fn bytes(mut self, kind: &'static str, body: Bytes) -> Self {
         self.body = Some((kind, body));
         self
@@ -320,6 +346,11 @@ impl Answer {
                 return Err(self.garbled(&format!("more than {} MiB", limit >> 20)));
             }
         }
+    }
+
+    /// Whether the server says that it made something.
+    pub(super) fn is_created(&self) -> bool {
+        self.response.status() == reqwest::StatusCode::CREATED
     }
 
     /// The body as JSON.

@@ -33,7 +33,8 @@ pub(super) async fn deploy(desk: &Desk<'_>, args: DeployArgs) -> Result<Exit, Cl
     let stack = StackKey { project: args.project, name, environment: args.env };
     check(&stack)?;
     let key = key(&args.options);
-    let source = source(desk, args.from, args.reference, args.path, &key).await?;
+    let version = args.template_version;
+    let source = source(desk, args.from, version, args.reference, args.path, &key).await?;
     let submit = Submit {
         stack,
         source: Some(source),
@@ -131,12 +132,13 @@ fn default_name(from: &FromArgs, path: Option<&str>) -> Result<String, ClientErr
 async fn source(
     desk: &Desk<'_>,
     from: FromArgs,
+    version: Option<i32>,
     reference: Option<String>,
     path: Option<String>,
     key: &str,
 ) -> Result<Source, ClientError> {
     if let Some(name) = from.template {
-        return Ok(Source::Template { name });
+        return Ok(Source::Template { name, version });
     }
     if let Some(url) = from.git {
         return Ok(Source::Git { url, reference, path });

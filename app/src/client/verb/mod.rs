@@ -5,6 +5,7 @@ mod deploy;
 mod operate;
 mod show;
 mod state;
+mod template;
 mod test;
 
 use serde::Serialize;
@@ -60,7 +61,7 @@ pub(super) async fn perform(
         ClientCommand::Stacks(args) => show::stacks(&desk, args).await,
         ClientCommand::State(args) => state::state(&desk, args.verb).await,
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,
-        ClientCommand::Templates(args) => show::templates(&desk, args).await,
+        ClientCommand::Templates(args) => template::templates(&desk, args).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,

@@ -3,7 +3,7 @@
 use slipway_services::log::{MAX_LINES, Part};
 
 use super::{Desk, Items};
-use crate::cli::{DeploymentsArgs, EventsArgs, LogsArgs, OutputsArgs, StacksArgs, TemplatesArgs};
+use crate::cli::{DeploymentsArgs, EventsArgs, LogsArgs, OutputsArgs, StacksArgs};
 use crate::client::error::ClientError;
 use crate::client::exit::Exit;
 use crate::client::http::{DeploymentQuery, StackQuery};
@@ -120,16 +120,4 @@ pub(super) async fn deployments(
 
 pub(super) fn more(there_is: bool) -> &'static str {
     if there_is { "There are more; --limit shows them.\n" } else { "" }
-}
-
-/// `slipway templates`.
-pub(super) async fn templates(desk: &Desk<'_>, args: TemplatesArgs) -> Result<Exit, ClientError> {
-    if let Some(name) = &args.name {
-        let template = desk.client.template(name).await?;
-        desk.screen.result(&template, |_| view::template(&template))?;
-    } else {
-        let templates = desk.client.templates().await?;
-        desk.screen.result(&Items { items: &templates }, |_| view::templates(&templates))?;
-    }
-    Ok(Exit::Success)
 }

@@ -6,9 +6,8 @@ use slipway_domain::deployment::{Deployment, Operation, Output};
 use slipway_domain::log::LogLine;
 use slipway_domain::secret::MASK;
 use slipway_domain::stack::Stack;
-use slipway_domain::template::Template;
 
-use super::{between, plain, plain_lines, table};
+use super::{between, plain, table};
 
 /// Deployments, one a line.
 pub fn deployments(items: &[Deployment], now: DateTime<Utc>) -> String {
@@ -55,54 +54,6 @@ pub fn stacks(items: &[Stack], now: DateTime<Utc>) -> String {
         ]
     });
     table(&header, rows)
-}
-
-/// Templates, one a line.
-pub fn templates(items: &[Template]) -> String {
-    if items.is_empty() {
-        return "The server has no templates.\n".to_owned();
-    }
-    let rows = items.iter().map(|it| {
-        let required: Vec<_> =
-            it.inputs.iter().filter(|i| i.required).map(|i| i.name.as_str()).collect();
-        let required = if required.is_empty() { "-".to_owned() } else { required.join(", ") };
-        vec![
-            plain(&it.name).into_owned(),
-            plain(&it.title).into_owned(),
-            plain(&required).into_owned(),
-        ]
-    });
-    table(&["TEMPLATE", "TITLE", "REQUIRED INPUTS"], rows)
-}
-
-/// One template with its inputs.
-pub fn template(it: &Template) -> String {
-    let mut text = format!(
-        "{}: {}\n{}\n\n",
-        plain(&it.name),
-        plain(&it.title),
-        plain_lines(it.description.trim())
-    );
-    if it.inputs.is_empty() {
-        return text + "It takes no inputs.\n";
-    }
-    let rows = it.inputs.iter().map(|input| {
-        let default = match &input.default {
-            _ if input.required => "(required)".to_owned(),
-            Some(value) => value.to_string(),
-            None => "(computed)".to_owned(),
-        };
-        let about = input.description.as_deref().unwrap_or_default();
-        let secret = if input.sensitive { "(sensitive) " } else { "" };
-        vec![
-            plain(&input.name).into_owned(),
-            plain(&input.kind).into_owned(),
-            plain(&default).into_owned(),
-            format!("{secret}{}", plain(about)),
-        ]
-    });
-    text.push_str(&table(&["INPUT", "TYPE", "DEFAULT", "ABOUT"], rows));
-    text
 }
 
 /// Outputs, one a line.
@@ -164,27 +115,5 @@ mod tests {
         let row: Vec<_> = lines.next().unwrap().split_whitespace().collect();
         assert_eq!(row[..3], [&*d.id.to_string(), "default/net/dev", d.state.as_str()]);
         assert!(stacks(&[], now).contains("no stacks"));
-    }
-
-    #[test]
-    fn a_template_shows_its_inputs() {
-        let it: Template = serde_json::from_value(json!({
-            "name": "net", "title": "A network", "description": "Makes it.\n", "digest": "sha256:0",
-            "inputs": [
-                {"name": "size", "type": "number", "required": true, "sensitive": false,
-                 "nullable": false, "description": "How large"},
-                {"name": "key", "type": "string", "required": false, "sensitive": true,
-                 "nullable": true, "default": ""},
-            ],
-        }))
-        .unwrap();
-        assert_eq!(
-            template(&it),
-            "net: A network\nMakes it.\n\n\
-             INPUT  TYPE    DEFAULT     ABOUT\n\
-             size   number  (required)  How large\n\
-             key    string  \"\"          (sensitive)\n"
-        );
-        assert!(templates(&[it]).contains("net       A network  size"));
     }
 }

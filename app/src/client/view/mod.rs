@@ -10,6 +10,7 @@ mod operate;
 mod progress;
 mod recovery;
 mod state;
+mod template;
 mod test;
 
 use std::borrow::Cow;
@@ -20,11 +21,12 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
-pub use self::list::{deployments, log_line, outputs, stacks, template, templates};
+pub use self::list::{deployments, log_line, outputs, stacks};
 pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::progress::Progress;
 pub use self::recovery::recovery;
 pub use self::state::{orphans, state_diff, state_version, state_versions};
+pub use self::template::{published, rendered, template, template_state, templates};
 pub use self::test::tests;
 
 /// Colours, or none of them.

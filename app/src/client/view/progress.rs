@@ -253,7 +253,10 @@ pub(super) fn from(source: &Source) -> String {
         path.as_deref().map(|p| format!(", directory {}", plain(p))).unwrap_or_default()
     };
     match source {
-        Source::Template { name } => format!("template {}", plain(name)),
+        Source::Template { name, version: None } => format!("template {}", plain(name)),
+        Source::Template { name, version: Some(version) } => {
+            format!("template {} version {version}", plain(name))
+        }
         Source::Archive { artifact_id, path } => format!("archive {artifact_id}{}", inside(path)),
         Source::Git { url, reference, path } => {
             let reference = reference.as_deref().map(|r| format!(" at {}", plain(r)));

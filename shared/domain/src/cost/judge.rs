@@ -204,6 +204,8 @@ fn finding(
         file: None,
         line: None,
         exemption: None,
+        also_found_by: Vec::new(),
+        suppressed: None,
     }
 }
 

@@ -559,7 +559,11 @@ pub trait Inspect: Send + Sync {
     /// the file, line and column; their pointer is `/source`.
     fn inspect(&self, tree: &Tree, root: Option<&str>) -> Result<Inspection, Vec<FieldError>>;
 
-    /// Checks values against inputs: unknown names, wrong types, missing required ones. Pointers
-    /// are `/variables/<name>`. Empty when all is well.
+    /// Checks values against inputs: unknown names, wrong types, missing required ones, broken
+    /// constraints. Pointers are `/variables/<name>`. Empty when all is well.
     fn check(&self, inspection: &Inspection, variables: &Variables) -> Vec<FieldError>;
+
+    /// Writes values in the tool's own syntax. Whoever reads it gets the same values, whatever is
+    /// in them.
+    fn render(&self, variables: &Variables) -> String;
 }

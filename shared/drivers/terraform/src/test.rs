@@ -18,12 +18,12 @@ use crate::failure;
 use crate::host::Host;
 use crate::init::{self, Ready};
 use crate::plan::{Inputs, Laid, lay};
-use crate::process::{self, Ended, Stdout, Stops};
 use crate::stream::{self, Ears};
 use crate::toolbox::Toolbox;
 use crate::workspace::{Workspace, blocking};
 use hear::Hearing;
 use select::{Judge, Selection};
+use slipway_process::{self as process, Ended, Stdout, Stops};
 
 /// Largest answer of `validate`, in bytes.
 const MAX_VALIDATE_BYTES: usize = 16 << 20;

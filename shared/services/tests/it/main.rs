@@ -11,6 +11,7 @@ mod rig;
 mod secrets;
 mod stale;
 mod state;
+mod templates;
 mod test;
 mod together;
 mod tools;

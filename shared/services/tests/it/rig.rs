@@ -53,6 +53,7 @@ impl Inspect for Lines {
                 default: None,
                 sensitive: line.contains("# sensitive"),
                 nullable: true,
+                constraints: Vec::new(),
             })
         });
         Ok(Inspection { inputs: inputs.collect() })
@@ -62,6 +63,11 @@ impl Inspect for Lines {
         let known: BTreeSet<_> = inspection.inputs.iter().map(|i| i.name.as_str()).collect();
         let unknown = variables.keys().filter(|name| !known.contains(name.as_str()));
         unknown.map(|name| FieldError::at(format!("/variables/{name}"), "unknown")).collect()
+    }
+
+    fn render(&self, variables: &Variables) -> String {
+        let lines = variables.iter().map(|(name, value)| format!("{name} = {value}\n"));
+        lines.collect()
     }
 }
 

@@ -105,7 +105,7 @@ async fn submissions_at_the_same_time_are_judged_one_by_one(rig: Rig) {
 async fn an_archive_that_is_shared_is_kept_once_and_again_when_it_is_gone(rig: Rig) {
     let request = Submit {
         stack: key("net"),
-        source: Some(Source::Template { name: "hello".to_owned() }),
+        source: Some(Source::Template { name: "hello".to_owned(), version: None }),
         variables: [].into(),
         operation: slipway_domain::deployment::Operation::Deploy,
         options: How::default(),

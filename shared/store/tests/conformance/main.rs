@@ -47,6 +47,7 @@ mod queue;
 mod rotation;
 mod run_history;
 mod state;
+mod template;
 mod test_report;
 
 struct Rig {
@@ -147,7 +148,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
             operation: Operation::Deploy,
             state: DeploymentState::Submitted,
             reason: None,
-            source: Source::Template { name: "hello".into() },
+            source: Source::Template { name: "hello".into(), version: None },
             commit: None,
             variables: [("password".to_owned(), "***".into())].into(),
             options: How::default(),

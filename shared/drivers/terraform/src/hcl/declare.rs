@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use slipway_domain::fault::FieldError;
+use slipway_domain::template::Constraint;
 
 use super::place::Place;
 use super::types::Type;
@@ -19,6 +20,7 @@ pub(crate) struct Variable {
     pub(crate) sensitive: Option<bool>,
     pub(crate) nullable: Option<bool>,
     pub(crate) ephemeral: Option<bool>,
+    pub(crate) constraints: Vec<Constraint>,
     pub(crate) place: Place,
     /// Where the default stands.
     pub(crate) default_place: Place,
@@ -143,6 +145,14 @@ impl Module {
                 variable.sensitive = over.sensitive.or(variable.sensitive);
                 variable.nullable = over.nullable.or(variable.nullable);
                 variable.ephemeral = over.ephemeral.or(variable.ephemeral);
+                if !over.constraints.is_empty() {
+                    // Which of them count is the tool's business.
+                    variable.constraints.extend(over.constraints);
+                    for constraint in &mut variable.constraints {
+                        constraint.rules.clear();
+                        constraint.complete = false;
+                    }
+                }
             } else {
                 let fault = format!("there is no variable {:?} to override", over.name);
                 self.problems.push(over.place.fault(fault));

@@ -8,6 +8,7 @@ use slipway_domain::fault::FieldError;
 use super::declare::{Backend, Call, Given, Module, Requirement, Variable};
 use super::place::{Place, Text};
 use super::types::Type;
+use super::validation;
 
 /// Reads a configuration file.
 pub(crate) fn module(text: &Text<'_>) -> Module {
@@ -164,6 +165,20 @@ fn variable(name: &str, body: &Map<String, Value>, place: &Place) -> Result<Vari
         sensitive: flag("sensitive"),
         nullable: flag("nullable"),
         ephemeral: flag("ephemeral"),
+        constraints: body
+            .get("validation")
+            .map(bodies)
+            .unwrap_or_default()
+            .into_iter()
+            .take(50)
+            .filter_map(|body| {
+                let message = string(body, "error_message");
+                match body.get("condition")? {
+                    Value::String(condition) => Some(validation::of_json(name, condition, message)),
+                    other => Some(validation::unread(&other.to_string(), message)),
+                }
+            })
+            .collect(),
         place: place.clone(),
         default_place: place.clone(),
     })

@@ -34,6 +34,8 @@ pub(crate) fn value(expr: &Expression) -> Option<Value> {
             (UnaryOperator::Neg, Value::Number(n)) => {
                 if let Some(n) = n.as_i64() {
                     Value::from(n.checked_neg()?)
+                } else if n.as_u64() == Some(i64::MIN.unsigned_abs()) {
+                    Value::from(i64::MIN)
                 } else {
                     Value::Number(Number::from_f64(-n.as_f64()?)?)
                 }

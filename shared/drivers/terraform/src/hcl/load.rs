@@ -159,6 +159,7 @@ impl Configuration {
             default,
             sensitive,
             nullable: variable.nullable.unwrap_or(true),
+            constraints: variable.constraints.clone(),
         }
     }
 }

@@ -11,9 +11,13 @@ mod json;
 mod literal;
 mod load;
 mod native;
+mod pattern;
 mod place;
+mod render;
+mod rule;
 pub(crate) mod test_file;
 mod types;
+mod validation;
 
 use slipway_domain::deployment::Variables;
 use slipway_domain::fault::FieldError;
@@ -42,6 +46,10 @@ impl Inspect for Inspector {
     fn check(&self, inspection: &Inspection, variables: &Variables) -> Vec<FieldError> {
         check(&inspection.inputs, variables)
     }
+
+    fn render(&self, variables: &Variables) -> String {
+        render::values(variables)
+    }
 }
 
 /// Most problems that are told at once.
@@ -65,8 +73,8 @@ pub(crate) fn check(inputs: &[InputSpec], variables: &Variables) -> Vec<FieldErr
             ));
             continue;
         };
-        if value.is_null() {
-            if !input.nullable && input.required {
+        if value.is_null() && !input.nullable {
+            if input.required {
                 problems.push(FieldError::at(
                     pointer,
                     format!("{name} must not be null: it has no default and is not nullable"),
@@ -76,7 +84,13 @@ pub(crate) fn check(inputs: &[InputSpec], variables: &Variables) -> Vec<FieldErr
         }
         // A type that cannot be read was refused when the configuration was inspected.
         if let Ok(wanted) = types::Type::parse(&input.kind) {
+            let before = problems.len();
             convert::check(value, &wanted, name, &pointer, &mut problems);
+            if problems.len() == before
+                && let Some(detail) = rule::broken(input, &wanted, value)
+            {
+                problems.push(FieldError::at(pointer, detail));
+            }
         }
     }
     for input in inputs {

@@ -8,9 +8,9 @@ use hcl_edit::structure::{Attribute, Block, Body, Structure};
 use slipway_domain::fault::FieldError;
 
 use super::declare::{Backend, Call, Given, Module, Requirement, Variable};
-use super::literal;
 use super::place::Text;
 use super::types::Type;
+use super::{literal, validation};
 
 /// Reads a configuration file.
 pub(crate) fn module(text: &Text<'_>) -> Module {
@@ -211,6 +211,7 @@ fn variable(text: &Text<'_>, name: &str, block: &Block) -> Result<Variable, Fiel
         sensitive: flag("sensitive")?,
         nullable: flag("nullable")?,
         ephemeral: flag("ephemeral")?,
+        constraints: validation::of_body(text, name, body),
         place: text.span(block.span()),
         default_place: text.span(default.and_then(|a| a.value.span())),
     })

@@ -17,3 +17,4 @@ mod store;
 mod subset;
 mod tests;
 mod tools;
+mod validation;
