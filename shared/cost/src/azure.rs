@@ -67,15 +67,14 @@ fn disk(
         "standard_lrs" => ("S", "LRS", Some("disk/standard-hdd/operations")),
         _ => return Err(Why::not_modelled(format!("disks of type {kind} are not priced."))),
     };
-    let tier = match tier {
-        Some(tier) => tier,
-        None => {
-            let number = TIERS.iter().find(|(gb, _)| size <= Amount::whole(*gb));
-            let (_, name) = number.ok_or_else(|| {
-                Why::new(CostGapReason::InvalidValue, format!("no disk has {size} GB."))
-            })?;
-            format!("{letter}{name}")
-        }
+    let tier = if let Some(tier) = tier {
+        tier
+    } else {
+        let number = TIERS.iter().find(|(gb, _)| size <= Amount::whole(*gb));
+        let (_, name) = number.ok_or_else(|| {
+            Why::new(CostGapReason::InvalidValue, format!("no disk has {size} GB."))
+        })?;
+        format!("{letter}{name}")
     };
     desk.line(
         &format!("{slot}/storage"),
@@ -134,13 +133,12 @@ fn machine(desk: &mut Desk<'_>, windows: bool) -> Result<(), Why> {
             return Ok(());
         }
         let kind = os_disk.needed("storage_account_type")?;
-        let size = match os_disk.number("disk_size_gb")? {
-            Some(size) => size,
-            None => {
-                let size = if windows { 127 } else { 30 };
-                desk.assume("An OS disk whose size is left to the image has 30 GB (Windows: 127).");
-                Amount::whole(size)
-            }
+        let size = if let Some(size) = os_disk.number("disk_size_gb")? {
+            size
+        } else {
+            let size = if windows { 127 } else { 30 };
+            desk.assume("An OS disk whose size is left to the image has 30 GB (Windows: 127).");
+            Amount::whole(size)
         };
         disk(desk, "os_disk", &kind, size, None, Amount::whole(1))
     });
@@ -308,12 +306,11 @@ fn mssql(desk: &mut Desk<'_>) -> Result<(), Why> {
             desk.used("storage", "Storage", "mssql/storage/HS", "GB-month", "storage_gb", 1);
             return Ok(());
         }
-        let size = match view.number("max_size_gb")? {
-            Some(size) => size,
-            None => {
-                desk.assume("A database without `max_size_gb` has 32 GB.");
-                Amount::whole(32)
-            }
+        let size = if let Some(size) = view.number("max_size_gb")? {
+            size
+        } else {
+            desk.assume("A database without `max_size_gb` has 32 GB.");
+            Amount::whole(32)
         };
         desk.line("storage", "Storage", &format!("mssql/storage/{tier}"), "GB-month", size);
         Ok(())
@@ -373,12 +370,11 @@ fn postgresql(desk: &mut Desk<'_>) -> Result<(), Why> {
 fn public_ip(desk: &mut Desk<'_>) -> Result<(), Why> {
     let view = desk.view;
     let method = view.needed("allocation_method")?.to_lowercase();
-    let sku = match view.text("sku")? {
-        Some(sku) => sku.to_lowercase(),
-        None => {
-            desk.assume("A public address without a SKU is a standard one.");
-            "standard".to_owned()
-        }
+    let sku = if let Some(sku) = view.text("sku")? {
+        sku.to_lowercase()
+    } else {
+        desk.assume("A public address without a SKU is a standard one.");
+        "standard".to_owned()
     };
     desk.hourly(
         "address",

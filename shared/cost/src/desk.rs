@@ -222,7 +222,7 @@ impl<'a> Desk<'a> {
         }
         match self.find(key, unit) {
             Ok(_) if self.sheet.lines.len() >= LINES => {
-                self.gap(slot, Why::not_modelled(format!("it has more than {LINES} parts.")))
+                self.gap(slot, Why::not_modelled(format!("it has more than {LINES} parts.")));
             }
             Ok((row, price)) => self.sheet.lines.push(Line {
                 slot: slot.to_owned(),
@@ -293,7 +293,7 @@ impl<'a> Desk<'a> {
     }
 
     /// A line whose quantity was reckoned from the usage document.
-    pub(crate) fn from_usage(
+    pub(crate) fn reckoned(
         &mut self,
         slot: &str,
         name: impl Into<String>,

@@ -142,12 +142,11 @@ fn instance(desk: &mut Desk<'_>) -> Result<(), Why> {
         // Without these, the disk is a resource of its own.
         let Some(made) = boot.block("initialize_params")? else { return Ok(()) };
         let kind = made.text_or("type", "pd-standard")?;
-        let size = match made.number("size")? {
-            Some(size) => size,
-            None => {
-                desk.assume("A boot disk whose size is left to the image has 10 GB.");
-                Amount::whole(10)
-            }
+        let size = if let Some(size) = made.number("size")? {
+            size
+        } else {
+            desk.assume("A boot disk whose size is left to the image has 10 GB.");
+            Amount::whole(10)
         };
         disk_line(desk, "boot_disk", &kind, size);
         Ok(())

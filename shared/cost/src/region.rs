@@ -86,10 +86,10 @@ pub(crate) fn of(
         }
     }
     for name in zones {
-        if let Some(text) = view.peek(name) {
-            if let Some(region) = good(plain(provider, &of_zone(provider, text))) {
-                return Some(region);
-            }
+        if let Some(text) = view.peek(name)
+            && let Some(region) = good(plain(provider, &of_zone(provider, text)))
+        {
+            return Some(region);
         }
     }
     if provider == Provider::Aws

@@ -19,7 +19,7 @@ fn instances(desk: &mut Desk<'_>, number: Amount, class: &str) -> Result<(), Why
     let key = format!("ec2/linux/{class}");
     let all = times(number, each)?;
     if told {
-        desk.from_usage("instance", name, &key, "hour", all);
+        desk.reckoned("instance", name, &key, "hour", all);
     } else {
         desk.line("instance", name, &key, "hour", all);
     }
@@ -54,12 +54,11 @@ fn block_volume(
     number: Amount,
 ) -> Result<(), Why> {
     let kind = block.text_or("volume_type", "gp2")?;
-    let size = match block.number("volume_size")? {
-        Some(size) => size,
-        None => {
-            desk.assume("A volume whose size is left to the image has 8 GB.");
-            Amount::whole(8)
-        }
+    let size = if let Some(size) = block.number("volume_size")? {
+        size
+    } else {
+        desk.assume("A volume whose size is left to the image has 8 GB.");
+        Amount::whole(8)
     };
     volume(desk, slot, number, &kind, size, block)
 }
@@ -285,7 +284,7 @@ pub(super) fn lambda(desk: &mut Desk<'_>) -> Result<(), Why> {
             let seconds = times(requests, ms)?.by(Amount::whole(1000)).unwrap_or_default();
             let gb = memory.by(Amount::whole(1024)).unwrap_or_default();
             let all = times(seconds, gb)?;
-            desk.from_usage("duration", name, &key, "GB-second", all);
+            desk.reckoned("duration", name, &key, "GB-second", all);
         } else {
             desk.used("duration", name, &key, "GB-second", "monthly_gb_seconds", 1);
         }

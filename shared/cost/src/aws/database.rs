@@ -134,24 +134,17 @@ pub(super) fn rds_cluster_instance(desk: &mut Desk<'_>) -> Result<(), Why> {
         return Err(Why::not_modelled("instances that are not Aurora are not priced."));
     }
     let cluster = desk.neighbour("aws_rds_cluster", &["cluster_identifier"]).map(|(_, view)| view);
-    let optimized = match cluster {
-        Some(cluster) => cluster.text_or("storage_type", "")? == "aurora-iopt1",
-        None => {
-            desk.assume("Aurora clusters that are not in the plan have standard storage.");
-            false
-        }
+    let optimized = if let Some(cluster) = cluster {
+        cluster.text_or("storage_type", "")? == "aurora-iopt1"
+    } else {
+        desk.assume("Aurora clusters that are not in the plan have standard storage.");
+        false
     };
     let class = view.needed("instance_class")?;
     if class == "db.serverless" {
         let key = if optimized { "aurora/acu-iopt" } else { "aurora/acu" };
         if let Some(units) = desk.usage("monthly_acu_hours") {
-            desk.from_usage(
-                "instance",
-                "Capacity units (Aurora serverless v2)",
-                key,
-                "hour",
-                units,
-            );
+            desk.reckoned("instance", "Capacity units (Aurora serverless v2)", key, "hour", units);
             return Ok(());
         }
         let scaling = match cluster {

@@ -20,72 +20,45 @@ fn wrong(why: impl Into<String>) -> BookError {
     BookError::Form { form: FORM, why: why.into() }
 }
 
-/// Walks over an object and hands every value on, instead of keeping them all.
-struct Each<F>(F);
-
-impl<'de, F: FnMut(String, &mut dyn Entry<'de>) -> Result<(), String>> DeserializeSeed<'de>
-    for Each<F>
-{
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_map(self)
-    }
-}
+/// What is done with each member of an object: its name, and its value, which has not been read yet.
+type Take<'t> = &'t mut dyn FnMut(String, &mut dyn Unread) -> Result<(), String>;
 
 /// A value that has not been read yet.
-trait Entry<'de> {
+trait Unread {
     fn product(&mut self) -> Result<Product, String>;
     fn terms(&mut self) -> Result<HashMap<String, Term>, String>;
-    fn ignore(&mut self) -> Result<(), String>;
 }
 
-struct Next<'m, M>(&'m mut M, bool);
+struct Next<'m, M> {
+    map: &'m mut M,
+    read: bool,
+}
 
 impl<'de, M: MapAccess<'de>> Next<'_, M> {
-    fn read<T: Deserialize<'de>>(&mut self) -> Result<T, String> {
-        self.1 = true;
-        self.0.next_value().map_err(|why| why.to_string())
+    fn value<T: Deserialize<'de>>(&mut self) -> Result<T, String> {
+        self.read = true;
+        self.map.next_value().map_err(|why| why.to_string())
     }
 }
 
-impl<'de, M: MapAccess<'de>> Entry<'de> for Next<'_, M> {
+impl<'de, M: MapAccess<'de>> Unread for Next<'_, M> {
     fn product(&mut self) -> Result<Product, String> {
-        self.read()
+        self.value()
     }
     fn terms(&mut self) -> Result<HashMap<String, Term>, String> {
-        self.read()
-    }
-    fn ignore(&mut self) -> Result<(), String> {
-        self.read::<IgnoredAny>().map(|_| ())
+        self.value()
     }
 }
 
-impl<'de, F: FnMut(String, &mut dyn Entry<'de>) -> Result<(), String>> Visitor<'de> for Each<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(mut self, mut map: M) -> Result<(), M::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            let mut next = Next(&mut map, false);
-            (self.0)(key, &mut next).map_err(M::Error::custom)?;
-            if !next.1 {
-                next.ignore().map_err(M::Error::custom)?;
-            }
-        }
-        Ok(())
-    }
+/// Walks down a path of names, and then over an object there, whose members are handed on one by
+/// one instead of being kept.
+struct Walk<'w> {
+    path: &'w [&'w str],
+    take: Take<'w>,
+    found: &'w mut bool,
 }
 
-/// Reads one member of the document, and of it one member.
-struct Inside<'n, F>(&'n [&'n str], F, &'n mut bool);
-
-impl<'de, F: FnMut(String, &mut dyn Entry<'de>) -> Result<(), String>> DeserializeSeed<'de>
-    for Inside<'_, F>
-{
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
@@ -93,42 +66,42 @@ impl<'de, F: FnMut(String, &mut dyn Entry<'de>) -> Result<(), String>> Deseriali
     }
 }
 
-impl<'de, F: FnMut(String, &mut dyn Entry<'de>) -> Result<(), String>> Visitor<'de>
-    for Inside<'_, F>
-{
+impl<'de> Visitor<'de> for Walk<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(mut self, mut map: M) -> Result<(), M::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            match self.0 {
-                [name] if *name == key => {
-                    *self.2 = true;
-                    map.next_value_seed(Each(&mut self.1))?;
-                }
-                [name, rest @ ..] if *name == key && !rest.is_empty() => {
-                    map.next_value_seed(Inside(rest, &mut self.1, self.2))?;
-                }
-                _ => {
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        let Some((name, rest)) = self.path.split_first() else {
+            *self.found = true;
+            while let Some(key) = map.next_key::<String>()? {
+                let mut next = Next { map: &mut map, read: false };
+                (self.take)(key, &mut next).map_err(M::Error::custom)?;
+                if !next.read {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
+            return Ok(());
+        };
+        while let Some(key) = map.next_key::<String>()? {
+            if key == *name {
+                map.next_value_seed(Walk { path: rest, take: self.take, found: self.found })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
         }
         Ok(())
     }
 }
 
-fn walk<'de, F: FnMut(String, &mut dyn Entry<'de>) -> Result<(), String>>(
-    bytes: &'de [u8],
-    path: &[&str],
-    each: F,
-) -> Result<(), BookError> {
+fn walk(bytes: &[u8], path: &[&str], take: Take<'_>) -> Result<(), BookError> {
     let mut found = false;
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    Inside(path, each, &mut found).deserialize(&mut json).map_err(|why| wrong(why.to_string()))?;
+    Walk { path, take, found: &mut found }
+        .deserialize(&mut json)
+        .map_err(|why| wrong(why.to_string()))?;
     json.end().map_err(|why| wrong(why.to_string()))?;
     if found { Ok(()) } else { Err(wrong(format!("it has no `{}`", path.join(".")))) }
 }
@@ -311,7 +284,7 @@ pub(super) fn read(bytes: &[u8], basket: &mut Basket) -> Result<(), BookError> {
     let mut wanted: HashMap<String, Wanted> = HashMap::new();
     let mut skipped = Vec::new();
     let most = basket.bounds.rows;
-    walk(bytes, &["products"], |sku, entry| {
+    let walked = walk(bytes, &["products"], &mut |sku, entry| {
         match want(&entry.product().map_err(|why| format!("product `{sku}`: {why}"))?) {
             Ok(is) => {
                 wanted.insert(sku, is);
@@ -320,14 +293,22 @@ pub(super) fn read(bytes: &[u8], basket: &mut Basket) -> Result<(), BookError> {
         }
         // Reasons repeat; they are counted a portion at a time.
         if skipped.len() > 10_000 {
-            skipped.drain(..).for_each(|reason| basket.skip(reason));
+            for reason in skipped.drain(..) {
+                basket.skip(reason);
+            }
         }
         if wanted.len() > most { Err("too many products".to_owned()) } else { Ok(()) }
-    })?;
-    skipped.into_iter().for_each(|reason| basket.skip(reason));
+    });
+    if wanted.len() > most {
+        return Err(BookError::TooMany { limit: most });
+    }
+    walked?;
+    for reason in skipped {
+        basket.skip(reason);
+    }
 
     let mut fault = None;
-    let walked = walk(bytes, &["terms", "OnDemand"], |sku, entry| {
+    let walked = walk(bytes, &["terms", "OnDemand"], &mut |sku, entry| {
         let Some(is) = wanted.get(&sku) else { return Ok(()) };
         let terms = entry.terms().map_err(|why| format!("terms of `{sku}`: {why}"))?;
         for term in terms.into_values() {
