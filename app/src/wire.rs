@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use slipway_api::{ApiOptions, ApiState};
+use slipway_client_scanners::{Choice, Options as ScanOptions, Scanners};
 use slipway_client_vault::{Options as VaultOptions, Token, Transit};
 use slipway_config::section::{JobKindLimits, KeyProvider, LogFormat, TransportKind};
 use slipway_config::{Config, DatabaseLocation};
 use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
+use slipway_domain::scan::{RuleBook, ScannerName};
 use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{GitOptions, Guard, Inspector, Options as DriverOptions, Terraform};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
@@ -74,6 +76,27 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
         ..DriverOptions::new(terraform.cache_dir.clone())
     };
     Ok(Arc::new(Terraform::detect(options).await?))
+}
+
+/// Finds the scanners of this machine; none is no error. `rules` says which of their checks are ours.
+pub(crate) async fn scanners(config: &Config, rules: RuleBook) -> Scanners {
+    let scan = &config.scan;
+    let mut choices: Vec<Choice> = scan.tools.iter().cloned().filter_map(Choice::at).collect();
+    for name in ScannerName::ALL {
+        if choices.iter().all(|choice| choice.name != name) {
+            choices.push(Choice::on_path(name));
+        }
+    }
+    let options = ScanOptions {
+        scanners: choices,
+        env_allow: scan.env_allow.clone(),
+        conftest_policies: scan.conftest_policies.clone(),
+        guard: Guard::This,
+        limits: source_limits(config),
+        parallel: scan.parallel,
+        rules,
+    };
+    Scanners::discover(options).await
 }
 
 /// Opens the database (and makes it, for SQLite), reads the keys and the templates.

@@ -30,7 +30,7 @@ pub use provenance::{Provenance, Provenances};
 pub use schema::{Key, json_schema, keys};
 
 use section::{
-    Api, Artifacts, Database, Jobs, Keys, Queue, Retention, Source, Telemetry, Templates,
+    Api, Artifacts, Database, Jobs, Keys, Queue, Retention, Scan, Source, Telemetry, Templates,
     Terraform, Worker,
 };
 
@@ -54,6 +54,8 @@ pub struct Config {
     pub jobs: Jobs,
     /// How Terraform or `OpenTofu` is run.
     pub terraform: Terraform,
+    /// The scanners that a worker has, and how they are run.
+    pub scan: Scan,
     /// What a submitted configuration may come from and hold.
     pub source: Source,
     /// The library of templates.
@@ -78,6 +80,7 @@ impl Default for Config {
             worker: Worker::default(),
             jobs: Jobs::default(),
             terraform: Terraform::default(),
+            scan: Scan::default(),
             source: Source::default(),
             templates: Templates::default(),
             artifacts: Artifacts::default(),

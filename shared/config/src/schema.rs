@@ -183,6 +183,7 @@ mod tests {
             keys.vault.namespace keys.vault.timeout_s keys.vault.token keys.vault.token_path \
             queue.prefix queue.relay_interval_ms queue.transport queue.url \
             retention.events_days retention.idempotency_hours retention.logs_days \
+            scan.conftest_policies scan.env_allow scan.parallel scan.time_limit_s scan.tools \
             source.directory_root source.git_allow_file source.git_allow_http source.git_timeout_s \
             source.max_entries source.max_unpacked_bytes telemetry.log_format telemetry.log_level \
             telemetry.otlp_endpoint telemetry.service_name telemetry.trace_sample_ratio \

@@ -17,6 +17,7 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     config.worker.check(&mut problems);
     config.jobs.check(&mut problems);
     config.terraform.check(&mut problems);
+    config.scan.check(&mut problems);
     config.keys.check(&mut problems);
     config.telemetry.check(&mut problems);
     let (packed, unpacked) = (config.api.max_archive_bytes, config.source.max_unpacked_bytes);

@@ -10,6 +10,7 @@ mod judge;
 pub mod sarif;
 
 use std::fmt;
+use std::path::Path;
 
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -70,6 +71,15 @@ impl ScannerName {
     /// Reads the text form.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|name| name.as_str() == text)
+    }
+
+    /// Which one an executable is, by the name of its file: `checkov`, `tfsec-1.26.0`.
+    pub fn of_program(program: &Path) -> Option<Self> {
+        let file = program.file_name()?.to_str()?;
+        Self::ALL.into_iter().find(|name| {
+            file.strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_', '.']))
+        })
     }
 }
 
@@ -269,6 +279,16 @@ mod tests {
             r#"{"scanners":[{"name":"checkov","must":true}]}"#,
         ] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_programs_name_says_which_scanner_it_is() {
+        let name = |path: &str| ScannerName::of_program(Path::new(path));
+        assert_eq!(name("/opt/checkov"), Some(ScannerName::Checkov));
+        assert_eq!(name("bin/tfsec-1.26.0"), Some(ScannerName::Tfsec));
+        for other in ["/opt/terraform", "/opt/checkovish", "/", "trivial"] {
+            assert_eq!(name(other), None, "{other}");
         }
     }
 

@@ -8,6 +8,7 @@ mod jobs;
 mod key;
 mod queue;
 mod retention;
+mod scan;
 mod source;
 mod telemetry;
 mod template;
@@ -22,6 +23,7 @@ pub use jobs::{JobKindLimits, Jobs};
 pub use key::{KeyProvider, Keys, Vault};
 pub use queue::{Queue, TransportKind};
 pub use retention::Retention;
+pub use scan::Scan;
 pub use source::Source;
 pub use telemetry::{LogFormat, Telemetry};
 pub use template::Templates;
@@ -32,7 +34,29 @@ use serde::Serializer;
 use slipway_domain::Secret;
 use slipway_domain::secret::MASK;
 
+use crate::problem::Problem;
+
 /// Writes a secret as `***`, and one that is not set as nothing, so that a reader can tell.
 fn masked<S: Serializer>(secret: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(if secret.reveal().is_empty() { "" } else { MASK })
+}
+
+/// Checks a list of variables that the tools of a worker may see.
+fn check_env_names(key: &str, names: &[String], problems: &mut Vec<Problem>) {
+    for name in names {
+        let shaped = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+        let what = if !shaped {
+            // A value that was written along may be a secret.
+            let shown = name.split('=').next().unwrap_or_default();
+            format!("{shown:?} is not the name of a variable; write names alone, without values")
+        } else if name.starts_with("SLIPWAY_") {
+            format!(
+                "{name}: Slipway's own variables hold its secrets; configurations may not see them"
+            )
+        } else {
+            continue;
+        };
+        problems.push(Problem::at(key, what));
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::check_env_names;
 use crate::problem::Problem;
 
 /// How Terraform or `OpenTofu` is run.
@@ -66,24 +67,7 @@ fn is_address(text: &str) -> bool {
 
 impl Terraform {
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
-        for name in &self.env_allow {
-            let shaped = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-                && name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
-            let what = if !shaped {
-                // A value that was written along may be a secret.
-                let shown = name.split('=').next().unwrap_or_default();
-                format!(
-                    "{shown:?} is not the name of a variable; write names alone, without values"
-                )
-            } else if name.starts_with("SLIPWAY_") {
-                format!(
-                    "{name}: Slipway's own variables hold its secrets; configurations may not see them"
-                )
-            } else {
-                continue;
-            };
-            problems.push(Problem::at("terraform.env_allow", what));
-        }
+        check_env_names("terraform.env_allow", &self.env_allow, problems);
         for address in self.allowed_providers.iter().filter(|address| !is_address(address)) {
             let what = format!(
                 "{address:?} is not a source address; write host/namespace/name, as in \

@@ -40,7 +40,7 @@ rules := {
 		"title": "A tag that is required is missing", "severity": "medium",
 		"rationale": "Nobody knows whose it is, who pays and whether it may go.",
 		"remedy": "Add the tags, or default_tags in the provider (setting required_tags).",
-		"aliases": ["CKV_AWS_5"], "source": "Slipway",
+		"aliases": [], "source": "Slipway",
 	},
 	"region_allowed": {
 		"title": "A region that is not allowed", "severity": "high",

@@ -6,4 +6,5 @@ mod opa;
 mod plan;
 mod ports;
 mod templates;
+mod rule_book;
 mod timing;
