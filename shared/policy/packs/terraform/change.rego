@@ -22,7 +22,7 @@ rules := {
 		"title": "The configuration runs programs on the worker", "severity": "high",
 		"rationale": "They run with the credentials of the deployment, and no plan shows what they do.",
 		"remedy": "Use a resource of a provider, or do it in a pipeline step of its own.",
-		"aliases": ["AVD-GEN-0003"], "source": "Terraform documentation: provisioners are a last resort",
+		"aliases": ["AVD-GEN-0003", "GEN-0003"], "source": "Terraform documentation: provisioners are a last resort",
 	},
 	"module_source": {
 		"title": "A module comes from a place that is not allowed", "severity": "high",
@@ -40,7 +40,7 @@ rules := {
 		"title": "A tag that is required is missing", "severity": "medium",
 		"rationale": "Nobody knows whose it is, who pays and whether it may go.",
 		"remedy": "Add the tags, or default_tags in the provider (setting required_tags).",
-		"aliases": ["CKV_AWS_5"], "source": "Slipway",
+		"aliases": [], "source": "Slipway",
 	},
 	"region_allowed": {
 		"title": "A region that is not allowed", "severity": "high",
