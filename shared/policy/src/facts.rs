@@ -8,6 +8,9 @@
 //!   after), `before`, `links` and `open` (below), `provisioners` (their types) and
 //!   `configured` (attributes that are literals in the source, which providers may show as hashes);
 //! - `by_type`: the same, by type;
+//! - `linked`: address → `TYPE.ATTRIBUTE` → positions in `resources` of those that refer to it, and
+//!   `open_ends`: `TYPE.ATTRIBUTE` → positions of those that may refer to anything
+//!   (`lib.linked` and `lib.maybe_linked` look there);
 //! - `deleted`: every resource that the plan removes or replaces, with `values` as they were,
 //!   `replaced` and `type`, `address`, …;
 //! - `data`: data sources that the configuration reads;
@@ -342,6 +345,9 @@ fn split(changes: &[Change], configuration: &Configuration, input: &mut Map<Stri
         alive.iter().map(|c| resource(c, configuration, &documents)).collect();
     links::resolve(&mut resources, configuration);
 
+    let (linked, open_ends) = links::reversed(&resources);
+    input.insert("linked".to_owned(), json!(linked));
+    input.insert("open_ends".to_owned(), json!(open_ends));
     let mut by_type: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for resource in &resources {
         let kind = resource["type"].as_str().unwrap_or_default().to_owned();

@@ -289,6 +289,30 @@ pub(crate) fn resolve(resources: &mut [Value], configuration: &Configuration) {
     }
 }
 
+/// Positions of resources, by type and attribute.
+type Ends = BTreeMap<String, Vec<usize>>;
+
+/// Who refers to an address, and whose reference could not be followed to anything.
+pub(crate) fn reversed(resources: &[Value]) -> (BTreeMap<&str, Ends>, Ends) {
+    let mut linked: BTreeMap<&str, Ends> = BTreeMap::new();
+    let mut open_ends = Ends::new();
+    for (at, resource) in resources.iter().enumerate() {
+        let key = |attribute: &str| format!("{}.{attribute}", text(resource, "type"));
+        for (attribute, targets) in fields(&resource["links"]) {
+            for target in targets.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                linked.entry(target).or_default().entry(key(attribute)).or_default().push(at);
+            }
+        }
+        for attribute in resource["open"].as_array().into_iter().flatten() {
+            let Some(attribute) = attribute.as_str() else { continue };
+            if resource["links"][attribute].is_null() {
+                open_ends.entry(key(attribute)).or_default().push(at);
+            }
+        }
+    }
+    (linked, open_ends)
+}
+
 fn links_of(
     resource: &Value,
     address: &str,

@@ -115,17 +115,15 @@ said(rule, r, state, message) := {"rule": rule, "address": r.address, "state": "
 
 # Resources of a type whose attribute refers to `r`.
 linked(kind, attribute, r) := [other |
-	some other in of(kind)
-	some address in object.get(other.links, attribute, [])
-	address == r.address
+	some n in object.get(input.linked, [r.address, concat(".", [kind, attribute])], [])
+	other := input.resources[n]
 ]
 
 # Whether a resource of the type might refer to `r` for all that is known: its reference could not
 # be followed and it refers to nothing else.
 maybe_linked(kind, attribute, r) if {
-	some other in of(kind)
-	count(object.get(other.links, attribute, [])) == 0
-	attribute in other.open
+	some n in object.get(input.open_ends, concat(".", [kind, attribute]), [])
+	other := input.resources[n]
 	same_module(other, r)
 }
 
@@ -286,7 +284,10 @@ tying := {
 
 # Operators that leave out a few, or hold where the key is not there at all, tie nobody down.
 tied(statement) if {
-	some operator, keys in object.get(statement, "Condition", {})
+	condition := object.get(statement, "Condition", {})
+	is_object(condition)
+	some operator, keys in condition
+	is_object(keys)
 	operator_ := lower(operator)
 	not contains(operator_, "not")
 	not endswith(operator_, "ifexists")

@@ -113,13 +113,46 @@ everybody := {
 # Every ACL: of buckets (provider v3) and of their own resources (v4 and later).
 acls := lib.of_any(["aws_s3_bucket", "aws_s3_bucket_acl", "aws_s3_object", "aws_s3_bucket_object"])
 
+# Most have no ACL at all, so it is looked at here and not in a function.
+result contains found if {
+	some r in acls
+	r.values.acl in reading
+	found := lib.said("aws_s3_public_acl", r, "fail", "The ACL lets everybody read.")
+}
+
+result contains found if {
+	some r in acls
+	r.values.acl in writing
+	found := lib.said("aws_s3_public_write", r, "fail", "The ACL lets everybody write.")
+}
+
+result contains found if {
+	some r in acls
+	r.values.acl == lib.unknown
+	some rule in ["aws_s3_public_acl", "aws_s3_public_write"]
+	found := lib.said(rule, r, "unknown", "The ACL lets everybody in.")
+}
+
+result contains found if {
+	some r in acls
+	some name in ["grant", "access_control_policy"]
+	r.values[name] != null
+	lib.open_block(r.values, name)
+	some rule in ["aws_s3_public_acl", "aws_s3_public_write"]
+	found := lib.said(rule, r, "unknown", "The ACL lets everybody in.")
+}
+
 # Grants: inline `grant` of v3 with `uri` and `permissions`, and those of access_control_policy.
-grants(r) := array.concat(
-	[{"uri": lib.attr(g, "uri", ""), "permissions": lib.listed(lib.attr(g, "permissions", []))} |
+grants := array.concat(
+	[{"r": r, "uri": lib.attr(g, "uri", ""), "permissions": lib.listed(lib.attr(g, "permissions", []))} |
+		some r in acls
+		r.values.grant != null
 		some g in lib.blocks(r.values, "grant")
 		is_object(g)
 	],
-	[{"uri": lib.at(g, ["grantee", 0, "uri"], ""), "permissions": [lib.attr(g, "permission", "")]} |
+	[{"r": r, "uri": lib.at(g, ["grantee", 0, "uri"], ""), "permissions": [lib.attr(g, "permission", "")]} |
+		some r in acls
+		r.values.access_control_policy != null
 		some policy in lib.blocks(r.values, "access_control_policy")
 		is_object(policy)
 		some g in lib.blocks(policy, "grant")
@@ -127,25 +160,19 @@ grants(r) := array.concat(
 	],
 )
 
-grant_states(r, permissions) := {state |
-	some g in grants(r)
-	some permission in g.permissions
-	state := lib.both(lib.ban(g.uri, everybody), lib.ban(permission, permissions))
-} | {"unknown" |
-	some name in ["grant", "access_control_policy"]
-	lib.open_block(r.values, name)
+grant_state(g, permissions) := lib.both(
+	lib.ban(g.uri, everybody),
+	lib.all_of({lib.ban(permission, permissions) | some permission in g.permissions}),
+)
+
+result contains found if {
+	some g in grants
+	found := lib.said("aws_s3_public_acl", g.r, grant_state(g, {"READ", "READ_ACP", "FULL_CONTROL"}), "The ACL lets everybody read.")
 }
 
 result contains found if {
-	some r in acls
-	state := lib.all_of({lib.ban(lib.get(r, "acl", "private"), reading)} | grant_states(r, {"READ", "READ_ACP", "FULL_CONTROL"}))
-	found := lib.said("aws_s3_public_acl", r, state, "The ACL lets everybody read.")
-}
-
-result contains found if {
-	some r in acls
-	state := lib.all_of({lib.ban(lib.get(r, "acl", "private"), writing)} | grant_states(r, {"WRITE", "WRITE_ACP", "FULL_CONTROL"}))
-	found := lib.said("aws_s3_public_write", r, state, "The ACL lets everybody write.")
+	some g in grants
+	found := lib.said("aws_s3_public_write", g.r, grant_state(g, {"WRITE", "WRITE_ACP", "FULL_CONTROL"}), "The ACL lets everybody write.")
 }
 
 result contains found if {
@@ -205,10 +232,15 @@ algorithms := array.concat(
 )
 
 # All that encrypts a bucket: its own block, the resource that refers to it, and what may be one.
-encryption(bucket) := (inline_algorithms(bucket) | {algorithm |
-	some r in lib.linked("aws_s3_bucket_server_side_encryption_configuration", "bucket", bucket)
-	some algorithm in split_algorithms(r)
-}) | {lib.unknown | lib.maybe_linked("aws_s3_bucket_server_side_encryption_configuration", "bucket", bucket)}
+encrypted := [{"bucket": bucket, "given": given} |
+	some bucket in lib.of("aws_s3_bucket")
+	linked := {algorithm |
+		some r in lib.linked("aws_s3_bucket_server_side_encryption_configuration", "bucket", bucket)
+		some algorithm in split_algorithms(r)
+	}
+	maybe := {lib.unknown | lib.maybe_linked("aws_s3_bucket_server_side_encryption_configuration", "bucket", bucket)}
+	given := (inline_algorithms(bucket) | linked) | maybe
+]
 
 algorithm_of(rule) := lib.unknown if {
 	rule == lib.unknown
@@ -221,9 +253,9 @@ result contains found if {
 }
 
 result contains found if {
-	some bucket in lib.of("aws_s3_bucket")
-	state := unsaid_state(encryption(bucket))
-	found := lib.said("aws_s3_encryption_unsaid", bucket, state, "Neither the bucket nor another resource says how it is encrypted.")
+	some e in encrypted
+	state := unsaid_state(e.given)
+	found := lib.said("aws_s3_encryption_unsaid", e.bucket, state, "Neither the bucket nor another resource says how it is encrypted.")
 }
 
 unsaid_state(given) := "fail" if {
@@ -232,31 +264,30 @@ unsaid_state(given) := "fail" if {
 	given == {lib.unknown}
 } else := "pass"
 
-# S3 cannot write access logs to a bucket that is encrypted by KMS.
-for_logs(bucket) if lib.get(bucket, "acl", "") == "log-delivery-write"
-
-for_logs(bucket) if {
-	some r in lib.linked("aws_s3_bucket_acl", "bucket", bucket)
-	lib.get(r, "acl", "") == "log-delivery-write"
-}
-
-for_logs(bucket) if {
-	some r in array.concat([bucket], lib.linked("aws_s3_bucket_acl", "bucket", bucket))
-	some g in grants(r)
+# S3 cannot write access logs to a bucket that is encrypted by KMS. These take such logs.
+takes_logs := ({r.address | some r in acls; r.values.acl == "log-delivery-write"} | {g.r.address |
+	some g in grants
 	g.uri == "http://acs.amazonaws.com/groups/s3/LogDelivery"
-}
-
-for_logs(bucket) if {
-	some r in lib.linked("aws_s3_bucket_policy", "bucket", bucket)
+}) | {r.address |
+	some r in lib.of("aws_s3_bucket_policy")
 	contains(lib.text(lib.get(r, "policy", "")), "\"logging.s3.amazonaws.com\"")
 }
 
+for_logs(bucket) if bucket.address in takes_logs
+
+for_logs(bucket) if {
+	count(takes_logs) > 0
+	some kind in ["aws_s3_bucket_acl", "aws_s3_bucket_policy"]
+	some r in lib.linked(kind, "bucket", bucket)
+	r.address in takes_logs
+}
+
 result contains found if {
-	some bucket in lib.of("aws_s3_bucket")
-	logs := [1 | for_logs(bucket)]
+	some e in encrypted
+	logs := [1 | for_logs(e.bucket)]
 	count(logs) == 0
-	state := lib.any_of({lib.want(algorithm, {"aws:kms", "aws:kms:dsse"}) | some algorithm in encryption(bucket)})
-	found := lib.said("aws_s3_key", bucket, state, "It is not encrypted by `aws:kms`.")
+	state := lib.any_of({lib.want(algorithm, {"aws:kms", "aws:kms:dsse"}) | some algorithm in e.given})
+	found := lib.said("aws_s3_key", e.bucket, state, "It is not encrypted by `aws:kms`.")
 }
 
 members(r) := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(lib.get(r, "members", null)))
