@@ -8,6 +8,9 @@
 //!   after), `before`, `links` and `open` (below), `provisioners` (their types) and
 //!   `configured` (attributes that are literals in the source, which providers may show as hashes);
 //! - `by_type`: the same, by type;
+//! - `linked`: address → `TYPE.ATTRIBUTE` → positions in `resources` of those that refer to it, and
+//!   `open_ends`: `TYPE.ATTRIBUTE` → positions of those that may refer to anything
+//!   (`lib.linked` and `lib.maybe_linked` look there);
 //! - `deleted`: every resource that the plan removes or replaces, with `values` as they were,
 //!   `replaced` and `type`, `address`, …;
 //! - `data`: data sources that the configuration reads;
@@ -19,7 +22,9 @@
 //! **Unknown until apply.** An attribute whose value is not known stands in `values` as the text
 //! [`UNKNOWN`], at any depth. Compared with a good value it is not equal, so a rule that asks for
 //! good values does not pass by accident; `data.slipway.lib` has the three-valued helpers. An
-//! attribute that the configuration does not set and that the provider will compute is absent.
+//! attribute that the configuration does not set and that the provider will compute is absent, also
+//! inside blocks. A policy that `aws_iam_policy_document` will put together while applying stands in
+//! `values` as far as it is known.
 //!
 //! **Links.** Providers split one thing over several resources, which refer to each other by ids
 //! that are not known yet. `links` maps an attribute to the addresses of the resources that it
@@ -36,6 +41,7 @@ use crate::engine::Document;
 use crate::limits::Limits;
 use crate::links::{self, Configuration};
 use crate::pack::Pack;
+use crate::{documents, written};
 
 /// Stands for a value that is known only after apply. A configuration that holds this very text
 /// gains nothing by it: unknown is never a pass.
@@ -334,9 +340,14 @@ fn split(changes: &[Change], configuration: &Configuration, input: &mut Map<Stri
     let planned: BTreeSet<&str> = changes.iter().map(|c| c.address.as_str()).collect();
     data.extend(configuration.data(&planned));
 
-    let mut resources: Vec<Value> = alive.iter().map(|c| resource(c, configuration)).collect();
+    let documents = documents(changes);
+    let mut resources: Vec<Value> =
+        alive.iter().map(|c| resource(c, configuration, &documents)).collect();
     links::resolve(&mut resources, configuration);
 
+    let (linked, open_ends) = links::reversed(&resources);
+    input.insert("linked".to_owned(), json!(linked));
+    input.insert("open_ends".to_owned(), json!(open_ends));
     let mut by_type: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for resource in &resources {
         let kind = resource["type"].as_str().unwrap_or_default().to_owned();
@@ -348,13 +359,33 @@ fn split(changes: &[Change], configuration: &Configuration, input: &mut Map<Stri
     input.insert("data".to_owned(), Value::Array(data));
 }
 
-fn resource(change: &Change, configuration: &Configuration) -> Value {
+/// The policies that are put together while applying, by the address of their data source.
+fn documents(changes: &[Change]) -> BTreeMap<String, String> {
+    changes
+        .iter()
+        .filter(|change| change.mode == "data" && change.kind == documents::KIND)
+        .map(|change| {
+            let values = merge(&change.after, &change.unknown);
+            (change.address.clone(), documents::assemble(&values))
+        })
+        .collect()
+}
+
+fn resource(
+    change: &Change,
+    configuration: &Configuration,
+    documents: &BTreeMap<String, String>,
+) -> Value {
     let mut values = merge(&change.after, &change.unknown);
-    if let (Some(set), Value::Object(fields)) =
-        (configuration.attributes(&change.address), &mut values)
+    if let (Some(written), Value::Object(fields)) =
+        (configuration.written(&change.address), &mut values)
     {
-        // What nobody sets and the provider computes is its default, not somebody's secret choice.
-        fields.retain(|key, value| value != UNKNOWN || set.contains(key.as_str()));
+        written::prune(fields, written);
+        for (attribute, value) in fields.iter_mut().filter(|(_, value)| **value == UNKNOWN) {
+            if let Some(text) = configuration.document(&change.address, attribute, documents) {
+                *value = Value::from(text);
+            }
+        }
     }
     json!({
         "address": change.address,

@@ -64,8 +64,11 @@ impl Evaluation {
         input_digest: String,
     ) -> Self {
         findings.sort_by(Finding::order);
+        // What is certain outweighs what may be, also where the verdict on it is milder.
+        findings.sort_by_key(|f| f.state != State::Fail);
         let mut seen = std::collections::BTreeSet::new();
         findings.retain(|f| seen.insert((f.rule.clone(), f.address.clone())));
+        findings.sort_by(Finding::order);
         let verdict = findings.iter().map(|f| f.verdict).max().unwrap_or(Verdict::Pass);
         let left_off = findings.len().saturating_sub(most);
         findings.truncate(most);

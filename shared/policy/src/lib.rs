@@ -22,6 +22,7 @@
 //!
 //! [`facts`] describes what they find in `input`.
 
+mod documents;
 mod engine;
 mod error;
 pub mod facts;
@@ -31,6 +32,7 @@ mod links;
 pub mod lint;
 mod pack;
 mod self_test;
+mod written;
 
 pub use engine::{Document, Engine};
 pub use error::{PackError, Problem};

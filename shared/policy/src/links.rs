@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use crate::documents;
 use crate::facts::UNKNOWN;
+use crate::written::{self, Fields};
 
 /// How many modules a reference may pass.
 const DEPTH: usize = 16;
@@ -37,6 +39,7 @@ struct Resource {
     each: Vec<String>,
     provisioners: Vec<String>,
     constants: Value,
+    written: Fields,
 }
 
 impl Configuration {
@@ -80,6 +83,7 @@ impl Configuration {
                         .filter_map(|p| p["type"].as_str().map(str::to_owned))
                         .collect(),
                     constants: constants(&resource["expressions"]),
+                    written: written::read(&resource["expressions"]),
                 },
             );
         }
@@ -114,9 +118,39 @@ impl Configuration {
         self.modules.get(module)?.resources.get(own)
     }
 
-    /// The attributes that the configuration sets, if the resource is in it.
-    pub(crate) fn attributes(&self, address: &str) -> Option<BTreeSet<&str>> {
-        self.resource(address).map(|r| r.attributes.keys().map(String::as_str).collect())
+    /// What the configuration sets, if the resource is in it.
+    pub(crate) fn written(&self, address: &str) -> Option<&Fields> {
+        self.resource(address).map(|r| &r.written)
+    }
+
+    /// The policy that an attribute will be, where it refers to one data source that puts policies
+    /// together, and to nothing else.
+    pub(crate) fn document(
+        &self,
+        address: &str,
+        attribute: &str,
+        documents: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        let references = self.resource(address)?.attributes.get(attribute)?;
+        let bare = plain(address);
+        let (module, _) = split_module(&bare);
+        let mut found = BTreeSet::new();
+        let followed = self.follow(module, references, 0, &mut found);
+        let mut found = found.into_iter();
+        let (true, Some(target), None) = (followed, found.next(), found.next()) else {
+            return None;
+        };
+        if !target.contains(&format!("data.{}.", documents::KIND)) {
+            return None;
+        }
+        let mut instances: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        instances.insert(
+            plain(&target),
+            documents.keys().filter(|a| plain(a) == plain(&target)).cloned().collect(),
+        );
+        let nearest = nearest(address, &target, &instances);
+        let [one] = nearest.as_slice() else { return None };
+        documents.get(one).cloned()
     }
 
     /// Types of the provisioners of a resource.
@@ -253,6 +287,30 @@ pub(crate) fn resolve(resources: &mut [Value], configuration: &Configuration) {
             fields.insert("open".to_owned(), json!(open));
         }
     }
+}
+
+/// Positions of resources, by type and attribute.
+type Ends = BTreeMap<String, Vec<usize>>;
+
+/// Who refers to an address, and whose reference could not be followed to anything.
+pub(crate) fn reversed(resources: &[Value]) -> (BTreeMap<&str, Ends>, Ends) {
+    let mut linked: BTreeMap<&str, Ends> = BTreeMap::new();
+    let mut open_ends = Ends::new();
+    for (at, resource) in resources.iter().enumerate() {
+        let key = |attribute: &str| format!("{}.{attribute}", text(resource, "type"));
+        for (attribute, targets) in fields(&resource["links"]) {
+            for target in targets.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                linked.entry(target).or_default().entry(key(attribute)).or_default().push(at);
+            }
+        }
+        for attribute in resource["open"].as_array().into_iter().flatten() {
+            let Some(attribute) = attribute.as_str() else { continue };
+            if resource["links"][attribute].is_null() {
+                open_ends.entry(key(attribute)).or_default().push(at);
+            }
+        }
+    }
+    (linked, open_ends)
 }
 
 fn links_of(

@@ -22,7 +22,7 @@ rules := {
 		"title": "The configuration runs programs on the worker", "severity": "high",
 		"rationale": "They run with the credentials of the deployment, and no plan shows what they do.",
 		"remedy": "Use a resource of a provider, or do it in a pipeline step of its own.",
-		"aliases": ["AVD-GEN-0003"], "source": "Terraform documentation: provisioners are a last resort",
+		"aliases": ["AVD-GEN-0003", "GEN-0003"], "source": "Terraform documentation: provisioners are a last resort",
 	},
 	"module_source": {
 		"title": "A module comes from a place that is not allowed", "severity": "high",

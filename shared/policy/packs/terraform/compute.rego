@@ -11,12 +11,12 @@ rules := {
 		"title": "Instance metadata can be read without a token", "severity": "high",
 		"rationale": "One forged request inside the instance gives its credentials away.",
 		"remedy": "Set metadata_options { http_tokens = \"required\" }.",
-		"aliases": ["CKV_AWS_79", "AVD-AWS-0028", "AVD-AWS-0130"], "source": "AWS Security Hub EC2.8",
+		"aliases": ["CKV_AWS_79", "AVD-AWS-0028", "AWS-0028", "AVD-AWS-0130", "AWS-0130"], "source": "AWS Security Hub EC2.8",
 	},
 	"aws_user_data_secret": {
 		"title": "Secret in user data", "severity": "critical",
 		"rationale": "Whoever may describe the instance, or is on it, reads the secret.", "remedy": vault,
-		"aliases": ["CKV_AWS_46", "AVD-AWS-0029"], "source": "AWS EC2 documentation, user data",
+		"aliases": ["CKV_AWS_46", "AVD-AWS-0029", "AWS-0029"], "source": "AWS EC2 documentation, user data",
 	},
 	"provider_keys": {
 		"title": "Credentials are written into the configuration of a provider", "severity": "critical",
@@ -98,7 +98,7 @@ result contains found if {
 
 keys := {
 	"access_key", "secret_key", "token", "password", "client_secret", "credentials", "api_key", "api_token", "private_key",
-	"sas_token", "client_certificate_password",
+	"sas_token", "client_certificate_password", "application_credential_secret", "secret_access_key", "auth_token",
 }
 
 result contains found if {

@@ -10,63 +10,80 @@ rules := {
 	"aws_rds_unencrypted": {
 		"title": "Database is not encrypted", "severity": "high", "rationale": rest,
 		"remedy": "Set storage_encrypted to true; an existing database has to be restored from an encrypted copy of its snapshot.",
-		"aliases": ["CKV_AWS_16", "CKV_AWS_96", "AVD-AWS-0080", "AVD-AWS-0079"], "source": "CIS AWS Foundations 2.3.1",
+		"aliases": ["CKV_AWS_16", "CKV_AWS_96", "AVD-AWS-0080", "AWS-0080", "AVD-AWS-0079", "AWS-0079"], "source": "CIS AWS Foundations 2.3.1",
 	},
 	"aws_rds_public": {
 		"title": "Database has a public address", "severity": "critical",
 		"rationale": "Databases are found by scanning, and their passwords by trying.",
 		"remedy": "Set publicly_accessible to false.",
-		"aliases": ["CKV_AWS_17", "CKV_AWS_87", "AVD-AWS-0180", "AVD-AWS-0082"], "source": "CIS AWS Foundations 2.3.3",
+		"aliases": ["CKV_AWS_17", "CKV_AWS_87", "AVD-AWS-0180", "AWS-0180", "AVD-AWS-0082", "AWS-0082"], "source": "CIS AWS Foundations 2.3.3",
 	},
 	"aws_rds_deletion_protection": {
 		"title": "Database can be deleted by one call", "severity": "medium",
 		"rationale": "One wrong apply and the data are gone.",
 		"remedy": "Set deletion_protection to true.",
-		"aliases": ["CKV_AWS_293", "CKV_AWS_139", "AVD-AWS-0177"], "source": "AWS Security Hub RDS.8",
+		"aliases": ["CKV_AWS_293", "CKV_AWS_139", "AVD-AWS-0177", "AWS-0177"], "source": "AWS Security Hub RDS.8",
 	},
 	"aws_rds_backup": {
 		"title": "Database has no automatic backups", "severity": "medium",
 		"rationale": "Without them nothing can be brought back.",
 		"remedy": "Set backup_retention_period to 7 or more.",
-		"aliases": ["CKV_AWS_133", "AVD-AWS-0077"], "source": "AWS Security Hub RDS.11",
+		"aliases": ["CKV_AWS_133", "AVD-AWS-0077", "AWS-0077"], "source": "AWS Security Hub RDS.11",
+	},
+	"aws_rds_backup_short": {
+		"title": "Backups of the database are kept for one day", "severity": "low",
+		"rationale": "What was broken on Friday cannot be brought back on Monday.",
+		"remedy": "Set backup_retention_period to 7 or more.",
+		"aliases": ["AVD-AWS-0077", "AWS-0077"], "source": "AWS Security Hub RDS.11",
+	},
+	"aws_rds_key": {
+		"title": "Database cluster is not encrypted with a key of the account", "severity": "low",
+		"rationale": "Access to AWS's own key can neither be restricted nor audited.",
+		"remedy": "Set kms_key_id.",
+		"aliases": ["CKV_AWS_327", "AVD-AWS-0079", "AWS-0079"], "source": "AWS RDS documentation, encryption",
+	},
+	"aws_search_unencrypted": {
+		"title": "Search domain is not encrypted", "severity": "high", "rationale": rest,
+		"remedy": "Add encrypt_at_rest { enabled = true }.",
+		"aliases": ["CKV_AWS_5", "AVD-AWS-0048", "AWS-0048"], "source": "AWS Security Hub Opensearch.1",
 	},
 	"aws_ebs_unencrypted": {
 		"title": "Volume is not encrypted", "severity": "high", "rationale": rest,
 		"remedy": "Set encrypted to true, or switch on aws_ebs_encryption_by_default.",
-		"aliases": ["CKV_AWS_3", "AVD-AWS-0026"], "source": "CIS AWS Foundations 2.2.1",
+		"aliases": ["CKV_AWS_3", "AVD-AWS-0026", "AWS-0026"], "source": "CIS AWS Foundations 2.2.1",
 	},
 	"aws_root_unencrypted": {
 		"title": "Disks of an instance are not encrypted", "severity": "medium", "rationale": rest,
 		"remedy": "Set encrypted to true in root_block_device and ebs_block_device.",
-		"aliases": ["CKV_AWS_8", "AVD-AWS-0131", "AVD-AWS-0008"], "source": "CIS AWS Foundations 2.2.1",
+		"aliases": ["CKV_AWS_8", "AVD-AWS-0131", "AWS-0131", "AVD-AWS-0008", "AWS-0008"], "source": "CIS AWS Foundations 2.2.1",
 	},
 	"aws_efs_unencrypted": {
 		"title": "File system is not encrypted", "severity": "high", "rationale": rest,
 		"remedy": "Set encrypted to true; it cannot be changed afterwards.",
-		"aliases": ["CKV_AWS_42", "AVD-AWS-0037"], "source": "CIS AWS Foundations 2.4.1",
+		"aliases": ["CKV_AWS_42", "AVD-AWS-0037", "AWS-0037"], "source": "CIS AWS Foundations 2.4.1",
 	},
 	"aws_dynamodb_pitr": {
 		"title": "Table cannot be brought back to a point in time", "severity": "medium",
 		"rationale": "A wrong write or delete is final.",
 		"remedy": "Add point_in_time_recovery { enabled = true }.",
-		"aliases": ["CKV_AWS_28", "AVD-AWS-0024"], "source": "AWS Security Hub DynamoDB.2",
+		"aliases": ["CKV_AWS_28", "AVD-AWS-0024", "AWS-0024"], "source": "AWS Security Hub DynamoDB.2",
 	},
 	"aws_dynamodb_key": {
 		"title": "Table is not encrypted with a key of the account", "severity": "low",
 		"rationale": "The key of AWS cannot be disabled or audited.",
 		"remedy": "Add server_side_encryption { enabled = true } with kms_key_arn.",
-		"aliases": ["CKV_AWS_119", "AVD-AWS-0025"], "source": "AWS DynamoDB documentation",
+		"aliases": ["CKV_AWS_119", "AVD-AWS-0025", "AWS-0025"], "source": "AWS DynamoDB documentation",
 	},
 	"aws_redis_rest": {
 		"title": "Redis is not encrypted at rest", "severity": "medium", "rationale": rest,
 		"remedy": "Set at_rest_encryption_enabled to true.",
-		"aliases": ["CKV_AWS_29", "AVD-AWS-0045"], "source": "AWS Security Hub ElastiCache.4",
+		"aliases": ["CKV_AWS_29", "AVD-AWS-0045", "AWS-0045"], "source": "AWS Security Hub ElastiCache.4",
 	},
 	"aws_redis_transit": {
 		"title": "Redis is not encrypted on the way", "severity": "high",
 		"rationale": "Data and the password go over the network in the clear.",
 		"remedy": "Set transit_encryption_enabled to true.",
-		"aliases": ["CKV_AWS_30", "AVD-AWS-0051"], "source": "AWS Security Hub ElastiCache.5",
+		"aliases": ["CKV_AWS_30", "AVD-AWS-0051", "AWS-0051"], "source": "AWS Security Hub ElastiCache.5",
 	},
 	"aws_redis_token": {
 		"title": "Redis asks for no password", "severity": "medium",
@@ -78,19 +95,19 @@ rules := {
 		"title": "Cloud SQL takes connections without TLS", "severity": "high",
 		"rationale": "Data and passwords go over the network in the clear.",
 		"remedy": "Set ssl_mode to ENCRYPTED_ONLY or stricter (before 5.0: require_ssl).",
-		"aliases": ["CKV_GCP_6", "AVD-GCP-0015"], "source": "CIS GCP Foundations 6.4",
+		"aliases": ["CKV_GCP_6", "AVD-GCP-0015", "GCP-0015"], "source": "CIS GCP Foundations 6.4",
 	},
 	"gcp_sql_public": {
 		"title": "Cloud SQL lets the whole world connect", "severity": "critical",
 		"rationale": "Databases are found by scanning, and their passwords by trying.",
 		"remedy": "Remove 0.0.0.0/0 from authorized_networks, or use a private address.",
-		"aliases": ["CKV_GCP_11", "AVD-GCP-0017"], "source": "CIS GCP Foundations 6.5",
+		"aliases": ["CKV_GCP_11", "AVD-GCP-0017", "GCP-0017"], "source": "CIS GCP Foundations 6.5",
 	},
 	"azure_sql_public": {
 		"title": "Azure database lets the whole world connect", "severity": "critical",
 		"rationale": "Databases are found by scanning, and their passwords by trying.",
 		"remedy": "Name the addresses in the firewall rule.",
-		"aliases": ["CKV_AZURE_11", "AVD-AZU-0029"], "source": "CIS Azure Foundations 6.3",
+		"aliases": ["CKV_AZURE_11", "AVD-AZU-0029", "AZU-0029"], "source": "CIS Azure Foundations 6.3",
 	},
 	"ncp_storage_unencrypted": {
 		"title": "NCP disk is not encrypted", "severity": "medium", "rationale": rest,
@@ -141,6 +158,30 @@ result contains found if {
 }
 
 result contains found if {
+	some r in lib.of_any(["aws_db_instance", "aws_rds_cluster"])
+	own(r)
+	days := lib.get(r, "backup_retention_period", default_days[r.type])
+	state := lib.ban(days, {1, "1"})
+	found := lib.said("aws_rds_backup_short", r, state, "backup_retention_period is 1.")
+}
+
+# What AWS takes where nothing is said.
+default_days := {"aws_db_instance": 0, "aws_rds_cluster": 1}
+
+result contains found if {
+	some r in lib.of("aws_rds_cluster")
+	own(r)
+	state := there(lib.get(r, "kms_key_id", ""))
+	found := lib.said("aws_rds_key", r, state, "kms_key_id is not set.")
+}
+
+result contains found if {
+	some r in lib.of_any(["aws_elasticsearch_domain", "aws_opensearch_domain"])
+	state := lib.must(lib.at(r.values, ["encrypt_at_rest", 0, "enabled"], false))
+	found := lib.said("aws_search_unencrypted", r, state, "encrypt_at_rest is not switched on.")
+}
+
+result contains found if {
 	some r in lib.of_any(["aws_rds_cluster", "aws_docdb_cluster", "aws_neptune_cluster"])
 	state := lib.at_least(lib.get(r, "backup_retention_period", 1), 1)
 	found := lib.said("aws_rds_backup", r, state, "backup_retention_period is 0.")
@@ -174,6 +215,10 @@ result contains found if {
 
 disk_state(block) := "unknown" if {
 	block == lib.unknown
+} else := "unknown" if {
+	# It is what the snapshot is, which the plan does not say.
+	lib.attr(block, "snapshot_id", "") != ""
+	lib.attr(block, "encrypted", "") == ""
 } else := lib.must(lib.attr(block, "encrypted", false))
 
 result contains found if {
@@ -217,9 +262,17 @@ result contains found if {
 
 result contains found if {
 	some r in lib.of("aws_dynamodb_table")
-	state := lib.must(lib.at(r.values, ["server_side_encryption", 0, "enabled"], false))
-	found := lib.said("aws_dynamodb_key", r, state, "server_side_encryption is off, so AWS's own key is used.")
+	key := lib.at(r.values, ["server_side_encryption", 0, "kms_key_arn"], "")
+	state := lib.all_of({lib.must(lib.at(r.values, ["server_side_encryption", 0, "enabled"], false)), own_key(key)})
+	found := lib.said("aws_dynamodb_key", r, state, "server_side_encryption is off or names no kms_key_arn, so AWS's own key is used.")
 }
+
+# A key that is not known yet is a key all the same.
+own_key(key) := "fail" if {
+	key == ""
+} else := "fail" if {
+	endswith(key, "alias/aws/dynamodb")
+} else := "pass"
 
 redis := [r |
 	some r in lib.of("aws_elasticache_replication_group")
@@ -242,8 +295,9 @@ result contains found if {
 result contains found if {
 	some r in redis
 	# A token that is not known yet is a token all the same.
-	state := lib.any_of({there(lib.get(r, "auth_token", "")), there(lib.get(r, "user_group_ids", []))})
-	found := lib.said("aws_redis_token", r, state, "Neither auth_token nor user_group_ids is set.")
+	token := lib.any_of({there(lib.get(r, "auth_token", "")), there(lib.get(r, "user_group_ids", []))})
+	state := lib.all_of({token, lib.must(lib.get(r, "transit_encryption_enabled", false))})
+	found := lib.said("aws_redis_token", r, state, "Neither auth_token nor user_group_ids is set, or they would go over the network in the clear.")
 }
 
 there(value) := "fail" if {
@@ -282,12 +336,19 @@ result contains found if {
 		"azurerm_mysql_firewall_rule", "azurerm_mariadb_firewall_rule", "azurerm_postgresql_flexible_server_firewall_rule",
 		"azurerm_mysql_flexible_server_firewall_rule",
 	])
-	# From 0.0.0.0 to 0.0.0.0 means "services of Azure", which is not the world.
-	first := lib.ban(lib.get(r, "start_ip_address", ""), {"0.0.0.0", "0.0.0.1", "1.0.0.0", "1.1.1.1"})
-	last := lib.ban(lib.get(r, "end_ip_address", ""), {"255.255.255.255", "255.255.255.254"})
-	state := lib.both(first, last)
-	found := lib.said("azure_sql_public", r, state, "The rule spans all addresses.")
+	state := span_state(lib.get(r, "start_ip_address", ""), lib.get(r, "end_ip_address", ""))
+	found := lib.said("azure_sql_public", r, state, "The rule spans a large part of all addresses.")
 }
+
+# From 0.0.0.0 to 0.0.0.0 means "services of Azure", which is not the world. Nobody owns eight
+# networks of sixteen million addresses in a row.
+span_state(first, last) := "unknown" if {
+	lib.unknown in {first, last}
+} else := "fail" if {
+	octet(last) - octet(first) >= 8
+} else := "pass"
+
+octet(address) := to_number(split(address, ".")[0])
 
 result contains found if {
 	some kind, name in {

@@ -12,41 +12,64 @@ rules := {
 	"aws_iam_admin": {
 		"title": "IAM policy allows everything on everything", "severity": "critical",
 		"rationale": "`*:*` is the whole account in the hands of whoever holds it.", "remedy": least,
-		"aliases": ["CKV_AWS_62", "CKV_AWS_1", "CKV_AWS_274", "AVD-AWS-0057"], "source": "CIS AWS Foundations 1.16",
+		"aliases": ["CKV_AWS_62", "CKV_AWS_1", "CKV_AWS_274", "AVD-AWS-0057", "AWS-0057"], "source": "CIS AWS Foundations 1.16",
 	},
 	"aws_iam_action_any": {
 		"title": "IAM policy allows every action", "severity": "critical",
 		"rationale": "The action `*` includes changing policies and deleting data.", "remedy": least,
-		"aliases": ["CKV_AWS_63", "AVD-AWS-0057"], "source": aws,
+		"aliases": ["CKV_AWS_63", "AVD-AWS-0057", "AWS-0057"], "source": aws,
 	},
-	"aws_iam_resource_any": {
+	"aws_iam_write_any": {
 		"title": "IAM policy allows changes on every resource", "severity": "medium",
 		"rationale": "A mistake or a leak reaches everything of this kind in the account.", "remedy": least,
-		"aliases": ["CKV_AWS_355", "CKV_AWS_290", "AVD-AWS-0057"], "source": aws,
+		"aliases": ["CKV_AWS_290", "AVD-AWS-0057", "AWS-0057"], "source": aws,
+	},
+	"aws_iam_resource_any": {
+		"title": "IAM policy names no resources where it could", "severity": "low",
+		"rationale": "What may be read or changed is everything of this kind in the account.", "remedy": least,
+		"aliases": ["CKV_AWS_355", "AVD-AWS-0057", "AWS-0057"], "source": aws,
 	},
 	"aws_iam_escalation": {
 		"title": "IAM policy lets its holder raise their own rights", "severity": "high",
 		"rationale": "With these actions on every resource one becomes administrator.",
 		"remedy": "Restrict the resources, or use a permissions boundary.",
-		"aliases": ["CKV_AWS_286", "AVD-AWS-0342"], "source": "Rhino Security Labs, AWS IAM privilege escalation methods",
+		"aliases": ["CKV_AWS_286", "AVD-AWS-0342", "AWS-0342"], "source": "Rhino Security Labs, AWS IAM privilege escalation methods",
 	},
 	"aws_iam_assume_any": {
 		"title": "Everybody may assume the role", "severity": "critical",
 		"rationale": "Any account in the world gets the rights of the role.",
 		"remedy": "Name the accounts, roles or services, or tie it by aws:PrincipalOrgID.",
-		"aliases": ["CKV_AWS_61", "CKV_AWS_60"], "source": aws,
+		"aliases": ["CKV_AWS_60"], "source": aws,
+	},
+	"aws_iam_assume_account": {
+		"title": "Everybody in an account may assume the role", "severity": "low",
+		"rationale": "Whoever may grant rights in that account decides who gets the role.",
+		"remedy": "Name roles or users of the account, or add a condition.",
+		"aliases": ["CKV_AWS_61"], "source": aws,
 	},
 	"aws_iam_user_policy": {
 		"title": "IAM policy hangs on a user", "severity": "low",
 		"rationale": "Rights of single users are forgotten when people leave or change.",
 		"remedy": "Attach it to a group or a role.",
-		"aliases": ["CKV_AWS_40", "AVD-AWS-0143"], "source": "CIS AWS Foundations 1.15",
+		"aliases": ["CKV_AWS_40", "AVD-AWS-0143", "AWS-0143"], "source": "CIS AWS Foundations 1.15",
 	},
 	"gcp_iam_basic_role": {
 		"title": "A basic role of GCP is given away", "severity": "high",
 		"rationale": "`owner` and `editor` hold thousands of permissions in every service.",
 		"remedy": "Use predefined or custom roles.",
-		"aliases": ["CKV_GCP_49", "CKV_GCP_117", "AVD-GCP-0007"], "source": "CIS GCP Foundations 1.5",
+		"aliases": ["CKV_GCP_117", "AVD-GCP-0007", "GCP-0007"], "source": "CIS GCP Foundations 1.5",
+	},
+	"gcp_iam_viewer": {
+		"title": "The basic role `viewer` of GCP is given away", "severity": "low",
+		"rationale": "It reads nearly everything in every service.",
+		"remedy": "Use predefined or custom roles.",
+		"aliases": ["CKV_GCP_117"], "source": "Google Cloud IAM, basic roles",
+	},
+	"gcp_iam_impersonation": {
+		"title": "A role lets its holder act as any service account", "severity": "high",
+		"rationale": "Whoever may use, make keys for or run code as every service account has all their rights.",
+		"remedy": "Give the role on single service accounts instead of the project, folder or organization.",
+		"aliases": ["CKV_GCP_44", "CKV_GCP_45", "CKV_GCP_49"], "source": "CIS GCP Foundations 1.6",
 	},
 	"gcp_iam_public": {
 		"title": "Everybody has a role in the project or on the service", "severity": "critical",
@@ -57,7 +80,7 @@ rules := {
 	"azure_role_any": {
 		"title": "Azure role allows every action", "severity": "critical",
 		"rationale": "A custom role with `*` is an owner under another name.", "remedy": least,
-		"aliases": ["CKV_AZURE_39", "AVD-AZU-0030"], "source": "CIS Azure Foundations 1.21",
+		"aliases": ["CKV_AZURE_39", "AVD-AZU-0030", "AZU-0030"], "source": "CIS Azure Foundations 1.21",
 	},
 }
 
@@ -78,40 +101,47 @@ inline(block) := lib.unknown if {
 	block == lib.unknown
 } else := lib.attr(block, "policy", "")
 
-statements := [{"r": d.r, "s": s} | some d in documents; some s in lib.statements(d.policy)]
+# Every statement that allows something, or may.
+statements := [{"r": d.r, "s": s} |
+	some d in documents
+	some s in lib.statements(d.policy)
+	counts(s)
+]
 
-unknown_documents := [d.r | some d in documents; d.policy == lib.unknown]
+counts(s) if s == lib.unknown
 
-result contains found if {
-	some r in unknown_documents
-	some rule in ["aws_iam_admin", "aws_iam_action_any", "aws_iam_escalation", "aws_iam_resource_any"]
-	found := lib.said(rule, r, "unknown", "The policy may give too much.")
-}
+counts(s) if lib.allows(s)
+
+# A part of a statement as a list; what is not known may be anything.
+part(s, name) := [lib.unknown] if {
+	s == lib.unknown
+} else := lib.part(s, name)
+
+# The state of "the part holds nothing of these".
+part_state(s, name, bad) := "fail" if {
+	some one in part(s, name)
+	one in bad
+} else := "unknown" if {
+	lib.unknown in part(s, name)
+} else := "pass"
 
 everything := {"*", "*:*"}
 
-any_action(s) if {
-	some action in lib.part(s, "Action")
-	action in everything
-}
-
 # What is allowed except for a few things is nearly everything.
-any_action(s) if count(lib.part(s, "NotAction")) > 0
+actions_state(s) := "fail" if {
+	is_object(s)
+	count(lib.part(s, "NotAction")) > 0
+} else := part_state(s, "Action", everything)
 
-any_resource(s) if {
-	some resource in lib.part(s, "Resource")
-	resource in {"*", "arn:aws:*", "arn:*"}
-}
-
-any_resource(s) if count(lib.part(s, "NotResource")) > 0
+resources_state(s) := "fail" if {
+	is_object(s)
+	count(lib.part(s, "NotResource")) > 0
+} else := part_state(s, "Resource", {"*", "arn:aws:*", "arn:*"})
 
 result contains found if {
 	some p in statements
-	lib.allows(p.s)
-	some action in lib.part(p.s, "Action")
-	action in everything
-	any_resource(p.s)
-	found := lib.said("aws_iam_admin", p.r, "fail", "A statement allows every action on every resource.")
+	state := lib.both(part_state(p.s, "Action", everything), resources_state(p.s))
+	found := lib.said("aws_iam_admin", p.r, state, "A statement allows every action on every resource.")
 }
 
 result contains found if {
@@ -135,9 +165,7 @@ admin_arn(arn) := "fail" if {
 
 result contains found if {
 	some p in statements
-	lib.allows(p.s)
-	any_action(p.s)
-	found := lib.said("aws_iam_action_any", p.r, "fail", "A statement allows every action.")
+	found := lib.said("aws_iam_action_any", p.r, actions_state(p.s), "A statement allows every action.")
 }
 
 reading := ["get", "list", "describe", "head", "batchget", "lookup", "search", "view", "check", "query", "scan", "select", "read", "simulate", "validate", "estimate", "preview", "count", "discover", "filter", "test"]
@@ -147,7 +175,9 @@ resourceless := {
 	"cloudwatch:putmetricdata", "xray:puttracesegments", "xray:puttelemetryrecords", "ecr:getauthorizationtoken",
 	"ec2:createnetworkinterface", "ec2:deletenetworkinterface", "ec2:assignprivateipaddresses", "ec2:unassignprivateipaddresses",
 	"logs:createloggroup", "logs:createlogdelivery", "logs:deletelogdelivery", "logs:updatelogdelivery", "logs:putresourcepolicy",
-	"sts:getcalleridentity", "sts:getsessiontoken", "ssmmessages:createcontrolchannel", "ssmmessages:createdatachannel",
+	"sts:getcalleridentity", "sts:getsessiontoken", "cloudwatch:getmetricdata", "cloudwatch:getmetricstatistics", "tag:getresources",
+	"iam:getaccountsummary", "iam:getaccountpasswordpolicy", "iam:generatecredentialreport", "iam:getcredentialreport", "pricing:getproducts", "ec2:getconsoleoutput",
+	"xray:getsamplingrules", "xray:getsamplingtargets", "s3:getaccountpublicaccessblock", "ssmmessages:createcontrolchannel", "ssmmessages:createdatachannel",
 	"ssmmessages:opencontrolchannel", "ssmmessages:opendatachannel", "ec2messages:acknowledgemessage", "ec2messages:deletemessage",
 	"ec2messages:failmessage", "ec2messages:sendreply", "ssm:updateinstanceinformation", "s3:listallmybuckets", "ec2:createtags",
 }
@@ -163,19 +193,78 @@ changing(action) if {
 
 changing(action) if action == "*"
 
-conditional(s) if count(object.get(s, "Condition", {})) > 0
+# Actions that read, and know resources all the same.
+bounded_reads := {
+	"s3:listbucket", "s3:listbucketversions", "s3:listbucketmultipartuploads", "s3:listmultipartuploadparts", "dynamodb:describetable",
+	"dynamodb:listtagsofresource", "kinesis:describestream", "kinesis:listshards", "logs:describelogstreams", "ecr:listimages", "ecr:describeimages",
+	"secretsmanager:describesecret", "ecs:describetasks", "ecs:describeservices", "lambda:listversionsbyfunction", "sqs:listqueuetags", "kms:describekey",
+}
 
-result contains found if {
+# Whether the resources of an action could be named. A pattern nearly always takes in one such; what
+# lists or describes by its full name mostly knows none.
+bounded(action) if contains(action, "*")
+
+bounded(action) if lower(action) in bounded_reads
+
+bounded(action) if {
+	plain := lower(action)
+	not contains(plain, "*")
+	not contains(plain, ":describe")
+	not contains(plain, ":list")
+	not plain in resourceless
+}
+
+conditional(s) if {
+	is_object(s)
+	count(object.get(s, "Condition", {})) > 0
+}
+
+# Statements without conditions.
+free := [p |
 	some p in statements
-	lib.allows(p.s)
-	some resource in lib.part(p.s, "Resource")
-	resource == "*"
-	some action in lib.part(p.s, "Action")
-	is_string(action)
-	changing(action)
 	tie := [1 | conditional(p.s)]
 	count(tie) == 0
-	found := lib.said("aws_iam_resource_any", p.r, "fail", "A statement allows changes on every resource.")
+]
+
+# Those that name no resources, or may.
+wide := [{"r": p.r, "s": p.s, "state": state} |
+	some p in free
+	state := part_state(p.s, "Resource", {"*"})
+	state != "pass"
+]
+
+kinds_state(s, bad) := "fail" if {
+	is_object(s)
+	count(lib.part(s, "NotAction")) > 0
+} else := "fail" if {
+	bad
+} else := "unknown" if {
+	lib.unknown in part(s, "Action")
+} else := "pass"
+
+some_changing(s) if {
+	some action in part(s, "Action")
+	changing(action)
+}
+
+some_bounded(s) if {
+	some action in part(s, "Action")
+	action != lib.unknown
+	bounded(action)
+}
+
+result contains found if {
+	some w in wide
+	bad := count([1 | some_changing(w.s)]) > 0
+	state := lib.both(w.state, kinds_state(w.s, bad))
+	found := lib.said("aws_iam_write_any", w.r, state, "A statement allows changes on every resource.")
+}
+
+result contains found if {
+	some w in wide
+	bad := count([1 | some_bounded(w.s)]) > 0
+	state := lib.both(w.state, kinds_state(w.s, bad))
+	found := lib.said("aws_iam_resource_any", w.r, state, "A statement allows something on every resource that could name the resources.")
 }
 
 escalating := {
@@ -188,30 +277,41 @@ escalating := {
 # Whether a pattern of an action, which may hold stars, includes one of them.
 escalates(action) if {
 	pattern := lower(action)
-	pattern != "*"
+	pattern != lib.unknown
 	some one in escalating
 	glob.match(pattern, [], one)
 }
 
-result contains found if {
-	some p in statements
-	lib.allows(p.s)
-	any_resource(p.s)
-	some action in lib.part(p.s, "Action")
-	is_string(action)
+some_escalating(s) if {
+	some action in part(s, "Action")
 	escalates(action)
-	tie := [1 | conditional(p.s)]
-	count(tie) == 0
-	found := lib.said("aws_iam_escalation", p.r, "fail", "A statement allows actions on every resource that raise the holder's rights.")
 }
 
 result contains found if {
-	some p in statements
-	lib.allows(p.s)
-	any_resource(p.s)
-	any_action(p.s)
-	found := lib.said("aws_iam_escalation", p.r, "fail", "A statement allows every action on every resource.")
+	some p in free
+	bad := count([1 | some_escalating(p.s)]) > 0
+	state := lib.both(resources_state(p.s), kinds_state(p.s, bad))
+	found := lib.said("aws_iam_escalation", p.r, state, "A statement allows actions on every resource that raise the holder's rights.")
 }
+
+result contains found if {
+	some r in lib.of("aws_iam_role")
+	some s in lib.statements(lib.get(r, "assume_role_policy", ""))
+	found := lib.said("aws_iam_assume_account", r, account_state(s), "The trust policy names a whole account.")
+}
+
+account_state(s) := "unknown" if {
+	s == lib.unknown
+} else := "pass" if {
+	conditional(s)
+} else := "fail" if {
+	lib.allows(s)
+	some principal in lib.principals(s)
+	regex.match(`^([0-9]{12}|arn:aws[a-z-]*:iam::[0-9]{12}:root)$`, lib.text(principal))
+} else := "unknown" if {
+	lib.allows(s)
+	lib.unknown in lib.principals(s)
+} else := "pass"
 
 result contains found if {
 	some r in lib.of("aws_iam_role")
@@ -233,7 +333,8 @@ result contains found if {
 absent(value) := "unknown" if {
 	value == lib.unknown
 } else := "pass" if {
-	count(value) == 0
+	named := [one | some one in value; one != ""]
+	count(named) == 0
 } else := "fail"
 
 gcp_bindings := lib.of_any([
@@ -252,6 +353,34 @@ result contains found if {
 	some r in gcp_bindings
 	state := lib.ban(lib.get(r, "role", ""), {"roles/owner", "roles/editor"})
 	found := lib.said("gcp_iam_basic_role", r, state, "The role is owner or editor.")
+}
+
+result contains found if {
+	some r in gcp_bindings
+	state := lib.ban(lib.get(r, "role", ""), {"roles/viewer"})
+	found := lib.said("gcp_iam_viewer", r, state, "The role is viewer.")
+}
+
+# Roles that hold actAs, token or key permissions, or run code as service accounts.
+impersonating := {
+	"roles/owner", "roles/editor", "roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountKeyAdmin", "roles/iam.serviceAccountUser",
+	"roles/iam.serviceAccountTokenCreator", "roles/iam.serviceAccountOpenIdTokenCreator", "roles/iam.workloadIdentityUser", "roles/iam.securityAdmin",
+	"roles/cloudbuild.builds.builder", "roles/cloudbuild.builds.editor", "roles/composer.worker", "roles/dataflow.admin", "roles/dataflow.developer",
+	"roles/deploymentmanager.editor", "roles/run.sourceDeveloper", "roles/backupdr.computeEngineOperator", "roles/assuredoss.admin", "roles/securitycenter.admin",
+}
+
+# Google's own agents act as others, and people may not hold their roles.
+role_state(role) := "unknown" if {
+	role == lib.unknown
+} else := "fail" if {
+	role in impersonating
+} else := "fail" if {
+	regex.match(`^roles/[A-Za-z.]+\.(serviceAgent|[A-Za-z]+ServiceAgent)$`, role)
+} else := "pass"
+
+result contains found if {
+	some r in gcp_bindings
+	found := lib.said("gcp_iam_impersonation", r, role_state(lib.get(r, "role", "")), "The role lets its holder act as any service account.")
 }
 
 result contains found if {

@@ -16,9 +16,19 @@ aws_rules := [entry("aws", r, r.values, rule_ranges(r.values, ["cidr_blocks", "i
 	lib.get(r, "type", "ingress") in {"ingress", lib.unknown}
 ]
 
-aws_split := [entry("aws", r, r.values, rule_ranges(r.values, ["cidr_ipv4", "cidr_ipv6"]), "ip_protocol") |
+aws_split := [entry("aws", r, r.values, split_ranges(r), "ip_protocol") |
 	some r in lib.of("aws_vpc_security_group_ingress_rule")
 ]
+
+# A rule without any source is no narrow one.
+split_ranges(r) := ["0.0.0.0/0"] if {
+	given := [1 |
+		some name in ["cidr_ipv4", "cidr_ipv6", "prefix_list_id", "referenced_security_group_id"]
+		source := lib.get(r, name, "")
+		source != ""
+	]
+	count(given) == 0
+} else := rule_ranges(r.values, ["cidr_ipv4", "cidr_ipv6"])
 
 # Blocks that are not known at all.
 aws_open := [{"cloud": "aws", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
@@ -92,15 +102,13 @@ ncp := [{"cloud": "ncp", "r": r, "protocol": lib.attr(rule, "protocol", "TCP"), 
 	some rule in lib.blocks(r.values, "inbound")
 	is_object(rule)
 	upper(lib.text(lib.attr(rule, "rule_action", "ALLOW"))) != "DROP"
-	range := ncp_range(lib.attr(rule, "port_range", "*"))
+	range := lib.port_range(lib.attr(rule, "port_range", "*"))
 ]
 
 ncp_open := [{"cloud": "ncp", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
 	some r in lib.of_any(["ncloud_access_control_group_rule", "ncloud_network_acl_rule"])
 	lib.open_block(r.values, "inbound")
 ]
-
-ncp_range(ports) := lib.port_range(ports)
 
 entries := array.concat(
 	array.concat(array.concat(aws_inline, aws_rules), array.concat(aws_split, aws_open)),

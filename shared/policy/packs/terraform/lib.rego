@@ -115,17 +115,15 @@ said(rule, r, state, message) := {"rule": rule, "address": r.address, "state": "
 
 # Resources of a type whose attribute refers to `r`.
 linked(kind, attribute, r) := [other |
-	some other in of(kind)
-	some address in object.get(other.links, attribute, [])
-	address == r.address
+	some n in object.get(input.linked, [r.address, concat(".", [kind, attribute])], [])
+	other := input.resources[n]
 ]
 
 # Whether a resource of the type might refer to `r` for all that is known: its reference could not
 # be followed and it refers to nothing else.
 maybe_linked(kind, attribute, r) if {
-	some other in of(kind)
-	count(object.get(other.links, attribute, [])) == 0
-	attribute in other.open
+	some n in object.get(input.open_ends, concat(".", [kind, attribute]), [])
+	other := input.resources[n]
 	same_module(other, r)
 }
 
@@ -165,10 +163,10 @@ ranges_state(ranges) := "fail" if {
 } else := "pass"
 
 # Whether a protocol, by name or number, includes TCP.
-tcp(protocol) if lower(text(protocol)) in {"tcp", "6", "-1", "all", "*", "any"}
+tcp(protocol) if lower(text(protocol)) in {"tcp", "6", "-1", "all", "*", "any", ""}
 
 # Whether a protocol means all of them, so that ports do not count.
-every_protocol(protocol) if lower(text(protocol)) in {"-1", "all", "*", "any"}
+every_protocol(protocol) if lower(text(protocol)) in {"-1", "all", "*", "any", ""}
 
 # The TCP ports that a rule lets through, as [lowest, highest]; unknown, or [] for none.
 reach(protocol, from, to) := unknown if {
@@ -179,7 +177,21 @@ reach(protocol, from, to) := unknown if {
 	not tcp(protocol)
 } else := unknown if {
 	unknown in {from, to}
+} else := [0, 65535] if {
+	every_port(from, to)
 } else := [to_number(from), to_number(to)]
+
+# Whether ports are all of them. Nothing listens on port 0: whoever writes 0 to 0, or -1, as it is
+# right for protocols without ports, means all.
+every_port(from, to) if {
+	to_number(from) <= 1
+	to_number(to) >= 65535
+}
+
+every_port(from, to) if {
+	to_number(from) in {0, -1}
+	to_number(to) in {0, -1}
+}
 
 # The state of "these ports of this protocol include `port` over TCP": fail when they do.
 covers(protocol, from, to, port) := reaches(reach(protocol, from, to), port)
@@ -202,8 +214,7 @@ covers_all(protocol, from, to) := "unknown" if {
 } else := "unknown" if {
 	unknown in {from, to}
 } else := "fail" if {
-	to_number(from) <= 1
-	to_number(to) >= 65535
+	every_port(from, to)
 } else := "pass"
 
 # Both must be bad for it to be bad.
@@ -223,19 +234,28 @@ port_range(ports) := [unknown, unknown] if {
 	count(parts) == 2
 } else := [one, one] if {
 	one := to_number(text(ports))
-} else := [-1, -1]
+} else := [-2, -2]
 
-# The statements of an IAM policy given as a text; unknown where it is not known.
+# The statements of an IAM policy given as a text; unknown where it is not known, or not readable.
 statements(document) := [unknown] if {
 	document == unknown
 } else := listed(object.get(parsed, "Statement", [])) if {
 	is_string(document)
-	json.is_valid(document)
-	parsed := json.unmarshal(document)
+	parsed := read(document)
 	is_object(parsed)
+} else := [unknown] if {
+	is_string(document)
+	trim_space(document) != ""
 } else := []
 
-# Statements of a data source `aws_iam_policy_document`, in the form of a policy.
+# JSON, also with commas too many.
+read(document) := json.unmarshal(document) if {
+	json.is_valid(document)
+} else := json.unmarshal(mended) if {
+	mended := regex.replace(document, `,(\s*[\]}])`, "$1")
+	json.is_valid(mended)
+}
+
 allows(statement) if {
 	is_object(statement)
 	lower(text(object.get(statement, "Effect", "Allow"))) == "allow"
@@ -244,8 +264,10 @@ allows(statement) if {
 # A part of a statement as a list, e.g. Action, also when it is written in lower case.
 part(statement, name) := listed(object.get(statement, name, object.get(statement, lower(name), [])))
 
-# Whoever a statement speaks to, without the kind.
-principals(statement) := whole if {
+# Whoever a statement speaks to, without the kind. Everybody but a few is everybody.
+principals(statement) := ["*"] if {
+	object.get(statement, "NotPrincipal", null) != null
+} else := whole if {
 	principal := object.get(statement, "Principal", null)
 	is_object(principal)
 	whole := [one | some kind, given in principal; kind != "Service"; some one in listed(given)]
@@ -255,33 +277,49 @@ principals(statement) := whole if {
 tying := {
 	"aws:sourcearn", "aws:sourceaccount", "aws:principalorgid", "aws:principalorgpaths", "aws:principalaccount",
 	"aws:principalarn", "aws:sourcevpce", "aws:sourcevpc", "aws:sourceip", "aws:sourceorgid", "aws:sourceorgpaths", "aws:vpcsourceip", "aws:userid", "aws:sourceowner",
+	"aws:vpceaccount", "aws:vpceorgid", "aws:vpceorgpaths", "aws:sourcevpcarn", "aws:ec2instancesourcevpc", "aws:principalisawsservice", "aws:principalservicename",
+	"ec2:sourceinstancearn", "lambda:sourcefunctionarn", "ssm:sourceinstancearn",
 	"kms:calleraccount", "kms:viaservice", "s3:dataaccesspointaccount", "s3:dataaccesspointarn", "aws:resourceorgid",
 }
 
+# Operators that leave out a few, or hold where the key is not there at all, tie nobody down.
 tied(statement) if {
-	some operator, keys in object.get(statement, "Condition", {})
-	not startswith(lower(operator), "stringnot")
-	not startswith(lower(operator), "notip")
-	not startswith(lower(operator), "arnnot")
+	condition := object.get(statement, "Condition", {})
+	is_object(condition)
+	some operator, keys in condition
+	is_object(keys)
+	operator_ := lower(operator)
+	not contains(operator_, "not")
+	not endswith(operator_, "ifexists")
 	some key, values in keys
 	lower(key) in tying
-	given := [v | some v in listed(values); v in {"*", "0.0.0.0/0", "::/0"}]
+	given := [v | some v in listed(values); anybody(v)]
 	count(given) == 0
 }
 
-# A statement that gives everybody something, with nothing that ties it down.
-for_everybody(statement) if {
+# A principal, or a value of a condition, that is anybody.
+anybody(who) if who in {"*", "0.0.0.0/0", "::/0"}
+
+anybody(who) if regex.match(`^arn:(\*|[^:]*:(\*|(iam|sts)::\*))`, who)
+
+# The state of "the statement is not for everybody with nothing that ties it down".
+statement_state(statement) := "unknown" if {
+	statement == unknown
+} else := everybody_state(principals(statement)) if {
 	allows(statement)
-	some principal in principals(statement)
-	principal in {"*", "arn:aws:iam::*:root"}
 	tie := [1 | tied(statement)]
 	count(tie) == 0
-}
+} else := "pass"
+
+everybody_state(who) := "fail" if {
+	some one in who
+	anybody(one)
+} else := "unknown" if {
+	unknown in who
+} else := "pass"
 
 # The state of "no statement of the document is for everybody".
-public_state(document) := "fail" if {
+public_state(document) := all_of({state |
 	some statement in statements(document)
-	for_everybody(statement)
-} else := "unknown" if {
-	unknown in statements(document)
-} else := "pass"
+	state := statement_state(statement)
+})

@@ -27,12 +27,12 @@ rules := {
 	"aws_open_all": {
 		"title": "All ports are open to the world", "severity": "critical",
 		"rationale": "Whatever listens is reachable by everybody.", "remedy": narrow,
-		"aliases": ["CKV_AWS_277", "AVD-AWS-0107"], "source": "CIS AWS Foundations 5.2",
+		"aliases": ["CKV_AWS_277", "AVD-AWS-0107", "AWS-0107"], "source": "CIS AWS Foundations 5.2",
 	},
 	"aws_open_database": {
 		"title": "A database or cache port is open to the world", "severity": "critical",
 		"rationale": "Databases are found by scanning, and their passwords by trying.", "remedy": narrow,
-		"aliases": ["AVD-AWS-0107"], "source": "AWS Security Hub EC2.19",
+		"aliases": ["AVD-AWS-0107", "AWS-0107"], "source": "AWS Security Hub EC2.19",
 	},
 	"aws_open_egress": {
 		"title": "Everything may go out to the world", "severity": "low",
@@ -44,52 +44,69 @@ rules := {
 		"title": "Instance has a public address", "severity": "medium",
 		"rationale": "It can be reached from everywhere that its security group forgets.",
 		"remedy": "Set associate_public_ip_address to false and put a load balancer before it.",
-		"aliases": ["CKV_AWS_88", "AVD-AWS-0009"], "source": "AWS Security Hub EC2.9",
+		"aliases": ["CKV_AWS_88", "AVD-AWS-0009", "AWS-0009"], "source": "AWS Security Hub EC2.9",
 	},
 	"gcp_open_ssh": {
 		"title": "SSH is open to the world", "severity": "critical",
 		"rationale": "Port 22 is tried by bots within minutes.", "remedy": "Use Identity-Aware Proxy (35.235.240.0/20) or name the networks.",
-		"aliases": ["CKV_GCP_2", "AVD-GCP-0027"], "source": "CIS GCP Foundations 3.6",
+		"aliases": ["CKV_GCP_2", "AVD-GCP-0027", "GCP-0027"], "source": "CIS GCP Foundations 3.6",
 	},
 	"gcp_open_rdp": {
 		"title": "RDP is open to the world", "severity": "critical",
 		"rationale": "Port 3389 is a usual way in for ransomware.", "remedy": "Use Identity-Aware Proxy (35.235.240.0/20) or name the networks.",
-		"aliases": ["CKV_GCP_3", "AVD-GCP-0027"], "source": "CIS GCP Foundations 3.7",
+		"aliases": ["CKV_GCP_3", "AVD-GCP-0027", "GCP-0027"], "source": "CIS GCP Foundations 3.7",
 	},
 	"gcp_open_all": {
 		"title": "All ports are open to the world", "severity": "critical",
 		"rationale": "Whatever listens is reachable by everybody.", "remedy": narrow,
-		"aliases": ["AVD-GCP-0027"], "source": "CIS GCP Foundations 3.6",
+		"aliases": ["AVD-GCP-0027", "GCP-0027"], "source": "CIS GCP Foundations 3.6",
 	},
 	"azure_open_ssh": {
 		"title": "SSH is open to the world", "severity": "critical",
 		"rationale": "Port 22 is tried by bots within minutes.", "remedy": "Use Azure Bastion or name the networks.",
-		"aliases": ["CKV_AZURE_10", "AVD-AZU-0050"], "source": "CIS Azure Foundations 6.2",
+		"aliases": ["CKV_AZURE_10", "AVD-AZU-0050", "AZU-0050"], "source": "CIS Azure Foundations 6.2",
 	},
 	"azure_open_rdp": {
 		"title": "RDP is open to the world", "severity": "critical",
 		"rationale": "Port 3389 is a usual way in for ransomware.", "remedy": "Use Azure Bastion or name the networks.",
-		"aliases": ["CKV_AZURE_9", "AVD-AZU-0048"], "source": "CIS Azure Foundations 6.1",
+		"aliases": ["CKV_AZURE_9", "AVD-AZU-0048", "AZU-0048"], "source": "CIS Azure Foundations 6.1",
 	},
 	"azure_open_all": {
 		"title": "All ports are open to the world", "severity": "critical",
 		"rationale": "Whatever listens is reachable by everybody.", "remedy": narrow,
-		"aliases": ["AVD-AZU-0047"], "source": "CIS Azure Foundations 6.1",
+		"aliases": ["AVD-AZU-0047", "AZU-0047"], "source": "CIS Azure Foundations 6.1",
 	},
 	"ncp_open_ssh": {
 		"title": "SSH is open to the world", "severity": "critical",
 		"rationale": "Port 22 is tried by bots within minutes.", "remedy": "Use the SSL VPN or name the networks.",
-		"aliases": ["CKV_NCP_4"], "source": "NAVER Cloud Platform, ACG",
+		"aliases": ["CKV_NCP_4", "CKV_NCP_10"], "source": "NAVER Cloud Platform, ACG",
 	},
 	"ncp_open_rdp": {
 		"title": "RDP is open to the world", "severity": "critical",
 		"rationale": "Port 3389 is a usual way in for ransomware.", "remedy": "Use the SSL VPN or name the networks.",
-		"aliases": ["CKV_NCP_5"], "source": "NAVER Cloud Platform, ACG",
+		"aliases": ["CKV_NCP_5", "CKV_NCP_11"], "source": "NAVER Cloud Platform, ACG",
+	},
+	"ncp_open_http": {
+		"title": "Port 80 is open to the world", "severity": "low",
+		"rationale": "Plain HTTP can be read and changed on the way.",
+		"remedy": "Let a load balancer redirect port 80 to HTTPS, or close it.",
+		"aliases": ["CKV_NCP_25"], "source": "NAVER Cloud Platform, ACG",
+	},
+	"ncp_open_ftp": {
+		"title": "FTP is open to the world", "severity": "high",
+		"rationale": "FTP sends passwords and files in the clear.", "remedy": "Use SFTP, and name the networks.",
+		"aliases": ["CKV_NCP_8", "CKV_NCP_9"], "source": "NAVER Cloud Platform, Network ACL",
 	},
 	"ncp_open_all": {
 		"title": "All ports are open to the world", "severity": "critical",
 		"rationale": "Whatever listens is reachable by everybody.", "remedy": narrow,
 		"aliases": [], "source": "NAVER Cloud Platform, ACG",
+	},
+	"ncp_open_egress": {
+		"title": "Traffic may go out to the whole world", "severity": "low",
+		"rationale": "Whoever gets in can carry anything out.",
+		"remedy": "Name the ports and networks that are needed.",
+		"aliases": ["CKV_NCP_3"], "source": "NAVER Cloud Platform, ACG",
 	},
 	"ncp_rule_undescribed": {
 		"title": "A rule of an access control group has no description", "severity": "low",
@@ -99,12 +116,12 @@ rules := {
 	},
 }
 
-ports := {"ssh": [22], "rdp": [3389], "http": [80], "database": [1433, 1521, 3306, 5432, 5439, 6379, 9200, 11211, 27017]}
+ports := {"ssh": [22], "rdp": [3389], "http": [80], "ftp": [20, 21], "database": [1433, 1521, 3306, 5432, 5439, 6379, 9200, 11211, 27017]}
 
 # Which of them is looked for in which cloud.
 asked := {
 	"aws": ["ssh", "rdp", "http", "database"], "gcp": ["ssh", "rdp"],
-	"azure": ["ssh", "rdp"], "ncp": ["ssh", "rdp"],
+	"azure": ["ssh", "rdp"], "ncp": ["ssh", "rdp", "http", "ftp"],
 }
 
 # Known ports are compared here and not in a function: there are many of them.
@@ -170,6 +187,20 @@ result contains found if {
 	is_object(interface)
 	state := lib.must_not(lib.attr(interface, "associate_public_ip_address", false))
 	found := lib.said("aws_public_ip", r, state, "associate_public_ip_address is true.")
+}
+
+result contains found if {
+	some r in lib.of("ncloud_access_control_group_rule")
+	some rule in lib.blocks(r.values, "outbound")
+	is_object(rule)
+	state := lib.ranges_state(inbound.rule_ranges(rule, ["ip_block"]))
+	found := lib.said("ncp_open_egress", r, state, "An outbound rule names the whole Internet.")
+}
+
+result contains found if {
+	some r in lib.of("ncloud_access_control_group_rule")
+	lib.open_block(r.values, "outbound")
+	found := lib.said("ncp_open_egress", r, "unknown", "An outbound rule names the whole Internet.")
 }
 
 result contains found if {

@@ -9,7 +9,7 @@ rules := {
 		"title": "Key is never rotated", "severity": "medium",
 		"rationale": "The longer a key lives, the more it protects and the more its loss costs.",
 		"remedy": "Set enable_key_rotation to true.",
-		"aliases": ["CKV_AWS_7", "AVD-AWS-0065"], "source": "CIS AWS Foundations 3.6",
+		"aliases": ["CKV_AWS_7", "AVD-AWS-0065", "AWS-0065"], "source": "CIS AWS Foundations 3.6",
 	},
 	"aws_kms_public": {
 		"title": "Everybody may use the key", "severity": "critical",
@@ -20,83 +20,89 @@ rules := {
 	"aws_sns_encryption": {
 		"title": "Topic is not encrypted", "severity": "low", "rationale": "Messages lie in the clear.",
 		"remedy": "Set kms_master_key_id.",
-		"aliases": ["CKV_AWS_26", "AVD-AWS-0095"], "source": "AWS Security Hub SNS.1",
+		"aliases": ["CKV_AWS_26", "AVD-AWS-0095", "AWS-0095"], "source": "AWS Security Hub SNS.1",
 	},
 	"aws_sqs_encryption": {
 		"title": "Queue is not encrypted", "severity": "low", "rationale": "Messages lie in the clear.",
 		"remedy": "Set kms_master_key_id, or sqs_managed_sse_enabled to true.",
-		"aliases": ["CKV_AWS_27", "AVD-AWS-0096"], "source": "AWS Security Hub SQS.1",
+		"aliases": ["CKV_AWS_27", "AVD-AWS-0096", "AWS-0096"], "source": "AWS Security Hub SQS.1",
 	},
 	"aws_message_public": {
 		"title": "Everybody may use the queue or topic", "severity": "critical",
 		"rationale": "Anybody can read or send messages.",
 		"remedy": "Name principals, or tie the statement by aws:SourceArn.",
-		"aliases": ["CKV_AWS_168", "CKV_AWS_169", "AVD-AWS-0097"], "source": "AWS SQS documentation, access policies",
+		"aliases": ["CKV_AWS_168", "CKV_AWS_169"], "source": "AWS SQS documentation, access policies",
+	},
+	"aws_message_action_any": {
+		"title": "Policy of a queue or topic allows every action", "severity": "medium",
+		"rationale": "Whoever may send may also delete and change the policy.",
+		"remedy": "Name the actions that are needed.",
+		"aliases": ["CKV_AWS_72", "AVD-AWS-0097", "AWS-0097"], "source": "AWS SQS documentation, access policies",
 	},
 	"aws_cloudtrail_key": {
 		"title": "Trail is not encrypted with a key of the account", "severity": "low",
 		"rationale": "Who may read the bucket reads the audit log.", "remedy": "Set kms_key_id.",
-		"aliases": ["CKV_AWS_35", "AVD-AWS-0015"], "source": "CIS AWS Foundations 3.5",
+		"aliases": ["CKV_AWS_35", "AVD-AWS-0015", "AWS-0015"], "source": "CIS AWS Foundations 3.5",
 	},
 	"aws_cloudtrail_validation": {
 		"title": "Files of the trail can be changed unnoticed", "severity": "medium",
 		"rationale": "Whoever broke in can take out their traces.", "remedy": "Set enable_log_file_validation to true.",
-		"aliases": ["CKV_AWS_36", "AVD-AWS-0016"], "source": "CIS AWS Foundations 3.2",
+		"aliases": ["CKV_AWS_36", "AVD-AWS-0016", "AWS-0016"], "source": "CIS AWS Foundations 3.2",
 	},
 	"aws_cloudtrail_regions": {
 		"title": "Trail sees one region only", "severity": "medium",
 		"rationale": "What happens elsewhere leaves no trace.", "remedy": "Set is_multi_region_trail to true.",
-		"aliases": ["CKV_AWS_67", "AVD-AWS-0014"], "source": "CIS AWS Foundations 3.1",
+		"aliases": ["CKV_AWS_67", "AVD-AWS-0014", "AWS-0014"], "source": "CIS AWS Foundations 3.1",
 	},
 	"aws_ecr_mutable": {
 		"title": "Tags of images can be moved", "severity": "low",
 		"rationale": "What was tested is not what runs.", "remedy": "Set image_tag_mutability to IMMUTABLE.",
-		"aliases": ["CKV_AWS_51", "AVD-AWS-0031"], "source": "AWS Security Hub ECR.2",
+		"aliases": ["CKV_AWS_51", "AVD-AWS-0031", "AWS-0031"], "source": "AWS Security Hub ECR.2",
 	},
 	"aws_ecr_scan": {
 		"title": "Images are not scanned", "severity": "low",
 		"rationale": "Known weaknesses go into production.", "remedy": "Set image_scanning_configuration { scan_on_push = true }.",
-		"aliases": ["CKV_AWS_163", "AVD-AWS-0030"], "source": "AWS Security Hub ECR.1",
+		"aliases": ["CKV_AWS_163", "AVD-AWS-0030", "AWS-0030"], "source": "AWS Security Hub ECR.1",
 	},
 	"aws_ecr_public": {
 		"title": "Everybody may use the registry", "severity": "critical",
 		"rationale": "Anybody can pull, and maybe push, images.", "remedy": "Name accounts as principals.",
-		"aliases": ["CKV_AWS_32", "AVD-AWS-0032"], "source": "AWS ECR documentation",
+		"aliases": ["CKV_AWS_32", "AVD-AWS-0032", "AWS-0032"], "source": "AWS ECR documentation",
 	},
 	"aws_lb_plain": {
 		"title": "Load balancer serves without TLS", "severity": "high",
 		"rationale": "Passwords and sessions go over the network in the clear.",
 		"remedy": "Use HTTPS or TLS, and let port 80 redirect.",
-		"aliases": ["CKV_AWS_2", "AVD-AWS-0054"], "source": "AWS Security Hub ELB.1",
+		"aliases": ["CKV_AWS_2", "CKV_AWS_103", "AVD-AWS-0054", "AWS-0054"], "source": "AWS Security Hub ELB.1",
 	},
 	"aws_lb_old_tls": {
 		"title": "Load balancer speaks old TLS", "severity": "medium",
 		"rationale": "TLS 1.0 and 1.1 are broken.", "remedy": "Use ELBSecurityPolicy-TLS13-1-2-2021-06 or another one with TLS 1.2 at least.",
-		"aliases": ["CKV_AWS_103", "AVD-AWS-0047"], "source": "AWS ELB documentation, security policies",
+		"aliases": ["CKV_AWS_103", "AVD-AWS-0047", "AWS-0047"], "source": "AWS ELB documentation, security policies",
 	},
 	"aws_eks_public": {
 		"title": "API server of EKS has a public address", "severity": "medium",
 		"rationale": "It can be tried from everywhere that public_access_cidrs allows.",
 		"remedy": "Set endpoint_public_access to false.",
-		"aliases": ["CKV_AWS_39", "AVD-AWS-0040"], "source": "CIS EKS 5.4.1",
+		"aliases": ["CKV_AWS_39", "AVD-AWS-0040", "AWS-0040"], "source": "CIS EKS 5.4.1",
 	},
 	"aws_eks_world": {
 		"title": "API server of EKS is open to the whole Internet", "severity": "critical",
 		"rationale": "One leaked token, or one hole, is the whole cluster.",
 		"remedy": "Name networks in public_access_cidrs, or close the public endpoint.",
-		"aliases": ["CKV_AWS_38", "AVD-AWS-0041"], "source": "CIS EKS 5.4.2",
+		"aliases": ["CKV_AWS_38", "AVD-AWS-0041", "AWS-0041"], "source": "CIS EKS 5.4.2",
 	},
 	"aws_eks_secrets": {
 		"title": "Secrets of EKS are not encrypted by a key of the account", "severity": "medium",
 		"rationale": "Who may read the backups of etcd reads every secret.",
 		"remedy": "Add encryption_config with resources = [\"secrets\"].",
-		"aliases": ["CKV_AWS_58", "AVD-AWS-0039"], "source": "CIS EKS 5.3.1",
+		"aliases": ["CKV_AWS_58", "AVD-AWS-0039", "AWS-0039"], "source": "CIS EKS 5.3.1",
 	},
 	"aws_eks_logs": {
 		"title": "EKS does not write all its logs", "severity": "low",
 		"rationale": "After an incident nobody can say what happened.",
 		"remedy": "Set enabled_cluster_log_types to api, audit, authenticator, controllerManager and scheduler.",
-		"aliases": ["CKV_AWS_37", "AVD-AWS-0038"], "source": "CIS EKS 2.1.1",
+		"aliases": ["CKV_AWS_37", "AVD-AWS-0038", "AWS-0038"], "source": "CIS EKS 2.1.1",
 	},
 	"ncp_nks_public": {
 		"title": "API server of NKS has a public address", "severity": "medium",
@@ -107,6 +113,11 @@ rules := {
 		"title": "NCP load balancer serves without TLS", "severity": "high",
 		"rationale": "Passwords and sessions go over the network in the clear.", "remedy": "Use HTTPS or TLS with TLSV12 at least.",
 		"aliases": ["CKV_NCP_13", "CKV_NCP_24"], "source": "NAVER Cloud Platform, Load Balancer",
+	},
+	"ncp_lb_old_tls": {
+		"title": "NCP load balancer speaks old TLS", "severity": "medium",
+		"rationale": "TLS 1.0 and 1.1 are broken.", "remedy": "Set tls_min_version_type to TLSV12.",
+		"aliases": ["CKV_NCP_13"], "source": "NAVER Cloud Platform, Load Balancer",
 	},
 }
 
@@ -145,6 +156,18 @@ result contains found if {
 	some r in lib.of_any(["aws_sqs_queue", "aws_sqs_queue_policy", "aws_sns_topic", "aws_sns_topic_policy"])
 	state := lib.public_state(lib.get(r, "policy", ""))
 	found := lib.said("aws_message_public", r, state, "A statement allows the principal `*` without a condition.")
+}
+
+action_state(s) := "unknown" if {
+	s == lib.unknown
+} else := lib.all_of({lib.ban(lower(lib.text(action)), {"*", "*:*", "sqs:*", "sns:*"}) | some action in lib.part(s, "Action")}) if {
+	lib.allows(s)
+} else := "pass"
+
+result contains found if {
+	some r in lib.of_any(["aws_sqs_queue", "aws_sqs_queue_policy", "aws_sns_topic", "aws_sns_topic_policy"])
+	some s in lib.statements(lib.get(r, "policy", ""))
+	found := lib.said("aws_message_action_any", r, action_state(s), "A statement allows every action.")
 }
 
 result contains found if {
@@ -262,7 +285,7 @@ result contains found if {
 	state := lib.any_of({covered |
 		some block in lib.blocks(r.values, "encryption_config")
 		is_object(block)
-		covered := secrets_state(lib.listed(lib.attr(block, "resources", [])))
+		covered := lib.all_of({secrets_state(lib.listed(lib.attr(block, "resources", []))), there(lib.at(block, ["provider", 0, "key_arn"], ""))})
 	} | {"unknown" | lib.open_block(r.values, "encryption_config")})
 	found := lib.said("aws_eks_secrets", r, state, "There is no encryption_config for secrets.")
 }
@@ -298,4 +321,12 @@ result contains found if {
 	some r in lib.of("ncloud_lb_listener")
 	state := lib.ban(lib.get(r, "protocol", ""), {"HTTP"})
 	found := lib.said("ncp_lb_plain", r, state, "The listener speaks HTTP.")
+}
+
+result contains found if {
+	some r in lib.of("ncloud_lb_listener")
+	lib.get(r, "protocol", "") in {"HTTPS", "TLS"}
+	# Without it NCP takes TLS 1.0.
+	state := lib.want(lib.get(r, "tls_min_version_type", "TLSV10"), {"TLSV12", "TLSV13"})
+	found := lib.said("ncp_lb_old_tls", r, state, "tls_min_version_type is not TLSV12.")
 }

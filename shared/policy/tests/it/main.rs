@@ -1,5 +1,6 @@
 //! The shipped pack on cases, packs that misbehave, and the comparison with OPA.
 
+mod aliases;
 mod bad_packs;
 mod cases;
 mod opa;

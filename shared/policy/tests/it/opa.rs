@@ -73,7 +73,13 @@ fn opa_finds_the_same() {
     }
     println!("{} inputs, {} findings compared", inputs.len(), theirs.len());
     assert!(theirs.len() > inputs.len(), "there is something to compare");
-    assert_eq!(ours, theirs);
+    let entries = |of: &Verdicts, other: &Verdicts| -> Vec<String> {
+        of.iter()
+            .filter(|(key, state)| other.get(*key) != Some(*state))
+            .map(|((n, rule, address), state)| format!("{n} {rule} {address} {state}"))
+            .collect()
+    };
+    assert_eq!(entries(&ours, &theirs), entries(&theirs, &ours), "only here and only in OPA");
 }
 
 fn write(path: &Path, text: &str) {

@@ -2,10 +2,10 @@
 //!
 //! A case is JSON: resource address → its attributes. Keys that begin with `@` are not attributes:
 //! `@unknown` (what is known only after apply), `@computed` (the same, and
-//! the configuration does not set it), `@delete` (it is deleted), `@replace`, `@noop`,
+//! the configuration does not set it; inside blocks too), `@delete` (it is deleted), `@replace`, `@noop`,
 //! `@refs` (attribute → reference of the configuration), `@literal` (attributes that are literals in
 //! the source), `@provisioner`. Top-level keys with `@`: `@settings`, `@modules`, `@providers`,
-//! `@data`. A line of the table may also be a type, or an address, and its attributes: one resource.
+//! `@data` (read already), `@reads` (read while applying). A line of the table may also be a type, or an address, and its attributes: one resource.
 
 use serde_json::{Map, Value, json};
 use slipway_policy::{Context, Document, Engine, Evaluation};
@@ -57,7 +57,7 @@ impl Case {
             };
             let module = address[..address.len() - own.len()].trim_end_matches('.');
             let mut unknown = object(given, "@unknown");
-            unknown.extend(object(given, "@computed"));
+            join(&mut unknown, object(given, "@computed"));
             let mut change = json!({"address": address, "mode": "managed", "type": kind,
                 "name": name, "provider_name": "registry.terraform.io/hashicorp/aws",
                 "change": {"actions": actions, "before": before, "after": after,
@@ -69,13 +69,11 @@ impl Case {
             if has("@delete") || !module.is_empty() {
                 continue;
             }
-            let mut expressions = Map::new();
-            for key in values.as_object().into_iter().flat_map(Map::keys) {
-                expressions.insert(key.clone(), json!({}));
-            }
-            for key in object(given, "@unknown").keys() {
-                expressions.insert(key.clone(), json!({"references": ["var.later"]}));
-            }
+            let Value::Object(mut expressions) =
+                written(&values, &Value::Object(object(given, "@unknown")))
+            else {
+                panic!("attributes are an object")
+            };
             for (key, reference) in object(given, "@refs") {
                 expressions.insert(key, json!({"references": [reference]}));
             }
@@ -93,6 +91,21 @@ impl Case {
             let (kind, name) = address.split_once('.').expect("type and name");
             resources.push(json!({"address": format!("data.{address}"), "mode": "data",
                 "type": kind, "name": name, "expressions": constants}));
+        }
+        for (address, given) in object(&raw, "@reads") {
+            let (kind, name) = address.split_once('.').expect("type and name");
+            let unknown = given["@unknown"].clone();
+            let mut values = given;
+            values.as_object_mut().expect("an object").remove("@unknown");
+            let mut unknown = unknown.as_object().cloned().unwrap_or_default();
+            unknown.insert("json".to_owned(), json!(true));
+            changes.push(
+                json!({"address": format!("data.{address}"), "mode": "data", "type": kind,
+                "name": name, "change": {"actions": ["read"], "before": null, "after": values,
+                    "after_unknown": unknown}}),
+            );
+            resources.push(json!({"address": format!("data.{address}"), "mode": "data",
+                "type": kind, "name": name, "expressions": {}}));
         }
         let modules: Map<String, Value> = object(&raw, "@modules")
             .into_iter()
@@ -137,6 +150,44 @@ impl Case {
 
     pub(crate) fn judge(&self, engine: &Engine) -> Evaluation {
         engine.evaluate(&self.document())
+    }
+}
+
+/// What the configuration says of attributes and blocks: Terraform has an entry for everything that
+/// is set, and lists for blocks.
+fn written(values: &Value, unknown: &Value) -> Value {
+    let block = |value: &Value| value.as_array().is_some_and(|v| v.iter().any(Value::is_object));
+    let mut expressions = Map::new();
+    for key in [values, unknown].iter().filter_map(|v| v.as_object()).flat_map(Map::keys) {
+        let expression = if block(&values[key]) {
+            let blocks = values[key].as_array().into_iter().flatten().enumerate();
+            blocks.map(|(at, one)| written(one, &unknown[key][at])).collect()
+        } else if unknown[key].is_null() {
+            json!({})
+        } else {
+            json!({"references": ["var.later"]})
+        };
+        expressions.insert(key.clone(), expression);
+    }
+    Value::Object(expressions)
+}
+
+/// Adds what is marked in `other`, at any depth.
+fn join(marks: &mut Map<String, Value>, other: Map<String, Value>) {
+    for (key, value) in other {
+        match (marks.get_mut(&key), value) {
+            (Some(Value::Object(ours)), Value::Object(theirs)) => join(ours, theirs),
+            (Some(Value::Array(ours)), Value::Array(theirs)) => {
+                for (one, other) in ours.iter_mut().zip(theirs) {
+                    if let (Value::Object(ours), Value::Object(theirs)) = (one, other) {
+                        join(ours, theirs);
+                    }
+                }
+            }
+            (_, value) => {
+                marks.insert(key, value);
+            }
+        }
     }
 }
 

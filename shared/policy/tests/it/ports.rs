@@ -30,9 +30,10 @@ proptest! {
     #[test]
     fn ranges_and_protocols_overlap_as_they_should(
         protocol in prop::sample::select(vec!["tcp", "TCP", "6", "-1", "all", "udp", "17", "icmp", "1"]),
-        from in 0_i64..=65535, to in 0_i64..=65535, port in 1_i64..=65535, whole in any::<bool>(),
+        from in 0_i64..=65535, to in 0_i64..=65535, port in 1_i64..=65535,
+        known in prop::option::of(prop::sample::select(vec![(0, 65535), (1, 65535), (0, 0), (-1, -1)])),
     ) {
-        let (from, to) = if whole { (0, 65535) } else { (from, to) };
+        let (from, to) = known.unwrap_or((from, to));
         let context = Context {
             settings: serde_json::json!({"protocol": protocol, "from": from, "to": to, "port": port}),
             ..Context::default()
@@ -43,10 +44,11 @@ proptest! {
         let every = matches!(protocol, "-1" | "all");
         let tcp = matches!(protocol.to_lowercase().as_str(), "tcp" | "6");
         let either = tcp || matches!(protocol, "udp" | "17");
+        let whole = (from <= 1 && to >= 65535) || matches!((from, to), (0 | -1, 0 | -1));
         let state = |bad: bool| if bad { "fail" } else { "pass" };
         let expected = [
-            state(every || (tcp && from <= port && port <= to)),
-            state(every || (either && from <= 1 && to >= 65535)),
+            state(every || (tcp && (whole || (from <= port && port <= to)))),
+            state(every || (either && whole)),
         ];
         let messages: Vec<&str> = found.iter().map(|f| f.message.as_str()).collect();
         prop_assert_eq!(messages, expected);
