@@ -207,6 +207,11 @@ const fn advice(code: Code) -> &'static str {
             "The deployment is in a state that does not allow this; the detail names the state. \
              One that has ended stays ended: submit a new deployment."
         }
+        Code::AlreadyDecided => {
+            "The caller has approved this plan already, with another comment. One person's yes \
+             counts once. To say it anew, take the old one back first: \
+             DELETE /api/v1/deployments/{id}/approvals/{approval_id}."
+        }
         Code::JobNotDead => {
             "Only jobs whose attempts are used up (`dead`) can be requeued. A lost apply may have \
              had effects and is never repeated: look at what it made, then submit a new deployment."

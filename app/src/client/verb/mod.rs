@@ -45,6 +45,8 @@ pub(super) async fn perform(
         ClientCommand::Wait(args) => wait_for(&desk, args).await,
         ClientCommand::Plan(args) => show::plan(&desk, &args.deployment).await,
         ClientCommand::Approve(args) => decide::approve(&desk, args).await,
+        ClientCommand::Approvals(args) => decide::approvals(&desk, &args.deployment).await,
+        ClientCommand::Revoke(args) => decide::revoke(&desk, args).await,
         ClientCommand::Reject(args) => decide::reject(&desk, args).await,
         ClientCommand::Apply(args) => decide::apply(&desk, args).await,
         ClientCommand::Status(args) => show::status(&desk, &args.deployment).await,

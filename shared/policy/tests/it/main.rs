@@ -5,4 +5,5 @@ mod cases;
 mod opa;
 mod plan;
 mod ports;
+mod stateful;
 mod timing;

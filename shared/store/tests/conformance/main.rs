@@ -43,6 +43,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod approval;
 mod queue;
 mod rotation;
 mod run_history;
@@ -152,6 +153,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
             options: How::default(),
             plan: None,
             approval: None,
+            approvals: None,
             failure: None,
             cancel_requested_at: None,
             cancel: None,
