@@ -215,6 +215,11 @@ const fn advice(code: Code) -> &'static str {
             "Deployments name this version of the template, and their history needs it. Deprecate \
              it instead: nobody gets it by default then."
         }
+        Code::AlreadyDecided => {
+            "The caller has approved this plan already, with another comment. One person's yes \
+             counts once. To say it anew, take the old one back first: \
+             DELETE /api/v1/deployments/{id}/approvals/{approval_id}."
+        }
         Code::JobNotDead => {
             "Only jobs whose attempts are used up (`dead`) can be requeued. A lost apply may have \
              had effects and is never repeated: look at what it made, then submit a new deployment."

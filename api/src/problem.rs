@@ -88,6 +88,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::IdempotencyInFlight
         | Code::NotReady
         | Code::IllegalTransition
+        | Code::AlreadyDecided
         | Code::JobNotDead
         | Code::Conflict
         | Code::StateRefused

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
-use slipway_domain::id::{DeploymentId, JobId, OrphanId};
+use slipway_domain::id::{ApprovalId, DeploymentId, JobId, OrphanId};
 use slipway_domain::job::{JobKind, JobState, Priority, Queue};
 use slipway_domain::state::DeploymentState;
 
@@ -52,6 +52,10 @@ pub enum ClientCommand {
     /// Say yes to a deployment's plan
     #[command(after_long_help = exit::help())]
     Approve(ApproveArgs),
+    /// Show whose approvals a deployment's plan needs, which it has, and every decision
+    Approvals(OfDeployment),
+    /// Take an approval back, as long as the apply has not begun
+    Revoke(RevokeArgs),
     /// Say no to a deployment's plan; the deployment ends as cancelled
     Reject(RejectArgs),
     /// Start the apply of an approved plan (needed only with --no-auto-apply)
@@ -243,6 +247,20 @@ pub struct ApproveArgs {
     /// Then follow the deployment until it ends or waits for a person
     #[arg(long)]
     pub wait: bool,
+}
+
+/// `slipway revoke`.
+#[derive(Debug, Clone, Args)]
+pub struct RevokeArgs {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfDeployment,
+    /// The approval (apr_…); may be left out when there is only one that counts
+    #[arg(value_name = "APPROVAL")]
+    pub approval: Option<ApprovalId>,
+    /// What to put on record with it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// `slipway reject`.

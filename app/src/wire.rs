@@ -162,6 +162,7 @@ fn settings(config: &Config, source_limits: Limits) -> Settings {
         directory_root: config.source.directory_root.clone(),
         git_allow_file: config.source.git_allow_file,
         git_allow_http: config.source.git_allow_http,
+        approvals: slipway_domain::approval::ApprovalRules::default(),
         plan_limits: limits(&config.jobs.plan),
         apply_limits: limits(&config.jobs.apply),
         test_limits: limits(&config.jobs.test),

@@ -113,6 +113,9 @@ const fn hint(code: Code) -> &'static str {
              there is."
         }
         Code::NotReady => "Call wait_for_deployment, then call again.",
+        Code::AlreadyDecided => {
+            "Do not call again: the yes is on record. Call get_deployment to see who is missing."
+        }
         Code::JobNotDead => "Tell the person; only an operator requeues jobs.",
         Code::IllegalTransition => "Call get_deployment to see its state and what can follow.",
         Code::Conflict | Code::LeaseLost => {

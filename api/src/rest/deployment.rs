@@ -1,4 +1,4 @@
-//! `/api/v1/deployments`: submitting, seeing, deciding, stopping.
+//! `/api/v1/deployments`: submitting, seeing, starting, stopping.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::upload::{Submission, SubmitForm};
 use super::{MAX_WAIT, page, tagged};
-use crate::extract::{Caller, Json as Body, MaybeJson, NoQuery, Path, Query};
-use crate::openapi::{Always, Creating, Deciding, Moving, OfOne, examples};
+use crate::extract::{Caller, MaybeJson, NoQuery, Path, Query};
+use crate::openapi::{Always, Creating, Moving, OfOne, examples};
 use crate::problem::Refused;
 use crate::state::ApiState;
 
@@ -283,59 +283,6 @@ pub(crate) async fn get_deployment_plan(
             Ok((kind, found.to_text()).into_response())
         }
     }
-}
-
-/// A yes or no to one plan.
-#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Decision {
-    /// The digest of the plan that was looked at. Another than the current plan's is refused.
-    #[schema(example = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
-    plan_digest: String,
-    /// What to add, for the record.
-    #[schema(max_length = 2000)]
-    comment: Option<String>,
-}
-
-/// Approve the plan
-///
-/// With `auto_apply` (the default) its apply is enqueued. When the stack's state moved since the
-/// plan was made, it is 412 `plan_stale` and a new plan is being made.
-#[utoipa::path(post, path = "/api/v1/deployments/{id}/approve",
-    operation_id = "approve_deployment", tag = "deployments",
-    params(("id" = DeploymentId, Path, description = "The deployment.")),
-    request_body = Decision,
-    responses((status = 200, description = "Approved.", body = Deployment),
-        Always, OfOne, Moving, Deciding))]
-pub(crate) async fn approve_deployment(
-    State(state): State<ApiState>,
-    Caller(who): Caller,
-    Path(id): Path<DeploymentId>,
-    _: NoQuery,
-    Body(decision): Body<Decision>,
-) -> Result<Json<Deployment>, Refused> {
-    let Decision { plan_digest, comment } = decision;
-    Ok(Json(deployment::approve(&state.cx, &who, id, &plan_digest, comment).await?))
-}
-
-/// Reject the plan
-///
-/// The deployment ends as `cancelled`.
-#[utoipa::path(post, path = "/api/v1/deployments/{id}/reject",
-    operation_id = "reject_deployment", tag = "deployments",
-    params(("id" = DeploymentId, Path, description = "The deployment.")),
-    request_body = Decision,
-    responses((status = 200, description = "Rejected.", body = Deployment),
-        Always, OfOne, Moving, Deciding))]
-pub(crate) async fn reject_deployment(
-    State(state): State<ApiState>,
-    Caller(who): Caller,
-    Path(id): Path<DeploymentId>,
-    _: NoQuery,
-    Body(decision): Body<Decision>,
-) -> Result<Json<Deployment>, Refused> {
-    let Decision { plan_digest, comment } = decision;
-    Ok(Json(deployment::reject(&state.cx, &who, id, &plan_digest, comment).await?))
 }
 
 /// Nothing to say.

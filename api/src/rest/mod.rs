@@ -1,6 +1,7 @@
 //! REST under `/api/v1`: one file a feature, one handler a verb. Every route is made with
 //! `routes!`, so that what is served and what is documented are one list.
 
+pub(crate) mod approval;
 pub(crate) mod artifact;
 pub(crate) mod deployment;
 pub(crate) mod follow;
@@ -35,8 +36,10 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
     let quick = OpenApiRouter::new()
         .routes(routes!(deployment::list_deployments))
         .routes(routes!(deployment::get_deployment_plan))
-        .routes(routes!(deployment::approve_deployment))
-        .routes(routes!(deployment::reject_deployment))
+        .routes(routes!(approval::approve_deployment))
+        .routes(routes!(approval::reject_deployment))
+        .routes(routes!(approval::list_deployment_approvals))
+        .routes(routes!(approval::revoke_deployment_approval))
         .routes(routes!(deployment::apply_deployment))
         .routes(routes!(deployment::cancel_deployment))
         .routes(routes!(deployment::get_deployment_outputs))

@@ -20,6 +20,13 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ("GET", "/api/v1/deployments/{id}", "", &[Scope::DeploymentsRead]),
     ("GET", "/api/v1/deployments/{id}", "?wait_s=1", &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/deployments/{id}/apply", "", &[Scope::DeploymentsApply]),
+    ("GET", "/api/v1/deployments/{id}/approvals", "", &[Scope::DeploymentsRead]),
+    (
+        "DELETE",
+        "/api/v1/deployments/{id}/approvals/{approval_id}",
+        "",
+        &[Scope::DeploymentsApprove],
+    ),
     ("POST", "/api/v1/deployments/{id}/approve", "", &[Scope::DeploymentsApprove]),
     ("POST", "/api/v1/deployments/{id}/cancel", "", &[Scope::DeploymentsWrite]),
     ("GET", "/api/v1/deployments/{id}/events", "", &[Scope::DeploymentsRead]),
@@ -162,6 +169,7 @@ async fn fill(house: &House, route: &str, deployment: &Value) -> String {
     };
     let name = if route.contains("/queues/") { "plan" } else { "tiny" };
     let route = route.replace("{version}", "1").replace("{orphan}", &format!("orp_{:032x}", 1));
+    let route = route.replace("{approval_id}", &format!("apr_{:032x}", 1));
     route.replace("{id}", &id).replace("{name}", name).replace("{code}", "not_found")
 }
 

@@ -62,6 +62,68 @@ impl fmt::Display for Scope {
     }
 }
 
+/// What somebody is in a project. Rules of approval name roles; rights are [`Scope`]s.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Looks.
+    Viewer,
+    /// Submits.
+    Developer,
+    /// Decides on plans.
+    Approver,
+    /// Runs the house.
+    Operator,
+    /// May do everything.
+    Admin,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] =
+        [Self::Viewer, Self::Developer, Self::Approver, Self::Operator, Self::Admin];
+
+    /// The text form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Developer => "developer",
+            Self::Approver => "approver",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// Whether who has this role can be asked where `wanted` is asked for: an admin can always.
+    pub fn stands_for(self, wanted: Self) -> bool {
+        self == wanted || self == Self::Admin
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What kind of actor a principal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -104,6 +166,12 @@ impl Actor {
     pub fn system(name: &str) -> Self {
         Self { id: format!("system:{name}"), kind: ActorKind::System, via: Door::Internal }
     }
+
+    /// Whether a model drives it. Behind the MCP door there is always one, whosever account it
+    /// uses.
+    pub fn is_agent(&self) -> bool {
+        self.kind == ActorKind::Agent || self.via == Door::Mcp
+    }
 }
 
 /// An authenticated caller with the scopes of this request.
@@ -113,6 +181,8 @@ pub struct Principal {
     pub actor: Actor,
     /// What they may do.
     pub scopes: BTreeSet<Scope>,
+    /// What they are, for rules that ask for somebody with a role.
+    pub roles: BTreeSet<Role>,
     /// Network address of the caller, if it came over the network.
     pub address: Option<String>,
     /// Trace context of this request (W3C `traceparent`).
@@ -125,6 +195,7 @@ impl Principal {
         Self {
             actor: Actor { id: "local".to_owned(), kind: ActorKind::Person, via },
             scopes: Scope::ALL.iter().copied().collect(),
+            roles: Role::ALL.into(),
             address: None,
             traceparent: None,
         }
@@ -135,6 +206,7 @@ impl Principal {
         Self {
             actor: Actor::system(name),
             scopes: Scope::ALL.iter().copied().collect(),
+            roles: BTreeSet::new(),
             address: None,
             traceparent: None,
         }

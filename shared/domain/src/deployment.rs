@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::Actor;
+use crate::approval::Standing;
 use crate::cancel::CancelProgress;
 use crate::id::{DeploymentId, JobId, PlanId, StackId};
 use crate::job::{Priority, Queue};
@@ -186,9 +187,12 @@ pub struct Deployment {
     /// The current plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanSummary>,
-    /// The approval of the current plan.
+    /// The approval that completed what the current plan needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// How far the current plan is from what it needs; only in the answer to a decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Standing>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -245,6 +249,13 @@ pub enum Waiting {
     Approval {
         /// The digest that they must name.
         plan_digest: String,
+    },
+    /// The end of a time in which nothing is applied.
+    Freeze {
+        /// Not before this moment.
+        until: DateTime<Utc>,
+        /// Why.
+        reason: String,
     },
     /// A person who starts the apply (`auto_apply` is off).
     Apply {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::Actor;
+use crate::approval::{Standing, Verb};
 use crate::cancel::CancelProgress;
 use crate::gate::GateResult;
 use crate::id::{DeploymentId, TestRunId};
@@ -86,6 +87,21 @@ pub enum EventBody {
         /// What it said.
         #[serde(flatten)]
         result: GateResult,
+    },
+    /// Somebody said yes or no to the plan, or took a yes back.
+    Approval {
+        /// What.
+        decision: Verb,
+        /// Who.
+        by: Actor,
+        /// The digest of the plan that they named.
+        plan_digest: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
+        /// How far the plan is from what it needs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        standing: Option<Standing>,
     },
     /// A resource of the apply moved.
     Resource {
@@ -182,6 +198,7 @@ impl EventBody {
             Self::Step { .. } => "step",
             Self::PlanReady { .. } => "plan_ready",
             Self::Gate { .. } => "gate",
+            Self::Approval { .. } => "approval",
             Self::Resource { .. } => "resource",
             Self::Diagnostic { .. } => "diagnostic",
             Self::CancelRequested { .. } => "cancel_requested",

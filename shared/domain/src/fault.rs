@@ -98,6 +98,8 @@ codes! {
     NotReady = "not_ready", Conflict, "It is not there yet";
     /// The deployment's state does not allow this move.
     IllegalTransition = "illegal_transition", Conflict, "The deployment is not in a state that allows this";
+    /// The caller has approved this plan already, with another comment.
+    AlreadyDecided = "already_decided", Conflict, "The caller has decided on this plan already";
     /// Only dead jobs can be requeued.
     JobNotDead = "job_not_dead", Conflict, "The job is not dead";
     /// Somebody else changed the thing at the same time.

@@ -5,6 +5,7 @@
 //! HTTP framework and no SQL: only types, pure functions and traits.
 
 pub mod access;
+pub mod approval;
 pub mod artifact;
 pub mod audit;
 pub mod cancel;

@@ -105,6 +105,8 @@ named! {
         AskApproval = "ask_approval",
         /// A person, or a rule, said yes to this plan.
         Approve = "approve",
+        /// An approval was taken back, or is too old: the plan wants others.
+        Revoke = "revoke",
         /// The plan no longer fits the state: make another.
         Replan = "replan",
         /// A worker took the apply job.
@@ -178,6 +180,8 @@ impl DeploymentState {
             (S::Planned, M::AskApproval) => S::AwaitingApproval,
             (S::Blocked, M::Reconsider) => S::Planned,
             (S::Planned | S::AwaitingApproval, M::Approve) => S::Approved,
+            // The apply had not begun.
+            (S::Approved, M::Revoke) => S::AwaitingApproval,
             (S::Planned | S::Blocked | S::AwaitingApproval | S::Approved, M::Replan) => {
                 S::Submitted
             }
@@ -333,7 +337,9 @@ mod tests {
             for by in moves {
                 let Ok(to) = at.next(by) else { continue };
                 match by {
-                    Move::StartPlanning | Move::Replan | Move::Propose => approved = false,
+                    Move::StartPlanning | Move::Replan | Move::Propose | Move::Revoke => {
+                        approved = false;
+                    }
                     Move::Approve => approved = true,
                     Move::StartApply | Move::Resume => prop_assert!(approved, "{at} --{by}--> {to}"),
                     _ => {}

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use slipway_domain::access::{Actor, ActorKind, Principal};
 use slipway_domain::audit::AuditRecord;
-use slipway_domain::deployment::Phase;
+use slipway_domain::deployment::{Deployment, Phase};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::Fault;
 use slipway_domain::id::{AuditId, DeploymentId, JobId};
@@ -189,9 +189,13 @@ pub(crate) fn next_job(cx: &Ctx, record: &Record, kind: JobKind) -> NewJob {
         project: d.stack.project.clone(),
         delay_s: 0,
         priority: d.options.priority,
-        // A plan follows a number of events, an apply a plan: the same step twice is one job.
+        // A plan follows a number of events, an apply a plan and, when approvals were revoked, how
+        // often it was asked for them: the same step twice is one job.
         idempotency_key: match (kind, &d.plan) {
-            (JobKind::Apply, Some(plan)) => format!("{}/apply/{}", d.id, plan.id),
+            (JobKind::Apply, Some(plan)) => match times_asked(d) {
+                0 | 1 => format!("{}/apply/{}", d.id, plan.id),
+                times => format!("{}/apply/{}/{times}", d.id, plan.id),
+            },
             _ => format!("{}/{kind}/{}", d.id, record.version),
         },
         // One apply a stack, or its recovery; plans of one stack may run side by side.
@@ -199,6 +203,11 @@ pub(crate) fn next_job(cx: &Ctx, record: &Record, kind: JobKind) -> NewJob {
         traceparent: record.traceparent.clone(),
         limits: cx.settings.job_limits(kind),
     }
+}
+
+/// How often a deployment has waited for approval.
+fn times_asked(d: &Deployment) -> usize {
+    d.phases.iter().filter(|phase| phase.state == DeploymentState::AwaitingApproval).count()
 }
 
 /// The bell of a job that has been enqueued.

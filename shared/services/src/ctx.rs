@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use slipway_domain::approval::ApprovalRules;
 use slipway_domain::clock::Clock;
 use slipway_domain::id::{DeploymentId, Mint};
 use slipway_domain::job::{Doorbell, JobKind, JobLimits};
@@ -62,6 +63,8 @@ pub struct Settings {
     pub git_allow_file: bool,
     /// Whether `http://` repositories are allowed.
     pub git_allow_http: bool,
+    /// Whose yes plans need.
+    pub approvals: ApprovalRules,
     /// Limits of plan jobs.
     pub plan_limits: JobLimits,
     /// Limits of apply jobs.

@@ -1,11 +1,11 @@
-//! Submitting, seeing, approving, applying and stopping deployments.
+//! Submitting, seeing, applying and stopping deployments.
 
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slipway_domain::access::{Principal, Scope};
 use slipway_domain::artifact::{ArtifactKind, digest};
-use slipway_domain::deployment::{Approval, Deployment, Operation, Options, Variables};
+use slipway_domain::deployment::{Deployment, Operation, Options, Variables};
 use slipway_domain::fault::{Code, Fault, FieldError};
 use slipway_domain::id::{ArtifactId, DeploymentId};
 use slipway_domain::job::{Doorbell, JobKind, Priority};
@@ -19,6 +19,7 @@ pub use slipway_store::deployment::Filter;
 use slipway_store::deployment::Record;
 use utoipa::ToSchema;
 
+pub use crate::approval::{approve, reject};
 pub use crate::cancel::cancel;
 use crate::change::{Change, audit, enqueue, lock};
 use crate::idempotency::Guard;
@@ -308,101 +309,8 @@ pub async fn list(
     Ok(Page::from_surplus(rows, page, |row| row.deployment.id.0).map(|row| row.deployment))
 }
 
-/// Says yes to one plan, named by its digest. With `auto_apply`, its apply is enqueued.
-pub async fn approve(
-    cx: &Ctx,
-    who: &Principal,
-    id: DeploymentId,
-    plan_digest: &str,
-    comment: Option<String>,
-) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsApprove)?;
-    let comment = checked_comment(comment)?;
-    let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
-    decidable(&record, Move::Approve, plan_digest)?;
-    in_time(cx, &record)?;
-    if let Some(bell) = replan_if_stale(cx, &mut tx, who, &mut record).await? {
-        tx.commit().await?;
-        cx.ring(&bell).await;
-        cx.tell(id).await;
-        return Err(Fault::new(
-            Code::PlanStale,
-            "The stack's state changed since this plan was made, or an exemption that it rests on \
-             has ended, so it was not approved. A new plan is being made; look at it and approve \
-             that one.",
-        ));
-    }
-    let mut change = Change::by(cx, who, &mut record);
-    change.record.deployment.approval = Some(Approval {
-        plan_digest: plan_digest.to_owned(),
-        by: who.actor.clone(),
-        at: change.now,
-        comment: comment.clone(),
-        carried_from: None,
-        carries: 0,
-    });
-    let detail = serde_json::json!({"plan_digest": plan_digest, "comment": comment});
-    change.go(&mut tx, Move::Approve, comment, detail).await?;
-    let bell = if change.record.deployment.options.auto_apply {
-        Some(change.enqueue(&mut tx, JobKind::Apply).await?)
-    } else {
-        None
-    };
-    tx.commit().await?;
-    if let Some(bell) = bell {
-        cx.ring(&bell).await;
-    }
-    cx.tell(id).await;
-    Ok(get_after(cx, record).await)
-}
-
-/// Says no to one plan, named by its digest; the deployment ends as `cancelled`.
-pub async fn reject(
-    cx: &Ctx,
-    who: &Principal,
-    id: DeploymentId,
-    plan_digest: &str,
-    comment: Option<String>,
-) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsApprove)?;
-    let comment = checked_comment(comment)?;
-    let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
-    decidable(&record, Move::Approve, plan_digest)?;
-    let reason = match &comment {
-        Some(comment) => format!("plan rejected by {}: {comment}", who.actor.id),
-        None => format!("plan rejected by {}", who.actor.id),
-    };
-    let detail =
-        serde_json::json!({"plan_digest": plan_digest, "rejected": true, "comment": comment});
-    Change::by(cx, who, &mut record).go(&mut tx, Move::Cancel, Some(reason), detail).await?;
-    tx.commit().await?;
-    cx.tell(id).await;
-    Ok(get_after(cx, record).await)
-}
-
-/// A decision needs a state that allows it and must name the current plan.
-fn decidable(record: &Record, by: Move, plan_digest: &str) -> Result<(), Fault> {
-    let d = &record.deployment;
-    d.state.next(by)?;
-    match &d.plan {
-        Some(plan) if plan.digest == plan_digest => Ok(()),
-        Some(plan) => Err(Fault::new(
-            Code::PlanDigestMismatch,
-            format!(
-                "The current plan is {}; the request names {:?}. Look at the current plan and \
-                 name its digest.",
-                plan.digest,
-                plan_digest.chars().take(80).collect::<String>()
-            ),
-        )),
-        None => Err(Fault::new(Code::NotReady, "The deployment has no plan yet.")),
-    }
-}
-
 /// A plan that waited too long is not gone on with, also before the loop that ends it comes by.
-fn in_time(cx: &Ctx, record: &Record) -> Result<(), Fault> {
+pub(crate) fn in_time(cx: &Ctx, record: &Record) -> Result<(), Fault> {
     match record.deployment.expires_at {
         Some(at) if at <= cx.now() => Err(Fault::new(
             Code::IllegalTransition,

@@ -36,7 +36,7 @@ use crate::planned::approved_before;
 pub use crate::planned::plan_finished;
 use crate::taking::start_detail;
 pub use crate::taking::{Started, Taken, ready, take};
-use crate::{Ctx, cancel, deployment, recovery, source, test};
+use crate::{Ctx, approval, cancel, deployment, recovery, source, test};
 
 /// When the state is locked by somebody else, it is looked at again after so long.
 const STATE_LOCK_RETRY_MS: i64 = 3_000;
@@ -148,6 +148,11 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
     if job.kind == JobKind::Apply {
         if wait_for_state_lock(&mut tx, job).await? {
             tx.commit().await?;
+            return Ok(Begun::Nothing);
+        }
+        if !again && approval::keeps_waiting(cx, &mut tx, &mut record, job).await? {
+            tx.commit().await?;
+            cx.tell(job.deployment_id).await;
             return Ok(Begun::Nothing);
         }
         let replanned = if again {

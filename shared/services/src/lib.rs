@@ -5,6 +5,7 @@
 //! audit record and the job that follows commit together. REST, MCP and the worker call the same
 //! functions; none of them holds a rule of its own.
 
+pub mod approval;
 pub mod artifact;
 pub mod cancel;
 mod change;

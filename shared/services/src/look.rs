@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use slipway_domain::approval::Frozen;
 use slipway_domain::deployment::Waiting;
 use slipway_domain::fault::Fault;
 use slipway_domain::id::{DeploymentId, JobId};
@@ -16,8 +17,8 @@ use slipway_store::job::MAX_PLACE;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::Ctx;
 use crate::gather::Together;
+use crate::{Ctx, approval};
 
 /// Reads deployments together.
 pub(crate) struct Looks;
@@ -83,6 +84,9 @@ pub(crate) async fn waiting(cx: &Ctx, look: &Look) -> Result<Option<Waiting>, Fa
             None => None,
         },
         DeploymentState::Approved => {
+            if let Some(Frozen { until, reason }) = approval::frozen_now(cx, d).await? {
+                return Ok(Some(Waiting::Freeze { until, reason }));
+            }
             let place = cx.store.read().await?.queue_place(d.id).await?;
             match (place, &d.plan) {
                 (Some(place), _) => Some(match place.held_by {

@@ -141,6 +141,7 @@ impl TryFrom<Row> for Record {
                 options,
                 plan: maybe_json("plan", row.plan.as_deref())?,
                 approval: maybe_json("approval", row.approval.as_deref())?,
+                approvals: None,
                 failure: maybe_json("failure", row.failure.as_deref())?,
                 cancel_requested_at: row.cancel_requested_at,
                 cancel: maybe_json("cancel", row.cancel.as_deref())?,

@@ -458,6 +458,36 @@ impl Tx {
             of, true)
     }
 
+    /// Ends the apply of a deployment that has not begun to apply anything. A worker that has taken
+    /// it loses its lease with that, and finds nothing to do. Returns how many were ended.
+    pub async fn withdraw_apply(
+        &mut self,
+        of: DeploymentId,
+        why: &str,
+        now: DateTime<Utc>,
+    ) -> Result<u64> {
+        sql!(execute self,
+            "update jobs set state = 'cancelled', last_error = $2, ended_at = $3,
+                 lease_until_ms = null
+             where deployment_id = $1 and kind = 'apply' and state in ('queued', 'running')",
+            of, why, now)
+    }
+
+    /// Makes the queued apply of a deployment due now, whatever it waited for.
+    pub async fn hasten_apply(&mut self, of: DeploymentId) -> Result<Option<Doorbell>> {
+        let text = fill(
+            self,
+            "update jobs set run_at_ms = {now_ms}, rung_at_ms = {now_ms}
+             where deployment_id = $1 and kind = 'apply' and state = 'queued'
+               and run_at_ms > {now_ms}
+             returning id, queue, traceparent",
+        );
+        let row = sql!(maybe BellRow, self, text, of)?;
+        Ok(row.and_then(|(job_id, queue, traceparent)| {
+            Some(Doorbell { job_id, queue: Queue::parse(&queue)?, traceparent })
+        }))
+    }
+
     /// Has the running jobs of a deployment killed: they learn of it with their next heartbeat.
     pub async fn force_jobs(&mut self, of: DeploymentId) -> Result<()> {
         sql!(execute self,

@@ -5,6 +5,7 @@
 //! The functions are grouped by aggregate, one file each. What may happen to a deployment is not
 //! decided here: the store only compares and sets.
 
+pub mod approval;
 pub mod artifact;
 pub mod audit;
 pub mod crypto;

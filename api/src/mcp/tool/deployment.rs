@@ -159,14 +159,27 @@ struct Moved {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<String>,
+    /// Whose approvals are missing still.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
     next: String,
 }
 
 fn moved(call: &Call<'_>, d: &Deployment) -> Outcome {
-    let view = View::of(d);
+    let mut view = View::of(d);
+    let missing: Vec<_> = d
+        .approvals
+        .iter()
+        .flat_map(|standing| standing.missing.iter().map(|who| line(who, 500)))
+        .collect();
+    if !missing.is_empty() {
+        "This approval is on record. Others must approve too; do not call again, tell the person \
+         who is missing."
+            .clone_into(&mut view.next);
+    }
     let text = view.text(call);
     let View { deployment_id, stack, state, reason, waiting, next, .. } = view;
-    answer(&Moved { deployment_id, stack, state, reason, waiting, next }, text)
+    answer(&Moved { deployment_id, stack, state, reason, waiting, missing, next }, text)
 }
 
 fn source(source: &Source) -> String {
@@ -194,6 +207,9 @@ fn waiting(waiting: &Waiting) -> String {
             format!("the stack, which {held_by} is changing, place {position}")
         }
         Waiting::Approval { .. } => "approval of its plan".to_owned(),
+        Waiting::Freeze { until, reason } => {
+            format!("{until}, nothing is applied before: {}", line(reason, 300))
+        }
         Waiting::Apply { .. } => "the start of its apply".to_owned(),
         Waiting::Attention { detail } => format!("a person to look at it: {}", line(detail, 500)),
     }

@@ -184,6 +184,11 @@ fn said(event: &EventBody) -> Option<String> {
         EventBody::Gate { result } => {
             format!("gate: {}", result.detail)
         }
+        EventBody::Approval { decision, by, standing, .. } => {
+            let missing = standing.as_ref().filter(|standing| !standing.complete);
+            let missing = missing.map(|s| format!("; still missing: {}", s.missing.join(", and ")));
+            format!("{} by {}{}", decision.as_str(), by.id, missing.unwrap_or_default())
+        }
         EventBody::Resource { address, action, status, elapsed_s, .. } => {
             let how = match status {
                 ResourceStatus::Started => "started",

@@ -14,10 +14,11 @@ use bytes::Bytes;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use slipway_domain::approval::Approvals;
 use slipway_domain::artifact::Artifact;
 use slipway_domain::deployment::{Deployment, Output};
 use slipway_domain::event::Event;
-use slipway_domain::id::{DeploymentId, Mint as _, RandomMint, StackId};
+use slipway_domain::id::{ApprovalId, DeploymentId, Mint as _, RandomMint, StackId};
 use slipway_domain::log::LogLine;
 use slipway_domain::page::Page;
 use slipway_domain::plan::Plan;
@@ -174,6 +175,23 @@ impl Client {
         comment: Option<&str>,
     ) -> Result<Deployment, ClientError> {
         self.verb(id, "approve", &Decision { plan_digest, comment }).await
+    }
+
+    /// `GET /deployments/{id}/approvals`.
+    pub async fn approvals(&self, id: DeploymentId) -> Result<Approvals, ClientError> {
+        self.get(&["deployments", &id.to_string(), "approvals"], &[]).await?.json().await
+    }
+
+    /// `DELETE /deployments/{id}/approvals/{approval_id}`.
+    pub async fn revoke(
+        &self,
+        id: DeploymentId,
+        approval: ApprovalId,
+        reason: Option<&str>,
+    ) -> Result<Deployment, ClientError> {
+        let path = ["deployments", &id.to_string(), "approvals", &approval.to_string()];
+        let query: Vec<_> = reason.map(|text| ("reason", text.to_owned())).into_iter().collect();
+        self.send(Call::new(Method::DELETE, &path).query(&query)).await?.json().await
     }
 
     /// `POST /deployments/{id}/reject`: says no to the plan with this digest.

@@ -1,14 +1,16 @@
-//! `approve`, `reject`, `apply` and `cancel`: a person's word about a deployment.
+//! `approve`, `approvals`, `revoke`, `reject`, `apply` and `cancel`: a person's word about a deployment.
 
+use slipway_domain::approval::Decision;
 use slipway_domain::deployment::Deployment;
-use slipway_domain::id::DeploymentId;
+use slipway_domain::id::{ApprovalId, DeploymentId};
 use slipway_domain::recovery::{Resolution, ResolutionOutcome};
 
 use super::{Desk, approval};
-use crate::cli::{ApplyArgs, ApproveArgs, CancelArgs, ReconsiderArgs, RecoveryArgs, RejectArgs};
+use crate::cli::{ApplyArgs, ApproveArgs, CancelArgs, ReconsiderArgs, RecoveryArgs, RejectArgs, RevokeArgs};
 use crate::client::error::ClientError;
 use crate::client::exit::Exit;
 use crate::client::prompt::{Answer, Prompt};
+use crate::client::reference::DeploymentRef;
 use crate::client::view;
 use crate::client::wait::Terms;
 
@@ -23,6 +25,12 @@ pub(super) async fn approve(desk: &Desk<'_>, args: ApproveArgs) -> Result<Exit, 
         },
     };
     let deployment = desk.client.approve(id, &digest, args.comment.as_deref()).await?;
+    if let Some(standing) = deployment.approvals.as_ref().filter(|s| !s.complete) {
+        desk.screen.result(&deployment, |_| {
+            format!("Your approval of {id} is on record.\n{}", view::missing(standing))
+        })?;
+        return Ok(Exit::Waiting);
+    }
     if args.wait {
         let terms = Terms {
             approval: approval(false),
@@ -65,6 +73,46 @@ async fn reviewed(
     }
     desk.screen.tell("Not approved; the plan goes on waiting.\n")?;
     Ok(None)
+}
+
+/// `slipway approvals`.
+pub(super) async fn approvals(desk: &Desk<'_>, of: &DeploymentRef) -> Result<Exit, ClientError> {
+    let id = desk.resolve(of).await?;
+    let all = desk.client.approvals(id).await?;
+    desk.screen.result(&all, |paint| view::approvals(&all, Desk::now(), paint))?;
+    Ok(Exit::Success)
+}
+
+/// `slipway revoke`.
+pub(super) async fn revoke(desk: &Desk<'_>, args: RevokeArgs) -> Result<Exit, ClientError> {
+    let id = desk.resolve(&args.of.deployment).await?;
+    let approval = match args.approval {
+        Some(approval) => approval,
+        None => only_one(desk, id).await?,
+    };
+    let deployment = desk.client.revoke(id, approval, args.reason.as_deref()).await?;
+    desk.screen.result(&deployment, |_| {
+        let missing = deployment.approvals.as_ref().map(view::missing).unwrap_or_default();
+        format!("The approval is taken back; the deployment is {}.\n{missing}", deployment.state)
+    })?;
+    Ok(Exit::Success)
+}
+
+/// The one approval of the current plan that can be taken back.
+async fn only_one(desk: &Desk<'_>, id: DeploymentId) -> Result<ApprovalId, ClientError> {
+    let current = desk.client.deployment(id).await?.plan.map(|plan| plan.id);
+    let all = desk.client.approvals(id).await?;
+    let counts = |d: &&Decision| current.is_some_and(|plan| d.is_yes_to(plan));
+    let standing: Vec<_> = all.items.iter().filter(counts).collect();
+    match standing.as_slice() {
+        [one] => Ok(one.id),
+        [] => Err(ClientError::Input(format!(
+            "the current plan of {id} has no approval that could be taken back."
+        ))),
+        _ => Err(ClientError::Input(format!(
+            "the plan of {id} has several approvals; name one (slipway approvals {id} lists them)."
+        ))),
+    }
 }
 
 /// `slipway reject`.

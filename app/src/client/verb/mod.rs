@@ -49,6 +49,8 @@ pub(super) async fn perform(
         ClientCommand::Report(args) => show::report(&desk, &args.deployment).await,
         ClientCommand::Reconsider(args) => decide::reconsider(&desk, args).await,
         ClientCommand::Approve(args) => decide::approve(&desk, args).await,
+        ClientCommand::Approvals(args) => decide::approvals(&desk, &args.deployment).await,
+        ClientCommand::Revoke(args) => decide::revoke(&desk, args).await,
         ClientCommand::Reject(args) => decide::reject(&desk, args).await,
         ClientCommand::Apply(args) => decide::apply(&desk, args).await,
         ClientCommand::Status(args) => show::status(&desk, &args.deployment).await,

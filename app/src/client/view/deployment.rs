@@ -178,6 +178,9 @@ fn waits(waiting: &Waiting) -> String {
             format!("for {held_by}, which holds the stack; place {position}")
         }
         Waiting::Approval { plan_digest } => format!("for approval of {}", plain(plan_digest)),
+        Waiting::Freeze { until, reason } => {
+            format!("until {}: {}", moment(*until), plain(reason))
+        }
         Waiting::Apply { .. } => "for `slipway apply`".to_owned(),
         Waiting::Attention { detail } => format!("for a person: {}", plain(detail)),
     }

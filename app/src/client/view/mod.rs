@@ -4,6 +4,7 @@
 //! Whatever comes from a server goes through [`plain`] or [`plain_lines`]: a resource's name or a
 //! log line must not be able to move the cursor under a person who decides about a plan.
 
+mod approval;
 mod deployment;
 mod list;
 mod operate;
@@ -20,6 +21,7 @@ use chrono::{DateTime, Utc};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
+pub use self::approval::{approvals, missing};
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
 pub use self::list::{deployments, log_line, outputs, stacks};
 pub use self::operate::{bulk, jobs, queues, workers};

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use slipway_domain::access::Actor;
+use slipway_domain::approval::Verb;
 use slipway_domain::event::{Event, EventBody, ResourceStatus};
 use slipway_domain::gate::GateVerdict;
 use slipway_domain::plan::Action;
@@ -61,6 +62,20 @@ impl Progress {
                 let gate = name_of(&result.gate);
                 let verdict = self.paint.ink(ink, verdict);
                 format!("  gate {gate} {verdict}: {}", plain(&result.detail))
+            }
+            EventBody::Approval { decision, by, comment, standing, .. } => {
+                let (ink, did) = match decision {
+                    Verb::Approve => (Ink::Good, "approved"),
+                    Verb::Reject => (Ink::Bad, "rejected"),
+                    Verb::Revoke => (Ink::Care, "approval taken back"),
+                };
+                let comment = comment.as_deref().map(|c| format!(": {}", plain(c)));
+                let missing = standing.as_ref().filter(|standing| !standing.complete);
+                let missing = missing
+                    .map(|s| format!("; still missing: {}", plain(&s.missing.join(", and "))));
+                let did = self.paint.ink(ink, did);
+                let (comment, missing) = (comment.unwrap_or_default(), missing.unwrap_or_default());
+                format!("  {did} by {}{comment}{missing}", who(by))
             }
             EventBody::Resource { address, action, status, elapsed_s, resource_id, .. } => {
                 return self.resource(

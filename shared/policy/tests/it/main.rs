@@ -8,4 +8,5 @@ mod plan;
 mod ports;
 mod templates;
 mod rule_book;
+mod stateful;
 mod timing;

@@ -43,6 +43,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod approval;
 mod queue;
 mod rotation;
 mod run_history;
@@ -154,6 +155,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
             options: How::default(),
             plan: None,
             approval: None,
+            approvals: None,
             failure: None,
             cancel_requested_at: None,
             cancel: None,

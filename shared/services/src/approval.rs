@@ -1,0 +1,485 @@
+//! Approving, rejecting and revoking: decisions about plans, on the record, and what follows when
+//! a plan has all that it needs. Who must say yes is worked out in `domain::approval`.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::access::{Principal, Role, Scope};
+use slipway_domain::approval::{
+    self as domain, ApprovalNeed, ApprovalRules, Approvals, Decision, Demand, Frozen, PlanFacts,
+    Revocation, Standing, Verb,
+};
+use slipway_domain::deployment::{Approval, Deployment};
+use slipway_domain::event::EventBody;
+use slipway_domain::fault::{Code, Fault};
+use slipway_domain::id::{ApprovalId, DeploymentId, PlanId};
+use slipway_domain::job::{Job, JobKind, JobState};
+use slipway_domain::plan::{Plan, PlanSummary};
+use slipway_domain::state::{DeploymentState, Move};
+use slipway_store::Tx;
+use slipway_store::deployment::Record;
+
+use crate::Ctx;
+use crate::change::{Change, audit, lock};
+use crate::deployment::{checked_comment, checked_text, get_after, in_time, replan_if_stale};
+use crate::execution::system;
+
+/// An apply that a freeze keeps waiting is looked at again after so long at the latest: windows can
+/// be taken away.
+const LOOK_AGAIN_MS: i64 = 15 * 60_000;
+
+/// The rules for a deployment.
+pub fn rules<'a>(cx: &'a Ctx, _of: &Deployment) -> &'a ApprovalRules {
+    &cx.settings.approvals
+}
+
+/// What a plan of a deployment needs.
+pub fn need_of(cx: &Ctx, of: &Deployment, plan: &Plan) -> ApprovalNeed {
+    let (facts, demands) = (PlanFacts::of(&plan.changes), Demand::of_gates(&plan.gates));
+    domain::need(rules(cx, of), &facts, &of.submitted_by, &demands, cx.now())
+}
+
+/// What the current plan of a deployment needs.
+async fn current_need(cx: &Ctx, tx: &mut Tx, of: &Deployment) -> Result<ApprovalNeed, Fault> {
+    match tx.latest_plan(of.id).await? {
+        Some(plan) => Ok(need_of(cx, of, &plan.plan)),
+        None => Err(no_plan()),
+    }
+}
+
+fn no_plan() -> Fault {
+    Fault::new(Code::NotReady, "The deployment has no plan yet.")
+}
+
+/// Says yes to one plan, named by its digest. When the plan has all that it needs, it is approved
+/// and, with `auto_apply`, its apply is enqueued; the answer's `approvals` says who is missing.
+pub async fn approve(
+    cx: &Ctx,
+    who: &Principal,
+    id: DeploymentId,
+    plan_digest: &str,
+    comment: Option<String>,
+) -> Result<Deployment, Fault> {
+    who.need(Scope::DeploymentsApprove)?;
+    let comment = checked_comment(comment)?;
+    let mut tx = cx.store.begin().await?;
+    let mut record = lock(&mut tx, id).await?;
+    let mut decisions = tx.approvals_of(id).await?;
+    // Whoever a freeze makes an exception for may let go what others have approved.
+    let lifts = lifts_freeze(cx, who, &record.deployment, &decisions);
+    if !(record.deployment.state == DeploymentState::Approved && lifts) {
+        record.deployment.state.next(Move::Approve)?;
+    }
+    let plan = names_current(&record, plan_digest)?;
+    in_time(cx, &record)?;
+    if let Some(bell) = replan_if_stale(cx, &mut tx, who, &mut record).await? {
+        tx.commit().await?;
+        cx.ring(&bell).await;
+        cx.tell(id).await;
+        return Err(Fault::new(
+            Code::PlanStale,
+            "The stack's state changed since this plan was made, so it was not approved. A new \
+             plan is being made; look at it and approve that one.",
+        ));
+    }
+    let now = cx.now();
+    let need = current_need(cx, &mut tx, &record.deployment).await?;
+    if let Some(before) = said_before(&decisions, who, plan, now) {
+        if before.comment != comment {
+            return Err(Fault::new(
+                Code::AlreadyDecided,
+                format!(
+                    "{} approved this plan already ({}), with another comment. Revoke that one to \
+                     say it anew.",
+                    who.actor.id, before.id
+                ),
+            ));
+        }
+        drop(tx);
+        let standing = domain::standing(&need, plan, &decisions, now);
+        return Ok(answer(cx, record, standing).await);
+    }
+    if let Some(why) = need.refuses_actor(&who.actor) {
+        return Err(Fault::new(Code::Forbidden, why));
+    }
+    if !lifts && let Some(why) = need.refuses(&who.actor, &who.roles) {
+        return Err(Fault::new(Code::Forbidden, why));
+    }
+    let expires_at = need.expires_at(now);
+    let decision =
+        Decision { expires_at, ..decision(cx, who, &record, plan, plan_digest, &comment) };
+    tx.insert_approval(&decision).await?;
+    let detail = serde_json::json!({"plan_digest": plan_digest, "comment": comment,
+        "approval_id": decision.id});
+    decisions.push(decision);
+    let standing = domain::standing(&need, plan, &decisions, now);
+    let was_approved = record.deployment.state == DeploymentState::Approved;
+    let mut change = Change::by(cx, who, &mut record);
+    change.event(said(who, Verb::Approve, plan_digest, comment.clone(), Some(&standing)));
+    let mut bell = None;
+    if standing.complete && !was_approved {
+        change.record.deployment.approval = Some(Approval {
+            plan_digest: plan_digest.to_owned(),
+            by: who.actor.clone(),
+            at: now,
+            comment: comment.clone(),
+            carried_from: None,
+            carries: 0,
+        });
+        change.go(&mut tx, Move::Approve, comment, detail).await?;
+        if change.record.deployment.options.auto_apply {
+            bell = Some(change.enqueue(&mut tx, JobKind::Apply).await?);
+        }
+    } else {
+        if !was_approved {
+            change.record.deployment.reason = still_missing(&standing);
+        }
+        change.save(&mut tx).await?;
+        audit(cx, &mut tx, who, "deployment.approve", id.to_string(), detail).await?;
+        if was_approved {
+            bell = tx.hasten_apply(id).await?;
+        }
+    }
+    tx.commit().await?;
+    if let Some(bell) = bell {
+        cx.ring(&bell).await;
+    }
+    cx.tell(id).await;
+    Ok(answer(cx, record, standing).await)
+}
+
+/// Says no to one plan, named by its digest; the deployment ends as `cancelled`.
+pub async fn reject(
+    cx: &Ctx,
+    who: &Principal,
+    id: DeploymentId,
+    plan_digest: &str,
+    comment: Option<String>,
+) -> Result<Deployment, Fault> {
+    who.need(Scope::DeploymentsApprove)?;
+    let comment = checked_comment(comment)?;
+    let mut tx = cx.store.begin().await?;
+    let mut record = lock(&mut tx, id).await?;
+    record.deployment.state.next(Move::Approve)?;
+    let plan = names_current(&record, plan_digest)?;
+    let reason = match &comment {
+        Some(comment) => format!("plan rejected by {}: {comment}", who.actor.id),
+        None => format!("plan rejected by {}", who.actor.id),
+    };
+    let no = decision(cx, who, &record, plan, plan_digest, &comment);
+    let decision = Decision { decision: Verb::Reject, ..no };
+    tx.insert_approval(&decision).await?;
+    let detail = serde_json::json!({"plan_digest": plan_digest, "rejected": true,
+        "comment": comment, "approval_id": decision.id});
+    let mut change = Change::by(cx, who, &mut record);
+    change.event(said(who, Verb::Reject, plan_digest, comment, None));
+    change.go(&mut tx, Move::Cancel, Some(reason), detail).await?;
+    tx.commit().await?;
+    cx.tell(id).await;
+    Ok(get_after(cx, record).await)
+}
+
+/// Takes a yes back, before the apply has begun: one's own, or as an approver anybody's. When the
+/// plan has then no longer all that it needs, it waits for approval again.
+pub async fn revoke(
+    cx: &Ctx,
+    who: &Principal,
+    id: DeploymentId,
+    approval: ApprovalId,
+    reason: Option<String>,
+) -> Result<Deployment, Fault> {
+    who.need(Scope::DeploymentsApprove)?;
+    let reason = checked_text("reason", reason)?;
+    let mut tx = cx.store.begin().await?;
+    let mut record = lock(&mut tx, id).await?;
+    let mut decisions = tx.approvals_of(id).await?;
+    let Some(decision) = decisions.iter_mut().find(|decision| decision.id == approval) else {
+        return Err(Fault::not_found("approval", approval));
+    };
+    let own = decision.by.id == who.actor.id;
+    if !own && !who.roles.iter().any(|role| role.stands_for(Role::Approver)) {
+        return Err(Fault::new(
+            Code::Forbidden,
+            format!(
+                "The approval is {}'s. {} can take back its own only; an approver or admin can \
+                 take back anybody's.",
+                decision.by.id, who.actor.id
+            ),
+        ));
+    }
+    revocable(&record, decision)?;
+    let (plan, digest) = (decision.plan_id, decision.plan_digest.clone());
+    let now = cx.now();
+    let again = decision.revoked.is_some();
+    let how = Revocation { at: now, by: who.actor.clone(), reason: reason.clone() };
+    if !again {
+        decision.revoked = Some(how.clone());
+    }
+    let of = decision.by.clone();
+    let need = current_need(cx, &mut tx, &record.deployment).await?;
+    let standing = domain::standing(&need, plan, &decisions, now);
+    if again {
+        // It is taken back already, which is what was asked for.
+        drop(tx);
+        return Ok(answer(cx, record, standing).await);
+    }
+    tx.revoke_approval(approval, &how).await?;
+    let detail = serde_json::json!({"plan_digest": digest, "approval_id": approval, "of": of,
+        "reason": reason});
+    let mut change = Change::by(cx, who, &mut record);
+    change.event(said(who, Verb::Revoke, &digest, reason, Some(&standing)));
+    if change.record.deployment.state == DeploymentState::Approved && !standing.complete {
+        change.record.deployment.approval = None;
+        tx.withdraw_apply(id, "an approval was revoked", now).await?;
+        change.go(&mut tx, Move::Revoke, still_missing(&standing), detail).await?;
+    } else {
+        let d = &mut change.record.deployment;
+        match d.state {
+            DeploymentState::Approved => rename(d, &decisions, now),
+            _ => d.reason = still_missing(&standing),
+        }
+        change.save(&mut tx).await?;
+        audit(cx, &mut tx, who, "deployment.revoke", id.to_string(), detail).await?;
+    }
+    tx.commit().await?;
+    cx.tell(id).await;
+    Ok(answer(cx, record, standing).await)
+}
+
+/// Whether a decision can be taken back.
+fn revocable(record: &Record, decision: &Decision) -> Result<(), Fault> {
+    use DeploymentState as S;
+    let d = &record.deployment;
+    let refused = |why: &str| Err(Fault::new(Code::IllegalTransition, why));
+    if decision.decision != Verb::Approve {
+        return refused("It is a no, and has ended the deployment; submit a new one.");
+    }
+    match d.state {
+        S::AwaitingApproval | S::Approved => {}
+        S::Applying | S::Verifying => {
+            return refused(
+                "The apply has begun, so its approval stays. Cancel the deployment to stop it.",
+            );
+        }
+        // The table says it.
+        state => {
+            state.next(Move::Revoke)?;
+        }
+    }
+    match &d.plan {
+        Some(plan) if plan.id == decision.plan_id => Ok(()),
+        _ => refused("It names a plan that is not the current one, so it does not count any more."),
+    }
+}
+
+/// Has the approval of an approved deployment name somebody whose yes still counts.
+fn rename(d: &mut Deployment, decisions: &[Decision], now: DateTime<Utc>) {
+    let (Some(approval), Some(plan)) = (&mut d.approval, &d.plan) else { return };
+    let counts = |x: &&Decision| x.is_yes_to(plan.id) && !x.is_expired(now);
+    if decisions.iter().filter(counts).any(|x| x.by == approval.by) {
+        return;
+    }
+    if let Some(last) = decisions.iter().rev().find(counts) {
+        approval.by = last.by.clone();
+        approval.at = last.at;
+        approval.comment.clone_from(&last.comment);
+    }
+}
+
+/// Every decision about the plans of a deployment, and how far the current one is.
+pub async fn list(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Approvals, Fault> {
+    who.need(Scope::DeploymentsRead)?;
+    let mut tx = cx.store.read().await?;
+    let record = tx.deployment(id).await?.ok_or_else(|| Fault::not_found("deployment", id))?;
+    let items = tx.approvals_of(id).await?;
+    let d = &record.deployment;
+    let Some(plan) = &d.plan else {
+        return Ok(Approvals { need: None, standing: None, frozen: None, items });
+    };
+    let need = current_need(cx, &mut tx, d).await?;
+    let now = cx.now();
+    let standing = domain::standing(&need, plan.id, &items, now);
+    let waits = matches!(d.state, DeploymentState::AwaitingApproval | DeploymentState::Approved);
+    let frozen = waits.then(|| frozen_with(cx, d, &items, now)).flatten();
+    Ok(Approvals { need: Some(need), standing: Some(standing), frozen, items })
+}
+
+/// Has the decisions about one plan stand for another one, which was proved to be inside of it or
+/// equal to it: they are the same people's yes, and no younger. Returns how many.
+pub async fn carry(
+    cx: &Ctx,
+    tx: &mut Tx,
+    from: PlanId,
+    to: &PlanSummary,
+    of: DeploymentId,
+) -> Result<usize, Fault> {
+    let now = cx.now();
+    let decisions = tx.approvals_of(of).await?;
+    let counts = |d: &&Decision| d.is_yes_to(from) && !d.is_expired(now);
+    let carried: Vec<_> = decisions.iter().filter(counts).collect();
+    for decision in &carried {
+        let seen = decision.carried_from.as_ref().unwrap_or(&decision.plan_digest).clone();
+        tx.insert_approval(&Decision {
+            id: ApprovalId::new(&*cx.mint),
+            plan_id: to.id,
+            plan_digest: to.digest.clone(),
+            carried_from: Some(seen),
+            ..(*decision).clone()
+        })
+        .await?;
+    }
+    Ok(carried.len())
+}
+
+/// Until when nothing of this deployment is applied, given who approved its plan.
+fn frozen_with(
+    cx: &Ctx,
+    d: &Deployment,
+    decisions: &[Decision],
+    now: DateTime<Utc>,
+) -> Option<Frozen> {
+    let plan = d.plan.as_ref()?.id;
+    let counts = |x: &&Decision| x.is_yes_to(plan) && !x.is_expired(now);
+    let approvers: Vec<_> = decisions.iter().filter(counts).map(|x| &x.roles).collect();
+    domain::frozen(&rules(cx, d).freeze, &approvers, now)
+}
+
+/// Until when an approved deployment waits because nothing is applied now.
+pub(crate) async fn frozen_now(cx: &Ctx, d: &Deployment) -> Result<Option<Frozen>, Fault> {
+    let now = cx.now();
+    if frozen_with(cx, d, &[], now).is_none() {
+        return Ok(None);
+    }
+    let decisions = cx.store.read().await?.approvals_of(d.id).await?;
+    Ok(frozen_with(cx, d, &decisions, now))
+}
+
+/// Whether a yes of `who` would let a frozen deployment go, or go sooner.
+fn lifts_freeze(cx: &Ctx, who: &Principal, d: &Deployment, decisions: &[Decision]) -> bool {
+    let now = cx.now();
+    let Some(frozen) = frozen_with(cx, d, decisions, now) else { return false };
+    let Some(plan) = &d.plan else { return false };
+    let counts = |x: &&Decision| x.is_yes_to(plan.id) && !x.is_expired(now);
+    let mut approvers: Vec<_> = decisions.iter().filter(counts).map(|x| &x.roles).collect();
+    approvers.push(&who.roles);
+    let after = domain::frozen(&rules(cx, d).freeze, &approvers, now);
+    after.is_none_or(|after| after.until < frozen.until)
+}
+
+/// Looks whether the apply of an approved plan may begin. When nothing is applied now, the job goes
+/// back to its queue until the end of that; when an approval has become too old meanwhile, the plan
+/// waits for approval again. `true` when the job is done with.
+pub(crate) async fn keeps_waiting(
+    cx: &Ctx,
+    tx: &mut Tx,
+    record: &mut Record,
+    job: &Job,
+) -> Result<bool, Fault> {
+    let now = cx.now();
+    let d = &record.deployment;
+    let Some(plan) = &d.plan else { return Ok(false) };
+    let decisions = tx.approvals_of(d.id).await?;
+    let too_old = |x: &Decision| x.is_yes_to(plan.id) && x.is_expired(now);
+    if decisions.iter().any(too_old) {
+        let need = current_need(cx, tx, d).await?;
+        let standing = domain::standing(&need, plan.id, &decisions, now);
+        if !standing.complete {
+            let detail = serde_json::json!({"plan_digest": plan.digest, "expired": true});
+            let missing = still_missing(&standing).unwrap_or_default();
+            let reason = format!("an approval became too old before the apply began; {missing}");
+            let who = system();
+            record.deployment.approval = None;
+            let mut change = Change::by(cx, &who, record);
+            change.go(tx, Move::Revoke, Some(reason.clone()), detail).await?;
+            tx.end_job(job.id, JobState::Cancelled, Some(&reason), now).await?;
+            return Ok(true);
+        }
+    }
+    let Some(Frozen { until, reason }) = frozen_with(cx, d, &decisions, now) else {
+        return Ok(false);
+    };
+    let why = format!("nothing is applied until {until}: {reason}");
+    let delay_ms = (until - now).num_milliseconds().clamp(1, LOOK_AGAIN_MS);
+    tracing::info!(why, "the apply waits");
+    tx.requeue_job(job.id, delay_ms, false, Some(&why)).await?;
+    Ok(true)
+}
+
+/// A decision must name the current plan, whose id this gives.
+fn names_current(record: &Record, plan_digest: &str) -> Result<PlanId, Fault> {
+    match &record.deployment.plan {
+        Some(plan) if plan.digest == plan_digest => Ok(plan.id),
+        Some(plan) => Err(Fault::new(
+            Code::PlanDigestMismatch,
+            format!(
+                "The current plan is {}; the request names {:?}. Look at the current plan and \
+                 name its digest.",
+                plan.digest,
+                plan_digest.chars().take(80).collect::<String>()
+            ),
+        )),
+        None => Err(no_plan()),
+    }
+}
+
+/// The yes of the same account to the same plan, if there is one that counts.
+fn said_before<'a>(
+    decisions: &'a [Decision],
+    who: &Principal,
+    plan: PlanId,
+    now: DateTime<Utc>,
+) -> Option<&'a Decision> {
+    let own = |d: &&Decision| d.by.id == who.actor.id && d.is_yes_to(plan) && !d.is_expired(now);
+    decisions.iter().find(own)
+}
+
+/// A yes that does not end to count.
+fn decision(
+    cx: &Ctx,
+    who: &Principal,
+    record: &Record,
+    plan_id: PlanId,
+    plan_digest: &str,
+    comment: &Option<String>,
+) -> Decision {
+    Decision {
+        id: ApprovalId::new(&*cx.mint),
+        deployment_id: record.deployment.id,
+        plan_id,
+        plan_digest: plan_digest.to_owned(),
+        decision: Verb::Approve,
+        by: who.actor.clone(),
+        roles: who.roles.clone(),
+        comment: comment.clone(),
+        at: cx.now(),
+        expires_at: None,
+        revoked: None,
+        carried_from: None,
+    }
+}
+
+fn said(
+    who: &Principal,
+    decision: Verb,
+    plan_digest: &str,
+    comment: Option<String>,
+    standing: Option<&Standing>,
+) -> EventBody {
+    EventBody::Approval {
+        decision,
+        by: who.actor.clone(),
+        plan_digest: plan_digest.to_owned(),
+        comment,
+        standing: standing.cloned(),
+    }
+}
+
+/// `1 of 2 approvals; still missing: an admin (…)`.
+fn still_missing(standing: &Standing) -> Option<String> {
+    (!standing.complete).then(|| {
+        let Standing { given, required, missing, .. } = standing;
+        format!("{given} of {required} approvals; still missing: {}", missing.join(", and "))
+    })
+}
+
+async fn answer(cx: &Ctx, record: Record, standing: Standing) -> Deployment {
+    Deployment { approvals: Some(standing), ..get_after(cx, record).await }
+}
