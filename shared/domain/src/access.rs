@@ -44,6 +44,12 @@ scopes! {
     StateWrite = "state:write";
     /// See the template library.
     TemplatesRead = "templates:read";
+    /// See policy packs and exemptions, and try packs on past plans.
+    PoliciesRead = "policies:read";
+    /// Upload and remove policy packs; grant exemptions that hold in more than one place.
+    PoliciesWrite = "policies:write";
+    /// Grant and revoke exemptions for one project and environment.
+    ExemptionsWrite = "exemptions:write";
     /// See sensitive values in clear.
     SecretsReveal = "secrets:reveal";
     /// See queues, jobs and workers.

@@ -29,7 +29,9 @@ mod finding;
 mod limits;
 mod links;
 pub mod lint;
+mod nesting;
 mod pack;
+mod room;
 mod self_test;
 
 pub use engine::{Document, Engine};
