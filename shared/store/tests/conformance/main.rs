@@ -43,6 +43,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod policy;
 mod queue;
 mod rotation;
 mod run_history;
