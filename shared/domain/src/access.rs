@@ -46,6 +46,12 @@ scopes! {
     TemplatesRead = "templates:read";
     /// Publish, deprecate and delete templates.
     TemplatesWrite = "templates:write";
+    /// See policy packs and exemptions, and try packs on past plans.
+    PoliciesRead = "policies:read";
+    /// Upload and remove policy packs; grant exemptions that hold in more than one place.
+    PoliciesWrite = "policies:write";
+    /// Grant and revoke exemptions for one project and environment.
+    ExemptionsWrite = "exemptions:write";
     /// See sensitive values in clear.
     SecretsReveal = "secrets:reveal";
     /// See queues, jobs and workers.

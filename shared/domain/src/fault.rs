@@ -72,6 +72,8 @@ codes! {
     InvalidInput = "invalid_input", Invalid, "One or more fields are not valid";
     /// The Terraform configuration does not parse or does not fit the variables.
     InvalidConfiguration = "invalid_configuration", Invalid, "The configuration is not valid";
+    /// A policy pack that does not parse, calls what it must not, or whose own tests fail.
+    InvalidPolicy = "invalid_policy", Invalid, "The policy pack is not valid";
     /// An archive with entries outside its tree, links, devices, or more than the limits allow.
     UnsafeArchive = "unsafe_archive", Invalid, "The archive cannot be unpacked safely";
     /// The body is larger than the route allows.
@@ -112,6 +114,8 @@ codes! {
     TemplateReserved = "template_reserved", Conflict, "The template comes with the library";
     /// A version of a template that deployments name.
     TemplateInUse = "template_in_use", Conflict, "Deployments name this version of the template";
+    /// A version of a policy pack that plans are judged by, or one that is built in.
+    PolicyInUse = "policy_in_use", Conflict, "The policy pack is in use";
     /// The digest named is not that of the current plan.
     PlanDigestMismatch = "plan_digest_mismatch", Precondition, "The plan named is not the current plan";
     /// The state moved on since the plan was made; a new plan is being made.

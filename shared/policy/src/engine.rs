@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU32;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use regorus::Value;
 use regorus::utils::limits::ExecutionTimerConfig;
@@ -16,7 +16,9 @@ use crate::facts::{self, Context, Wants};
 use crate::finding::{Evaluation, Finding, RuleInfo, Severity, State, Verdict};
 use crate::limits::Limits;
 use crate::lint::{self, Outline};
+use crate::nesting;
 use crate::pack::Pack;
+use crate::room::with_room;
 
 /// The rule of the module that gathers the answers of all packages, so that what they share is
 /// evaluated once.
@@ -49,6 +51,11 @@ pub struct Engine {
 impl Engine {
     /// Lints and compiles a pack.
     pub fn compile(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
+        with_room(|| Self::compile_here(pack, limits))
+            .unwrap_or_else(|why| Err(Problem::whole(why).into()))
+    }
+
+    fn compile_here(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
         let outline = lint::outline(pack, &limits)?;
         let mut base = load(pack, &limits)?;
         base.add_policy("answer.rego".to_owned(), gather(&outline))
@@ -90,22 +97,28 @@ impl Engine {
     /// Judges a document. Takes as long as the limits allow, so it belongs on a blocking thread.
     /// It does not fail: a policy that cannot be evaluated denies.
     pub fn evaluate(&self, document: &Document<'_>) -> Evaluation {
+        self.evaluate_within(document, self.limits.time)
+    }
+
+    /// The same, in less time than the limits allow: what is left of the time of several.
+    pub fn evaluate_within(&self, document: &Document<'_>, time: Duration) -> Evaluation {
         let digest = digest_of(document);
+        let time = time.min(self.limits.time);
         // The interpreter promises not to panic. A gate does not rest on promises.
-        let findings = match catch_unwind(AssertUnwindSafe(|| self.findings(document))) {
+        let findings = match with_room(|| self.findings(document, time)) {
             Ok(Ok(findings)) => findings,
             Ok(Err(why)) => vec![Finding::policy_error(cut(&why, self.limits.text_bytes))],
-            Err(_) => vec![Finding::policy_error("The interpreter of the policy broke down.")],
+            Err(why) => vec![Finding::policy_error(why)],
         };
         Evaluation::of(findings, self.limits.findings, self.digest.clone(), digest)
     }
 
-    fn findings(&self, document: &Document<'_>) -> Result<Vec<Finding>, String> {
+    fn findings(&self, document: &Document<'_>, time: Duration) -> Result<Vec<Finding>, String> {
         let input = self.input(document)?;
         let mut engine = self.base.clone();
-        engine.set_execution_timer_config(timer(&self.limits));
+        engine.set_execution_timer_config(timer(time));
         engine.set_input(Value::from(input));
-        let answer = engine.eval_rule(ANSWER.to_owned()).map_err(|e| explain(&e, &self.limits))?;
+        let answer = engine.eval_rule(ANSWER.to_owned()).map_err(|e| explain(&e, time))?;
         let answer = bounded(&answer, self.limits.output_bytes)?;
         let serde_json::Value::Array(entries) = answer else {
             return Err("The policy did not answer.".to_owned());
@@ -178,22 +191,41 @@ impl Engine {
     }
 }
 
-/// The interpreter with a pack and the helpers in it.
+/// The interpreter with a pack and the helpers in it. Every file that does not parse is named.
 pub(crate) fn load(pack: &Pack, limits: &Limits) -> Result<regorus::Engine, PackError> {
     let mut engine = regorus::Engine::new();
     // As OPA does: a builtin that fails is undefined. Limits are errors in any case.
     engine.set_strict_builtin_errors(false);
-    engine.set_execution_timer_config(timer(limits));
-    for module in pack.modules().iter().chain([&Pack::library()]) {
-        engine
-            .add_policy(module.path.clone(), module.text.clone())
-            .map_err(|e| Problem::from_engine(&module.path, &e.to_string()))?;
+    engine.set_execution_timer_config(timer(limits.time));
+    let mut problems = Vec::new();
+    for module in pack.modules() {
+        if let Some(problem) = nesting::problem(&module.path, &module.text) {
+            problems.push(problem);
+        } else if let Err(e) = engine.add_policy(module.path.clone(), module.text.clone()) {
+            problems.push(Problem::from_engine(&module.path, &e.to_string()));
+        }
     }
+    if !problems.is_empty() {
+        return Err(PackError { problems });
+    }
+    // What looks at rules takes time by the square of their number, and nobody stops it.
+    let rules: usize = engine.get_modules().iter().map(|module| module.policy.len()).sum();
+    if rules > limits.rules {
+        return Err(Problem::whole(format!(
+            "The pack has {rules} rules; {} are the most. Split it into several packs.",
+            limits.rules
+        ))
+        .into());
+    }
+    let library = Pack::library();
+    engine
+        .add_policy(library.path.clone(), library.text)
+        .map_err(|e| Problem::from_engine(&library.path, &e.to_string()))?;
     Ok(engine)
 }
 
-const fn timer(limits: &Limits) -> ExecutionTimerConfig {
-    ExecutionTimerConfig { limit: limits.time, check_interval: CHECK_INTERVAL }
+pub(crate) const fn timer(limit: Duration) -> ExecutionTimerConfig {
+    ExecutionTimerConfig { limit, check_interval: CHECK_INTERVAL }
 }
 
 /// The module that asks every package of the pack for what it defines.
@@ -268,10 +300,10 @@ pub(crate) fn bounded(value: &Value, most: usize) -> Result<serde_json::Value, S
     serde_json::from_slice(&to.bytes).map_err(|e| format!("The answer of the policy: {e}."))
 }
 
-pub(crate) fn explain(error: &impl std::string::ToString, limits: &Limits) -> String {
+pub(crate) fn explain(error: &impl std::string::ToString, time: Duration) -> String {
     let text = error.to_string();
     if text.contains("time limit") {
-        let seconds = limits.time.as_secs_f32();
+        let seconds = time.as_secs_f32();
         return format!("The policy took longer than {seconds} s and was stopped.");
     }
     format!("The policy failed: {}", Problem::from_engine("", &text))

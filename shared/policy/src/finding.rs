@@ -56,6 +56,12 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// What a pack says that could not be asked: no.
+    pub fn failed(why: impl Into<String>, pack_digest: &str) -> Self {
+        let findings = vec![Finding::policy_error(why)];
+        Self::of(findings, 1, pack_digest.to_owned(), String::new())
+    }
+
     /// Orders, joins and bounds what was found.
     pub(crate) fn of(
         mut findings: Vec<Finding>,

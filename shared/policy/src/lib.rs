@@ -30,7 +30,9 @@ mod finding;
 mod limits;
 mod links;
 pub mod lint;
+mod nesting;
 mod pack;
+mod room;
 mod self_test;
 mod written;
 

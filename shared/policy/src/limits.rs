@@ -23,8 +23,12 @@ pub struct Limits {
     pub file_bytes: usize,
     /// Bytes of all files of a pack.
     pub pack_bytes: usize,
+    /// Rules of a pack, its tests among them.
+    pub rules: usize,
     /// Tests of a pack that are run.
     pub tests: usize,
+    /// Time that all tests of a pack may take together.
+    pub tests_time: Duration,
 }
 
 impl Default for Limits {
@@ -39,7 +43,9 @@ impl Default for Limits {
             files: 64,
             file_bytes: 256 << 10,
             pack_bytes: 1 << 20,
+            rules: 1_000,
             tests: 500,
+            tests_time: Duration::from_secs(20),
         }
     }
 }

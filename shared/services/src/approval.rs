@@ -76,8 +76,9 @@ pub async fn approve(
         cx.tell(id).await;
         return Err(Fault::new(
             Code::PlanStale,
-            "The stack's state changed since this plan was made, so it was not approved. A new \
-             plan is being made; look at it and approve that one.",
+            "The stack's state changed since this plan was made, or an exemption that it rests on \
+             has ended, so it was not approved. A new plan is being made; look at it and approve \
+             that one.",
         ));
     }
     let now = cx.now();

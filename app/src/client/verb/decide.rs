@@ -6,7 +6,9 @@ use slipway_domain::id::{ApprovalId, DeploymentId};
 use slipway_domain::recovery::{Resolution, ResolutionOutcome};
 
 use super::{Desk, approval};
-use crate::cli::{ApplyArgs, ApproveArgs, CancelArgs, ReconsiderArgs, RecoveryArgs, RejectArgs, RevokeArgs};
+use crate::cli::{
+    ApplyArgs, ApproveArgs, CancelArgs, ReconsiderArgs, RecoveryArgs, RejectArgs, RevokeArgs,
+};
 use crate::client::error::ClientError;
 use crate::client::exit::Exit;
 use crate::client::prompt::{Answer, Prompt};

@@ -243,3 +243,92 @@ fn a_version_is_its_text() {
     assert_ne!(one, body("a := 2").digest());
     assert_eq!(problems(&Pack::shipped()), [], "the shipped pack keeps its own rules");
 }
+
+/// A text in which each rule needs the next one, in an expression of some depth.
+fn chain(rules: usize, depth: usize, function: bool) -> Pack {
+    use std::fmt::Write as _;
+    let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+    let mut text = String::new();
+    for n in 0..rules {
+        let _ = if function {
+            writeln!(text, "f{n}(x) := {open}f{}(x){close}", n + 1)
+        } else {
+            writeln!(text, "r{n} := {open}r{}{close}", n + 1)
+        };
+    }
+    let _ = if function {
+        writeln!(text, "f{rules}(x) := x\n\ndeny contains y if {{\n\tx := \"a\"\n\ty := f0(x)\n}}")
+    } else {
+        writeln!(text, "r{rules} := \"a\"\n\ndeny contains r0\n\ntest_all if r0 == \"a\"")
+    };
+    body(&text)
+}
+
+#[test]
+fn a_long_chain_of_rules_does_not_take_the_process_down() {
+    let most = Limits::default().rules - 10;
+    for function in [false, true] {
+        for (rules, depth) in [(most, 0), (most, 8)] {
+            let pack = chain(rules, depth, function);
+            let engine = Engine::compile(&pack, Limits::default()).expect("within the limits");
+            let context = Context::default();
+            let said = engine.evaluate(&Document {
+                changes: &[],
+                terraform: Some(br#"{"format_version": "1.2"}"#),
+                context: &context,
+            });
+            assert_eq!(said.verdict, Verdict::Deny);
+            run_tests(&pack, Limits::default()).expect("within the limits");
+        }
+    }
+}
+
+#[test]
+fn every_file_that_does_not_parse_is_named() {
+    let broken = |path: &str| Module {
+        path: path.to_owned(),
+        text: "package user.mine\n\nimport rego.v1\n\na := {\n".to_owned(),
+    };
+    let found = problems(&Pack::user(vec![broken("a.rego"), broken("b.rego")]));
+    let files: Vec<&str> = found.iter().map(|p| p.file.as_str()).collect();
+    assert_eq!(files, ["a.rego", "b.rego"]);
+}
+
+#[test]
+fn a_pack_of_very_many_rules_is_refused_soon() {
+    let begin = std::time::Instant::now();
+    let found = problems(&chain(10_000, 0, false));
+    assert!(found[0].message.contains("1000 are the most"), "{found:?}");
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn tests_that_loop_take_their_time_together_and_say_where_they_are() {
+    let list = (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let looping = body(&format!(
+        "n := [{list}]\n\nlong if {{\n\tsome a in n\n\tsome b in n\n\tsome c in n\n\tsome d in n\n\ta + b + c + d < 0\n}}\n\ntest_a if long\n\ntest_b if long\n\ntest_c if long"
+    ));
+    let limits = Limits {
+        time: Duration::from_millis(300),
+        tests_time: Duration::from_millis(400),
+        ..Limits::default()
+    };
+    let begin = std::time::Instant::now();
+    let report = run_tests(&looping, limits).expect("the pack is good");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    let said: Vec<String> =
+        report.iter().filter_map(|t| t.problem()).map(|p| p.to_string()).collect();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[0].starts_with("mine.rego:15:1: ") && said[0].contains("was stopped"), "{said:?}");
+    assert!(said[2].starts_with("mine.rego:19:1: ") && said[2].contains("not run"), "{said:?}");
+}
+
+#[test]
+fn brackets_that_the_parser_would_not_get_through_are_refused_at_once() {
+    let begin = std::time::Instant::now();
+    for (open, close) in [("[", "]"), ("{", "}"), ("{\"a\": ", "}")] {
+        let deep = body(&format!("a := {}1{}", open.repeat(30), close.repeat(30)));
+        refused(&deep, 5, "too deep");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}

@@ -6,7 +6,7 @@ mod cases;
 mod opa;
 mod plan;
 mod ports;
-mod templates;
 mod rule_book;
 mod stateful;
+mod templates;
 mod timing;
