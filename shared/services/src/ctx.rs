@@ -15,6 +15,7 @@ use slipway_store::Store;
 use crate::gather::Gather;
 use crate::intake::Intake;
 use crate::look::{Line, Looks};
+use crate::policy::Policies;
 use crate::source::Trees;
 use crate::template::Library;
 use crate::unchanged::Ends;
@@ -49,6 +50,7 @@ pub struct Gathered {
     pub(crate) line: Line,
     pub(crate) trees: Trees,
     pub(crate) unchanged: Gather<Ends>,
+    pub(crate) policies: Policies,
 }
 
 /// What the operator chose, as far as verbs need it.

@@ -4,6 +4,7 @@
 
 mod cancel;
 mod endings;
+mod policy;
 mod races;
 mod recovery;
 mod repeats;
