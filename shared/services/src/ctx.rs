@@ -17,6 +17,7 @@ use crate::gather::Gather;
 use crate::intake::Intake;
 use crate::library::Library;
 use crate::look::{Line, Looks};
+use crate::policy::Policies;
 use crate::source::Trees;
 use crate::unchanged::Ends;
 
@@ -50,6 +51,7 @@ pub struct Gathered {
     pub(crate) line: Line,
     pub(crate) trees: Trees,
     pub(crate) unchanged: Gather<Ends>,
+    pub(crate) policies: Policies,
 }
 
 /// What the operator chose, as far as verbs need it.

@@ -282,6 +282,8 @@ fn findings_ask_once_for_each_rule_and_role() {
         file: None,
         line: None,
         exemption: None,
+        also_found_by: Vec::new(),
+        suppressed: None,
     };
     let exempt = Finding {
         exemption: Some(ExemptionId(uuid::Uuid::nil())),

@@ -5,6 +5,7 @@
 mod approval;
 mod cancel;
 mod endings;
+mod policy;
 mod races;
 mod recovery;
 mod repeats;
