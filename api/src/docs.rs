@@ -215,6 +215,10 @@ const fn advice(code: Code) -> &'static str {
             "Deployments name this version of the template, and their history needs it. Deprecate \
              it instead: nobody gets it by default then."
         }
+        Code::PreconditionFailed => {
+            "Somebody changed it since it was read. Read it again, make the change to that, and send \
+             it with its version in If-Match."
+        }
         Code::AlreadyDecided => {
             "The caller has approved this plan already, with another comment. One person's yes \
              counts once. To say it anew, take the old one back first: \

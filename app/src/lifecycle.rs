@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use slipway_config::Config;
 use slipway_domain::port::driver::Driver;
+use slipway_domain::port::scanner::Scan;
 use slipway_worker::Shutdown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -119,10 +120,12 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
     }
     if let Some(driver) = driver {
         let options = wire::worker(config);
+        let scanners: Option<Arc<dyn Scan>> = Some(Arc::new(wire::scanners(config).await));
         let (cx, metrics, shutdown) = (house.cx.clone(), house.metrics.clone(), shutdown.clone());
         let end_loops = end_loops.clone();
         parts.spawn(async move {
-            let worked = slipway_worker::work(cx, driver, options, metrics, shutdown).await;
+            let tools = slipway_worker::Tools { driver, scanners };
+            let worked = slipway_worker::work(cx, tools, options, metrics, shutdown).await;
             // The loops go on while jobs end: they may be what a job waits for.
             end_loops.cancel();
             worked.context("the worker failed")

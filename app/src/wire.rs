@@ -12,11 +12,13 @@ use slipway_client_vault::{Options as VaultOptions, Token, Transit};
 use slipway_config::section::{JobKindLimits, KeyProvider, LogFormat, TransportKind};
 use slipway_config::{Config, DatabaseLocation};
 use slipway_domain::clock::{Clock, SystemClock};
+use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
 use slipway_domain::scan::{RuleBook, ScannerName};
 use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{GitOptions, Guard, Inspector, Options as DriverOptions, Terraform};
+use slipway_policy::{Engine, Pack};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
 use slipway_services::{Ctx, Gathered, Library, Settings};
 use slipway_store::crypto::{Keyring, Keys, ServiceOptions};
@@ -78,8 +80,14 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
     Ok(Arc::new(Terraform::detect(options).await?))
 }
 
-/// Finds the scanners of this machine; none is no error. `rules` says which of their checks are ours.
-pub(crate) async fn scanners(config: &Config, rules: RuleBook) -> Scanners {
+/// Finds the scanners of this machine; none is no error.
+pub(crate) async fn scanners(config: &Config) -> Scanners {
+    // Which of their checks are ours.
+    let shipped = Engine::compile(&Pack::shipped(), slipway_policy::Limits::default());
+    let rules = shipped.map(|engine| engine.rule_book()).unwrap_or_else(|error| {
+        tracing::error!(%error, "the shipped policies cannot be read");
+        RuleBook::new()
+    });
     let scan = &config.scan;
     let mut choices: Vec<Choice> = scan.tools.iter().cloned().filter_map(Choice::at).collect();
     for name in ScannerName::ALL {
@@ -115,7 +123,7 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
         mint: Arc::new(RandomMint),
         inspector,
         templates: Arc::new(templates),
-        settings: Arc::new(settings(config, limits)),
+        settings: Arc::new(settings(config, limits, gates(config)?)),
         gathered: Gathered::default(),
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics cannot be set up")?;
@@ -151,7 +159,23 @@ fn instance() -> String {
     format!("{host}-{process}-{}", RandomMint.uuid().simple())
 }
 
-fn settings(config: &Config, source_limits: Limits) -> Settings {
+/// Reads what the operator's file says about the gates.
+fn gates(config: &Config) -> anyhow::Result<GateSettings> {
+    let Some(path) = &config.gates.settings_file else { return Ok(GateSettings::default()) };
+    let wrong = || format!("gates.settings_file: {}", path.display());
+    let text = std::fs::read(path).with_context(wrong)?;
+    anyhow::ensure!(text.len() <= 1 << 20, "{}: it has more than 1 MiB", wrong());
+    let settings: GateSettings = serde_json::from_slice(&text).with_context(wrong)?;
+    let problems: Vec<String> = settings
+        .problems("")
+        .into_iter()
+        .map(|problem| format!("{}: {}", problem.pointer, problem.detail))
+        .collect();
+    anyhow::ensure!(problems.is_empty(), "{}: {}", wrong(), problems.join("; "));
+    Ok(settings)
+}
+
+fn settings(config: &Config, source_limits: Limits, gates: GateSettings) -> Settings {
     let limits = |kind: &JobKindLimits| JobLimits {
         max_attempts: kind.max_attempts,
         soft_limit_s: kind.soft_limit_s,
@@ -162,7 +186,7 @@ fn settings(config: &Config, source_limits: Limits) -> Settings {
         directory_root: config.source.directory_root.clone(),
         git_allow_file: config.source.git_allow_file,
         git_allow_http: config.source.git_allow_http,
-        approvals: slipway_domain::approval::ApprovalRules::default(),
+        gates,
         plan_limits: limits(&config.jobs.plan),
         apply_limits: limits(&config.jobs.apply),
         test_limits: limits(&config.jobs.test),
@@ -396,6 +420,7 @@ pub(crate) fn worker(config: &Config) -> slipway_worker::Options {
         work_dir: crate::work_dir::choose(config),
         host,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        scan_time_limit: Duration::from_secs(config.scan.time_limit_s.into()),
     }
 }
 

@@ -14,3 +14,11 @@ create table gate_settings (
     updated_by  text    not null,
     primary key (project, environment)
 );
+
+-- The exemptions that what was said about a plan rests on.
+create table plan_exemptions (
+    plan_id      uuid    not null references plans (id),
+    exemption_id uuid    not null,
+    primary key (plan_id, exemption_id)
+);
+create index plan_exemptions_by_exemption on plan_exemptions (exemption_id);

@@ -101,7 +101,7 @@ async fn try_one(shared: &Arc<Shared>, run: &LeftRun) -> Result<bool, Fault> {
             return Ok(false);
         }
     }
-    let (driver, path) = (shared.driver.clone(), run.path.clone());
+    let (driver, path) = (shared.tools.driver.clone(), run.path.clone());
     let found = blocking(move || Ok(driver.salvage(&path))).await?;
     let (entries, state) = (found.journal.as_ref().map(Vec::len), found.state.is_some());
     let of = run.lease.job_id;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::job::{Job, JobKind, Lease};
 use slipway_domain::port::driver::{
-    Applied, ApplyInput, Driver, DriverError, Health, PlanInput, RecoverInput, Run as _, Stop,
-    TestInput,
+    AfterRecovery, Applied, ApplyInput, Driver, DriverError, Health, PlanInput, RecoverInput,
+    Run as _, Stop, TestInput,
 };
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::{self, Begun, Ending, Started, Taken};
@@ -21,6 +21,7 @@ use tracing::Instrument as _;
 use crate::Shared;
 use crate::held::{Brake, Holding, Reason};
 use crate::run::JobRun;
+use crate::scan::Scans;
 use crate::verdict;
 
 /// Runs a claimed job and records how it ended.
@@ -196,14 +197,17 @@ async fn plan(
     input: PlanInput,
     brake: &Brake,
 ) -> Outcome {
-    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
+    let scans = Scans::beside(shared, run);
     let planned = guarded(run, async move { driver.plan(&*its_run, input).await }).await;
     let planned = match planned {
         Ok(planned) => verdict::planned(&run.redactor(), planned),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
-    let seen = Seen { redactor: run.redactor() };
+    // A plan without changes goes before no gate.
+    let scans = if planned.no_changes { Vec::new() } else { scans.ended(run).await };
+    let seen = Seen { redactor: run.redactor(), scans };
     let keep = || execution::plan_finished(&shared.cx, job, lease, planned.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {
@@ -225,7 +229,7 @@ async fn apply(
     input: ApplyInput,
     brake: &Brake,
 ) -> Outcome {
-    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let applied = guarded(run, async move { driver.apply(&*its_run, input).await }).await;
     let applied = match applied {
@@ -266,14 +270,19 @@ async fn recover(
     input: RecoverInput,
     brake: &Brake,
 ) -> Outcome {
-    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
+    let scans = Scans::beside(shared, run);
     let found = guarded(run, async move { driver.recover(&*its_run, input).await }).await;
     let found = match found {
         Ok(found) => verdict::recovered(&run.redactor(), found),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
-    let seen = Seen { redactor: run.redactor() };
+    let scans = match &found.next {
+        AfterRecovery::Propose(_) => scans.ended(run).await,
+        _ => Vec::new(),
+    };
+    let seen = Seen { redactor: run.redactor(), scans };
     let keep = || recovery::recovered(&shared.cx, job, lease, found.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {
@@ -296,7 +305,7 @@ async fn test(
     input: TestInput,
     brake: &Brake,
 ) -> Outcome {
-    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let found = guarded(run, async move { driver.test(&*its_run, input).await }).await;
     let found = match found {
@@ -323,7 +332,7 @@ async fn verify(
     applied: Applied,
     brake: &Brake,
 ) -> Outcome {
-    let driver: Arc<dyn Driver> = shared.driver.clone();
+    let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let health = guarded(run, async move { driver.verify(&*its_run, &applied).await }).await;
     let health = match health {

@@ -11,6 +11,7 @@ mod held;
 mod job;
 mod loops;
 mod run;
+mod scan;
 mod verdict;
 mod workspace;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 use slipway_domain::id::WorkerId;
 use slipway_domain::job::Queue;
 use slipway_domain::port::driver::Driver;
+use slipway_domain::port::scanner::Scan;
 use slipway_domain::worker::format_slots;
 use slipway_services::Ctx;
 use slipway_store::worker::NewWorker;
@@ -53,6 +55,17 @@ pub struct Options {
     pub host: String,
     /// Slipway's version.
     pub version: String,
+    /// How long any scan may take.
+    pub scan_time_limit: Duration,
+}
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct Tools {
+    /// Plans, applies, recovers and tests.
+    pub driver: Arc<dyn Driver>,
+    /// Look at sources.
+    pub scanners: Option<Arc<dyn Scan>>,
 }
 
 /// How a worker is asked to end.
@@ -68,7 +81,7 @@ pub struct Shutdown {
 pub(crate) struct Shared {
     pub(crate) id: WorkerId,
     pub(crate) cx: Ctx,
-    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) tools: Tools,
     pub(crate) options: Options,
     pub(crate) metrics: Metrics,
     pub(crate) held: Held,
@@ -83,7 +96,7 @@ pub(crate) struct Shared {
 /// and what they did is recorded by their kind's rule.
 pub async fn work(
     cx: Ctx,
-    driver: Arc<dyn Driver>,
+    tools: Tools,
     options: Options,
     metrics: Metrics,
     shutdown: Shutdown,
@@ -96,7 +109,7 @@ pub async fn work(
         jobs: TaskTracker::new(),
         workspaces,
         cx,
-        driver,
+        tools,
         options,
         metrics,
         shutdown,

@@ -1,11 +1,13 @@
 //! What a driver sees of the house while it runs one job: [`Run`], with buffered log and events.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Kind};
+use slipway_domain::id::DeploymentId;
 use slipway_domain::job::{Job, Lease};
 use slipway_domain::log::{LogStream, NewLogLine, bounded};
 use slipway_domain::port::driver::{DriverError, LeaseEnd, Run, StateBlob, Stop};
@@ -133,6 +135,8 @@ pub(crate) struct JobRun {
     writing: tokio::sync::Mutex<()>,
     /// What the tool took.
     measure: Mutex<Option<Measure>>,
+    /// Where the source lies, and where in it the root module is, when the driver has said so.
+    source: tokio::sync::watch::Sender<Option<(PathBuf, Option<String>)>>,
 }
 
 impl JobRun {
@@ -159,6 +163,24 @@ impl JobRun {
             urgent: Notify::new(),
             writing: tokio::sync::Mutex::default(),
             measure: Mutex::default(),
+            source: tokio::sync::watch::Sender::new(None),
+        }
+    }
+
+    /// Whose job it is.
+    pub(crate) fn deployment_id(&self) -> DeploymentId {
+        self.job.deployment_id
+    }
+
+    /// Waits until the driver has said where the source lies, and where in it the root module is.
+    pub(crate) async fn source(&self) -> (PathBuf, Option<String>) {
+        let mut told = self.source.subscribe();
+        let Ok(laid) = told.wait_for(Option::is_some).await.map(|laid| laid.clone()) else {
+            return std::future::pending().await;
+        };
+        match laid {
+            Some(laid) => laid,
+            None => std::future::pending().await,
         }
     }
 
@@ -222,7 +244,7 @@ impl JobRun {
 
 #[async_trait]
 impl Run for JobRun {
-    fn workspace(&self) -> &std::path::Path {
+    fn workspace(&self) -> &Path {
         self.workspace.path()
     }
 
@@ -241,6 +263,11 @@ impl Run for JobRun {
 
     fn measured(&self, measure: Measure) {
         *self.measure.lock().unwrap_or_else(PoisonError::into_inner) = Some(measure);
+    }
+
+    fn source_laid(&self, dir: &Path, root: &str) {
+        let root = (!root.is_empty()).then(|| root.to_owned());
+        self.source.send_replace(Some((dir.to_path_buf(), root)));
     }
 
     fn log(&self, line: NewLogLine) {

@@ -230,6 +230,7 @@ impl Rig {
             work_dir: self.dir.path().join("work"),
             host: "test".to_owned(),
             version: "0".to_owned(),
+            scan_time_limit: Duration::from_mins(1),
         };
         if loops {
             tokio::spawn(Loops::default().run(self.cx.clone(), self.end_loops.clone()));
@@ -237,7 +238,8 @@ impl Rig {
         let (cx, driver, shutdown) = (self.cx.clone(), self.driver.clone(), self.shutdown.clone());
         tokio::spawn(async move {
             let metrics = Metrics::new("test").unwrap();
-            slipway_worker::work(cx, driver, options, metrics, shutdown).await.unwrap();
+            let tools = slipway_worker::Tools { driver, scanners: None };
+            slipway_worker::work(cx, tools, options, metrics, shutdown).await.unwrap();
         })
     }
 

@@ -47,7 +47,8 @@ async fn work(config: &Config, starts: &Path) -> anyhow::Result<()> {
         drain.cancel();
     });
     let (cx, options) = (house.cx.clone(), wire::worker(config));
-    slipway_worker::work(cx, Arc::new(Idle { starts }), options, house.metrics, shutdown).await?;
+    let tools = slipway_worker::Tools { driver: Arc::new(Idle { starts }), scanners: None };
+    slipway_worker::work(cx, tools, options, house.metrics, shutdown).await?;
     end_loops.cancel();
     loops.await.context("the loops panicked")?;
     house.cx.transport.close().await;

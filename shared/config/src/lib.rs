@@ -30,8 +30,8 @@ pub use provenance::{Provenance, Provenances};
 pub use schema::{Key, json_schema, keys};
 
 use section::{
-    Api, Artifacts, Database, Jobs, Keys, Queue, Retention, Scan, Source, Telemetry, Templates,
-    Terraform, Worker,
+    Api, Artifacts, Database, Gates, Jobs, Keys, Queue, Retention, Scan, Source, Telemetry,
+    Templates, Terraform, Worker,
 };
 
 /// Everything that can be configured. Paths are relative to the working directory.
@@ -54,6 +54,8 @@ pub struct Config {
     pub jobs: Jobs,
     /// How Terraform or `OpenTofu` is run.
     pub terraform: Terraform,
+    /// What the gates look for where nothing else was said.
+    pub gates: Gates,
     /// The scanners that a worker has, and how they are run.
     pub scan: Scan,
     /// What a submitted configuration may come from and hold.
@@ -80,6 +82,7 @@ impl Default for Config {
             worker: Worker::default(),
             jobs: Jobs::default(),
             terraform: Terraform::default(),
+            gates: Gates::default(),
             scan: Scan::default(),
             source: Source::default(),
             templates: Templates::default(),

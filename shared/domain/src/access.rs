@@ -46,6 +46,10 @@ scopes! {
     TemplatesRead = "templates:read";
     /// Publish, deprecate and delete templates.
     TemplatesWrite = "templates:write";
+    /// See the settings of the gates.
+    GatesRead = "gates:read";
+    /// Change the settings of the gates.
+    GatesWrite = "gates:write";
     /// See policy packs and exemptions, and try packs on past plans.
     PoliciesRead = "policies:read";
     /// Upload and remove policy packs; grant exemptions that hold in more than one place.

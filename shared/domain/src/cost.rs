@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 pub use amount::Amount;
 pub use judge::{
-    CostConsequence, CostLimit, CostLimits, CostTolerance, Judgement, cost_error, judge,
+    COST_ERROR, CostConsequence, CostLimit, CostLimits, CostTolerance, Judgement, cost_error, judge,
 };
 pub use settings::{CostSettings, ExchangeRate, Usage};
 

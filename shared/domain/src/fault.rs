@@ -118,6 +118,8 @@ codes! {
     PolicyInUse = "policy_in_use", Conflict, "The policy pack is in use";
     /// The digest named is not that of the current plan.
     PlanDigestMismatch = "plan_digest_mismatch", Precondition, "The plan named is not the current plan";
+    /// Something was changed since the caller read it.
+    PreconditionFailed = "precondition_failed", Precondition, "It was changed since it was read";
     /// The state moved on since the plan was made; a new plan is being made.
     PlanStale = "plan_stale", Precondition, "The state changed since this plan was made";
     /// A worker that lost its lease tried to write.

@@ -17,6 +17,7 @@ pub mod exemption;
 pub mod fault;
 pub mod finding;
 pub mod gate;
+pub mod gate_settings;
 pub mod id;
 pub mod job;
 pub mod log;

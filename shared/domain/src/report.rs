@@ -8,13 +8,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::approval::ApprovalNeed;
+use crate::cost::CostReport;
 use crate::deployment::{Deployment, Operation};
+use crate::exemption::UsedExemption;
 use crate::finding::{Finding, Verdict};
 use crate::gate::{GateKind, GateResult, GateVerdict, conclude};
 use crate::id::{DeploymentId, PlanId};
 use crate::plan::{Action, Counts, Plan};
 use crate::stack::StackKey;
 use crate::state::DeploymentState;
+use crate::test_report::TestSettings;
 
 /// A check that was asked for and could not be made. Never a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
@@ -25,6 +29,9 @@ pub struct Skipped {
     pub tool: String,
     /// Why it could not.
     pub why: String,
+    /// Whether the gate denies because of it; otherwise it warns.
+    #[serde(default)]
+    pub denies: bool,
 }
 
 /// What the gates said about one plan, with what they found. It holds no secrets.
@@ -42,6 +49,18 @@ pub struct Judgement {
     pub skipped: Vec<Skipped>,
     /// The packs of policies that judged it, with their versions.
     pub policies: Vec<String>,
+    /// The exemptions that it rests on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exemptions: Vec<UsedExemption>,
+    /// What it costs, when that could be reckoned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostReport>,
+    /// The tests that are waited for, or whose report was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestSettings>,
+    /// Whose yes it needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalNeed>,
     /// Until when it holds, where it rests on something that ends, such as an exemption. After that
     /// the plan is made and judged anew before it is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +70,23 @@ pub struct Judgement {
 impl Judgement {
     /// Most findings that are kept.
     pub const MAX_FINDINGS: usize = 1_000;
+
+    /// What was said when nobody was asked yet.
+    pub const fn empty(at: DateTime<Utc>) -> Self {
+        Self {
+            at,
+            gates: Vec::new(),
+            findings: Vec::new(),
+            findings_left_off: 0,
+            skipped: Vec::new(),
+            policies: Vec::new(),
+            exemptions: Vec::new(),
+            cost: None,
+            tests: None,
+            approval: None,
+            holds_until: None,
+        }
+    }
 
     /// The answer of all gates together.
     pub fn verdict(&self) -> GateVerdict {
@@ -153,6 +189,9 @@ impl Report {
         }
         let all = self.counts.resources().max(self.changes.len());
         more(&mut page, all, MAX_CHANGES_ON_PAGE, "resources");
+        if let Some(cost) = &self.judgement.cost {
+            let _ = writeln!(page, "\nCost: {}", plain(&cost.line()));
+        }
         page.push_str("\n## Gates\n\n");
         for gate in &self.judgement.gates {
             let _ =
@@ -328,16 +367,11 @@ mod tests {
     fn judgement() -> Judgement {
         let gate = |gate, verdict| GateResult { gate, verdict, detail: "it says so".to_owned() };
         Judgement {
-            at: DateTime::UNIX_EPOCH,
             gates: vec![
                 gate(GateKind::Policy, GateVerdict::Deny),
                 gate(GateKind::Approval, GateVerdict::NeedsApproval),
             ],
-            findings: Vec::new(),
-            findings_left_off: 0,
-            skipped: Vec::new(),
-            policies: Vec::new(),
-            holds_until: None,
+            ..Judgement::empty(DateTime::UNIX_EPOCH)
         }
     }
 

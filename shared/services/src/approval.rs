@@ -4,45 +4,55 @@
 use chrono::{DateTime, Utc};
 use slipway_domain::access::{Principal, Role, Scope};
 use slipway_domain::approval::{
-    self as domain, ApprovalNeed, ApprovalRules, Approvals, Decision, Demand, Frozen, PlanFacts,
-    Revocation, Standing, Verb,
+    self as domain, ApprovalNeed, ApprovalRules, Approvals, Decision, Demand, FreezeWindow, Frozen,
+    PlanFacts, Revocation, Standing, Verb,
 };
 use slipway_domain::deployment::{Approval, Deployment};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::{ApprovalId, DeploymentId, PlanId};
 use slipway_domain::job::{Job, JobKind, JobState};
-use slipway_domain::plan::{Plan, PlanSummary};
+use slipway_domain::plan::PlanSummary;
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_store::Tx;
 use slipway_store::deployment::Record;
 
-use crate::Ctx;
 use crate::change::{Change, audit, lock};
 use crate::deployment::{checked_comment, checked_text, get_after, in_time, replan_if_stale};
 use crate::execution::system;
+use crate::{Ctx, gate};
 
 /// An apply that a freeze keeps waiting is looked at again after so long at the latest: windows can
 /// be taken away.
 const LOOK_AGAIN_MS: i64 = 15 * 60_000;
 
-/// The rules for a deployment.
-pub fn rules<'a>(cx: &'a Ctx, _of: &Deployment) -> &'a ApprovalRules {
-    &cx.settings.approvals
+/// The rules for a deployment, as they are now.
+async fn rules(cx: &Ctx, tx: &mut Tx, of: &Deployment) -> Result<ApprovalRules, Fault> {
+    Ok(gate::resolved_in(cx, tx, &of.stack).await?.approval)
 }
 
-/// What a plan of a deployment needs.
-pub fn need_of(cx: &Ctx, of: &Deployment, plan: &Plan) -> ApprovalNeed {
-    let (facts, demands) = (PlanFacts::of(&plan.changes), Demand::of_gates(&plan.gates));
-    domain::need(rules(cx, of), &facts, &of.submitted_by, &demands, cx.now())
-}
-
-/// What the current plan of a deployment needs.
+/// What the current plan of a deployment needs: what was worked out when it was judged.
 async fn current_need(cx: &Ctx, tx: &mut Tx, of: &Deployment) -> Result<ApprovalNeed, Fault> {
-    match tx.latest_plan(of.id).await? {
-        Some(plan) => Ok(need_of(cx, of, &plan.plan)),
-        None => Err(no_plan()),
+    let Some(found) = tx.latest_plan(of.id).await? else { return Err(no_plan()) };
+    if let Some(need) = found.judgement.and_then(|judgement| judgement.approval) {
+        return Ok(need);
     }
+    // It was made before that was kept.
+    let plan = found.plan;
+    let (facts, demands) = (PlanFacts::of(&plan.changes), Demand::of_gates(&plan.gates));
+    Ok(domain::need(&rules(cx, tx, of).await?, &facts, &of.submitted_by, &demands, cx.now()))
+}
+
+/// Whether a deployment's current plan, which needs `need`, has all that it needs.
+pub(crate) async fn is_complete(
+    cx: &Ctx,
+    tx: &mut Tx,
+    of: &Deployment,
+    need: &ApprovalNeed,
+) -> Result<bool, Fault> {
+    let Some(plan) = &of.plan else { return Ok(false) };
+    let decisions = tx.approvals_of(of.id).await?;
+    Ok(domain::standing(need, plan.id, &decisions, cx.now()).complete)
 }
 
 fn no_plan() -> Fault {
@@ -64,7 +74,8 @@ pub async fn approve(
     let mut record = lock(&mut tx, id).await?;
     let mut decisions = tx.approvals_of(id).await?;
     // Whoever a freeze makes an exception for may let go what others have approved.
-    let lifts = lifts_freeze(cx, who, &record.deployment, &decisions);
+    let freeze = rules(cx, &mut tx, &record.deployment).await?.freeze;
+    let lifts = lifts_freeze(&freeze, who, &record.deployment, &decisions, cx.now());
     if !(record.deployment.state == DeploymentState::Approved && lifts) {
         record.deployment.state.next(Move::Approve)?;
     }
@@ -299,7 +310,8 @@ pub async fn list(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Approva
     let now = cx.now();
     let standing = domain::standing(&need, plan.id, &items, now);
     let waits = matches!(d.state, DeploymentState::AwaitingApproval | DeploymentState::Approved);
-    let frozen = waits.then(|| frozen_with(cx, d, &items, now)).flatten();
+    let freeze = rules(cx, &mut tx, d).await?.freeze;
+    let frozen = waits.then(|| frozen_with(&freeze, d, &items, now)).flatten();
     Ok(Approvals { need: Some(need), standing: Some(standing), frozen, items })
 }
 
@@ -332,7 +344,7 @@ pub async fn carry(
 
 /// Until when nothing of this deployment is applied, given who approved its plan.
 fn frozen_with(
-    cx: &Ctx,
+    freeze: &[FreezeWindow],
     d: &Deployment,
     decisions: &[Decision],
     now: DateTime<Utc>,
@@ -340,28 +352,35 @@ fn frozen_with(
     let plan = d.plan.as_ref()?.id;
     let counts = |x: &&Decision| x.is_yes_to(plan) && !x.is_expired(now);
     let approvers: Vec<_> = decisions.iter().filter(counts).map(|x| &x.roles).collect();
-    domain::frozen(&rules(cx, d).freeze, &approvers, now)
+    domain::frozen(freeze, &approvers, now)
 }
 
 /// Until when an approved deployment waits because nothing is applied now.
 pub(crate) async fn frozen_now(cx: &Ctx, d: &Deployment) -> Result<Option<Frozen>, Fault> {
     let now = cx.now();
-    if frozen_with(cx, d, &[], now).is_none() {
+    let mut tx = cx.store.read().await?;
+    let freeze = rules(cx, &mut tx, d).await?.freeze;
+    if frozen_with(&freeze, d, &[], now).is_none() {
         return Ok(None);
     }
-    let decisions = cx.store.read().await?.approvals_of(d.id).await?;
-    Ok(frozen_with(cx, d, &decisions, now))
+    let decisions = tx.approvals_of(d.id).await?;
+    Ok(frozen_with(&freeze, d, &decisions, now))
 }
 
 /// Whether a yes of `who` would let a frozen deployment go, or go sooner.
-fn lifts_freeze(cx: &Ctx, who: &Principal, d: &Deployment, decisions: &[Decision]) -> bool {
-    let now = cx.now();
-    let Some(frozen) = frozen_with(cx, d, decisions, now) else { return false };
+fn lifts_freeze(
+    freeze: &[FreezeWindow],
+    who: &Principal,
+    d: &Deployment,
+    decisions: &[Decision],
+    now: DateTime<Utc>,
+) -> bool {
+    let Some(frozen) = frozen_with(freeze, d, decisions, now) else { return false };
     let Some(plan) = &d.plan else { return false };
     let counts = |x: &&Decision| x.is_yes_to(plan.id) && !x.is_expired(now);
     let mut approvers: Vec<_> = decisions.iter().filter(counts).map(|x| &x.roles).collect();
     approvers.push(&who.roles);
-    let after = domain::frozen(&rules(cx, d).freeze, &approvers, now);
+    let after = domain::frozen(freeze, &approvers, now);
     after.is_none_or(|after| after.until < frozen.until)
 }
 
@@ -394,7 +413,8 @@ pub(crate) async fn keeps_waiting(
             return Ok(true);
         }
     }
-    let Some(Frozen { until, reason }) = frozen_with(cx, d, &decisions, now) else {
+    let freeze = rules(cx, tx, d).await?.freeze;
+    let Some(Frozen { until, reason }) = frozen_with(&freeze, d, &decisions, now) else {
         return Ok(false);
     };
     let why = format!("nothing is applied until {until}: {reason}");

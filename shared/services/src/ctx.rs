@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use slipway_domain::approval::ApprovalRules;
 use slipway_domain::clock::Clock;
+use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{DeploymentId, Mint};
 use slipway_domain::job::{Doorbell, JobKind, JobLimits};
 use slipway_domain::port::driver::Inspect;
@@ -13,6 +13,7 @@ use slipway_domain::tree::Limits;
 use slipway_queue::{SharedTransport, Signal};
 use slipway_store::Store;
 
+use crate::gate::Prices;
 use crate::gather::Gather;
 use crate::intake::Intake;
 use crate::library::Library;
@@ -52,6 +53,7 @@ pub struct Gathered {
     pub(crate) trees: Trees,
     pub(crate) unchanged: Gather<Ends>,
     pub(crate) policies: Policies,
+    pub(crate) prices: Prices,
 }
 
 /// What the operator chose, as far as verbs need it.
@@ -65,8 +67,8 @@ pub struct Settings {
     pub git_allow_file: bool,
     /// Whether `http://` repositories are allowed.
     pub git_allow_http: bool,
-    /// Whose yes plans need.
-    pub approvals: ApprovalRules,
+    /// What the gates look for where nothing else was said.
+    pub gates: GateSettings,
     /// Limits of plan jobs.
     pub plan_limits: JobLimits,
     /// Limits of apply jobs.

@@ -119,6 +119,7 @@ pub async fn revoke(
     let now = cx.now().trunc_subsecs(6);
     let mut tx = cx.store.begin().await?;
     if tx.revoke_exemption(id, &who.actor, now).await? {
+        tx.end_judgements(id, now).await?;
         let detail = serde_json::json!({"reason": reason});
         audit(cx, &mut tx, who, "exemption.revoke", id.to_string(), detail).await?;
         tracing::info!(exemption_id = %id, by = who.actor.id, "exemption revoked");

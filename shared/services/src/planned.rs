@@ -20,12 +20,12 @@ use slipway_store::Tx;
 use slipway_store::artifact::Sealed;
 use slipway_store::deployment::Record;
 
-use crate::Ctx;
 use crate::change::Change;
 use crate::ending::{Ending, settle};
 use crate::execution::{lock_stack, locked, open, system};
 use crate::gate::{self, Seen};
 use crate::unchanged::Unchanged;
+use crate::{Ctx, approval};
 
 /// Records a finished plan, and what the gates say of it. The many that find nothing to do (drift is looked for in all stacks)
 /// and end at the same time share a unit of work.
@@ -125,7 +125,7 @@ async fn plan_finished_alone(
     };
     let plan = judged.keep(cx, &mut tx, &record, &variables, planned, difference).await?;
     let mut change = Change::by(cx, &who, &mut record);
-    let bell = present(&mut change, &mut tx, Move::FinishPlan, &plan, holds).await?;
+    let bell = present(cx, &mut change, &mut tx, Move::FinishPlan, &plan, holds).await?;
     tx.end_job(job.id, JobState::Succeeded, None, now).await?;
     tx.commit().await?;
     if let Some(bell) = bell {
@@ -252,7 +252,7 @@ impl Judged {
         variables: &Variables,
         planned: Planned,
         difference: Vec<String>,
-    ) -> Result<Plan, Fault> {
+    ) -> Result<Kept, Fault> {
         let of = record.deployment.id;
         tx.insert_artifact(&self.plan_file).await?;
         tx.insert_artifact(&self.context).await?;
@@ -285,40 +285,88 @@ impl Judged {
         };
         let stored = slipway_store::plan::Record {
             plan: plan.clone(),
-            judgement: Some(self.judgement),
+            judgement: Some(self.judgement.clone()),
             binding,
             plan_file: self.plan_file.artifact.id,
             context: self.context.artifact.id,
         };
         tx.insert_plan(&stored).await?;
-        Ok(plan)
+        let rests_on: Vec<_> = self.judgement.exemptions.iter().map(|used| used.id).collect();
+        tx.note_exemptions(plan.id, &rests_on).await?;
+        Ok(Kept { plan, judgement: self.judgement })
     }
 }
 
-/// Makes `plan` the deployment's current one, by `arrival` (a move to `planned`), and goes on as its
+/// A plan that was kept, and what the gates said of it.
+pub(crate) struct Kept {
+    pub(crate) plan: Plan,
+    judgement: Judgement,
+}
+
+/// Makes a plan the deployment's current one, by `arrival` (a move to `planned`), and goes on as its
 /// gates say. Returns the bell to ring after the commit.
 ///
-/// `holds` is the approval of a plan that this one is proved to be equal to. It stands in for a
-/// person, and for nothing else: a gate that denies wins.
+/// `holds` is the approval of a plan that this one is proved to be equal to. It stands in for the
+/// people who gave it, and for nothing else: a gate that denies wins, and so does one that now wants
+/// more people.
 pub(crate) async fn present(
+    cx: &Ctx,
     change: &mut Change<'_>,
     tx: &mut Tx,
     arrival: Move,
-    plan: &Plan,
+    Kept { plan, judgement }: &Kept,
     holds: Option<Approval>,
 ) -> Result<Option<Doorbell>, Fault> {
     change.record.deployment.plan = Some(plan.summary());
     change.record.deployment.approval = None;
     change.event(EventBody::PlanReady { plan: plan.summary() });
-    let mut detail = serde_json::json!({"plan_digest": plan.digest});
-    change.step(arrival, None, detail.clone())?;
+    change.step(arrival, None, serde_json::json!({"plan_digest": plan.digest}))?;
     for gate in &plan.gates {
         change.event(EventBody::Gate { result: gate.clone() });
     }
+    if let Some(bell) = gate::ask_tests(cx, tx, change.record, judgement).await? {
+        // It stays `planned` until they have ended.
+        change.save(tx).await?;
+        return Ok(Some(bell));
+    }
+    let carried = match holds {
+        Some(approval) => carried(cx, change, tx, plan, judgement, approval).await?,
+        None => None,
+    };
+    proceed(change, tx, plan, carried).await
+}
+
+/// The decisions about a plan that this one is proved to be equal to, entered for this one; the
+/// approval, if they are all that this one needs.
+async fn carried(
+    cx: &Ctx,
+    change: &mut Change<'_>,
+    tx: &mut Tx,
+    plan: &Plan,
+    judgement: &Judgement,
+    approval: Approval,
+) -> Result<Option<Approval>, Fault> {
+    let id = change.record.deployment.id;
+    let Some(from) = tx.plan_by_digest(id, &approval.plan_digest).await? else {
+        return Ok(None);
+    };
+    approval::carry(cx, tx, from.plan.id, &plan.summary(), id).await?;
+    let Some(need) = &judgement.approval else { return Ok(None) };
+    let complete = approval::is_complete(cx, tx, &change.record.deployment, need).await?;
+    Ok(complete.then_some(approval))
+}
+
+/// Goes on with a plan that was presented, as its gates say.
+pub(crate) async fn proceed(
+    change: &mut Change<'_>,
+    tx: &mut Tx,
+    plan: &Plan,
+    holds: Option<Approval>,
+) -> Result<Option<Doorbell>, Fault> {
+    let mut detail = serde_json::json!({"plan_digest": plan.digest});
     let mut verdict = conclude(&plan.gates);
-    if matches!(verdict, GateVerdict::Pass | GateVerdict::Warn)
-        && change.record.deployment.cancel_requested_at.is_some()
-    {
+    let passes = matches!(verdict, GateVerdict::Pass | GateVerdict::Warn);
+    if passes && change.record.deployment.cancel_requested_at.is_some() {
         // No rule knows that somebody wanted it to stop.
         verdict = GateVerdict::NeedsApproval;
     }
@@ -326,12 +374,15 @@ pub(crate) async fn present(
         return carry_on(change, tx, plan, approval).await;
     }
     let (by, reason) = match verdict {
-        GateVerdict::Deny => (Move::Block, Some("a gate denied the plan".to_owned())),
+        GateVerdict::Deny => (Move::Block, Some(denied(plan))),
         GateVerdict::NeedsApproval => (Move::AskApproval, differs(plan)),
         // It stays `planned` until the last gate has answered.
-        GateVerdict::Pending => return Ok(None),
+        GateVerdict::Pending => {
+            change.save(tx).await?;
+            return Ok(None);
+        }
         GateVerdict::Pass | GateVerdict::Warn => {
-            (Move::Approve, Some("every gate passed".to_owned()))
+            (Move::Approve, Some("no gate asks for an approval".to_owned()))
         }
     };
     if by == Move::Approve {
@@ -339,7 +390,7 @@ pub(crate) async fn present(
             plan_digest: plan.digest.clone(),
             by: system().actor,
             at: change.now,
-            comment: Some("every gate passed".to_owned()),
+            comment: Some("no gate asks for an approval".to_owned()),
             carried_from: None,
             carries: 0,
         });
@@ -353,6 +404,14 @@ pub(crate) async fn present(
     } else {
         Ok(None)
     }
+}
+
+/// Which gates deny, and why.
+fn denied(plan: &Plan) -> String {
+    let denies = plan.gates.iter().filter(|gate| gate.verdict == GateVerdict::Deny);
+    let said: Vec<String> =
+        denies.map(|gate| format!("the gate {} denies it: {}", gate.gate, gate.detail)).collect();
+    if said.is_empty() { "no gate has looked at it".to_owned() } else { said.join("; ") }
 }
 
 /// The approval of an equal plan goes on to this one, and so does the apply: it is the apply that

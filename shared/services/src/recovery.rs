@@ -35,7 +35,7 @@ use crate::execution::{
 };
 use crate::gate::Seen;
 use crate::planned::{Judged, present, variables_digest};
-use crate::{Ctx, cancel, source, state};
+use crate::{Ctx, approval, cancel, source, state};
 
 /// Recoveries that begin by themselves in one deployment. One that is lost again and again is
 /// looked at by a person.
@@ -360,7 +360,7 @@ pub async fn recovered(
             let record = &*change.record;
             let difference = report.refusals.clone();
             let plan = judged.keep(cx, &mut tx, record, &variables, *planned, difference).await?;
-            bell = present(&mut change, &mut tx, Move::Propose, &plan, None).await?;
+            bell = present(cx, &mut change, &mut tx, Move::Propose, &plan, None).await?;
         }
         (AfterRecovery::Ask | AfterRecovery::Continue(_) | AfterRecovery::Propose(_), _) => {
             change.go(&mut tx, Move::AskAttention, Some(summary), detail).await?;
@@ -387,7 +387,11 @@ async fn carry_on(
 ) -> Result<Option<Doorbell>, Fault> {
     let id = change.record.deployment.id;
     let variables = tx.variables(id).await?;
-    let plan = judged.keep(cx, tx, change.record, &variables, planned, Vec::new()).await?;
+    let plan = judged.keep(cx, tx, change.record, &variables, planned, Vec::new()).await?.plan;
+    if let Some(before) = &change.record.deployment.plan {
+        // Whoever approved the whole has approved the rest.
+        approval::carry(cx, tx, before.id, &plan.summary(), id).await?;
+    }
     let approval = change.record.deployment.approval.as_ref();
     let carried = approval
         .map(|approval| approval.carried_to(&plan.digest))

@@ -24,7 +24,7 @@ use crate::change::{Change, audit, bell_of, lock, next_job};
 use crate::ending::{Ending, MAX_DELAY_MS};
 use crate::execution::{Begun, hidden, locked, system};
 use crate::queue::micros;
-use crate::{Ctx, source};
+use crate::{Ctx, gate, source};
 
 /// Reports that are kept of each deployment.
 const KEPT: i64 = 20;
@@ -137,7 +137,6 @@ fn limits(most: JobLimits, asked_s: u32) -> JobLimits {
 
 /// The newest report about a deployment's configuration; `None` when there is none yet. Whatever
 /// becomes of its plan: a deployment has one configuration.
-#[expect(dead_code, reason = "the gates ask for it")]
 pub(crate) async fn newest(tx: &mut Tx, id: DeploymentId) -> Result<Option<TestReport>, Fault> {
     Ok(tx.newest_tested(id).await?.and_then(|run| run.report))
 }
@@ -289,7 +288,8 @@ async fn conclude(
     Ok((record, bell))
 }
 
-/// What follows from a report, in the unit of work that keeps it: the event. Returns the bell to ring
+/// What follows from a report, in the unit of work that keeps it: the event, and what a gate that
+/// waited for it makes of it. Returns the bell to ring
 /// after the commit, of a job that follows.
 pub(crate) async fn after_tests(
     change: &mut Change<'_>,
@@ -304,7 +304,7 @@ pub(crate) async fn after_tests(
         counts: report.counts,
     });
     change.save(tx).await?;
-    Ok(None)
+    gate::arrived(change, tx, report).await
 }
 
 #[cfg(test)]

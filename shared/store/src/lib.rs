@@ -15,6 +15,7 @@ mod dialect;
 mod error;
 pub mod event;
 pub mod exemption;
+mod gate_settings;
 mod house;
 pub mod idempotency;
 pub mod job;

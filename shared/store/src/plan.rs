@@ -1,7 +1,7 @@
 //! Plans: the document everybody sees, and the artifacts only a worker opens.
 
 use chrono::{DateTime, Utc};
-use slipway_domain::id::{ArtifactId, DeploymentId, PlanId};
+use slipway_domain::id::{ArtifactId, DeploymentId, ExemptionId, PlanId};
 use slipway_domain::plan::{Binding, Plan};
 use slipway_domain::report::Judgement;
 
@@ -75,6 +75,27 @@ impl Tx {
             to_json(&record.binding)?, to_json(plan)?, record.plan_file, record.context,
             plan.created_at, record.judgement.as_ref().map(to_json).transpose()?,
             plan.holds_until)?;
+        Ok(())
+    }
+
+    /// Notes the exemptions that what was said about a plan rests on.
+    pub async fn note_exemptions(&mut self, plan: PlanId, all: &[ExemptionId]) -> Result<()> {
+        for exemption in all {
+            sql!(execute self,
+                "insert into plan_exemptions (plan_id, exemption_id) values ($1, $2)
+                 on conflict (plan_id, exemption_id) do nothing",
+                plan, *exemption)?;
+        }
+        Ok(())
+    }
+
+    /// What was said about plans under an exemption does not hold any more.
+    pub async fn end_judgements(&mut self, under: ExemptionId, now: DateTime<Utc>) -> Result<()> {
+        sql!(execute self,
+            "update plans set holds_until = $2
+             where id in (select plan_id from plan_exemptions where exemption_id = $1)
+               and (holds_until is null or holds_until > $2)",
+            under, now)?;
         Ok(())
     }
 

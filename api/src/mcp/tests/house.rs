@@ -117,7 +117,7 @@ impl House {
                 directory_root: None,
                 git_allow_file: false,
                 git_allow_http: false,
-                approvals: slipway_domain::approval::ApprovalRules::default(),
+                gates: slipway_domain::gate_settings::GateSettings::default(),
                 plan_limits: limits,
                 test_limits: limits,
                 apply_limits: limits,

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::StreamExt as _;
 use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::port::driver::Run;
-use slipway_domain::port::scanner::{ScanInput, Scanner};
+use slipway_domain::port::scanner::{Scan, ScanInput, Scanner};
 use slipway_domain::scan::{ScanOutcome, ScanSettings, ScanStatus, ScannerName};
 
 use crate::checkov::Checkov;
@@ -32,6 +33,30 @@ impl fmt::Debug for Scanners {
 }
 
 /// For people: what is there, and what is not and why.
+#[async_trait]
+impl Scan for Scanners {
+    async fn scan_all(
+        &self,
+        settings: &ScanSettings,
+        run: &dyn Run,
+        input: &ScanInput,
+    ) -> Vec<ScanOutcome> {
+        let scans = settings.scanners.iter().map(|wanted| async move {
+            let Some(scanner) = self.get(wanted.name) else {
+                let status = ScanStatus::Missing { why: self.why_missing(wanted.name) };
+                return ScanOutcome::without(wanted.name, status);
+            };
+            let own = Duration::from_secs(wanted.time_limit_s.into());
+            let input = ScanInput { time_limit: own.min(input.time_limit), ..input.clone() };
+            scanner.scan(run, &input).await
+        });
+        // Boxed: a stream of borrowed futures is too much for the compiler to see through.
+        let scans: Vec<futures::future::BoxFuture<'_, ScanOutcome>> =
+            scans.map(|scan| Box::pin(scan) as _).collect();
+        futures::stream::iter(scans).buffered(self.parallel).collect().await
+    }
+}
+
 impl fmt::Display for Scanners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found: Vec<String> = self
@@ -82,30 +107,6 @@ impl Scanners {
     /// One of them.
     pub fn get(&self, name: ScannerName) -> Option<&dyn Scanner> {
         self.found.iter().find(|scanner| scanner.name() == name).map(AsRef::as_ref)
-    }
-
-    /// Asks every scanner that the settings name, next to each other, and answers in their order.
-    /// `input.time_limit` is the most for each, beside the limit of its own settings. It does not
-    /// fail: what did not work is in the outcome. Dropping the future kills what runs.
-    pub async fn scan_all(
-        &self,
-        settings: &ScanSettings,
-        run: &dyn Run,
-        input: &ScanInput,
-    ) -> Vec<ScanOutcome> {
-        let scans = settings.scanners.iter().map(|wanted| async move {
-            let Some(scanner) = self.get(wanted.name) else {
-                let status = ScanStatus::Missing { why: self.why_missing(wanted.name) };
-                return ScanOutcome::without(wanted.name, status);
-            };
-            let own = Duration::from_secs(wanted.time_limit_s.into());
-            let input = ScanInput { time_limit: own.min(input.time_limit), ..input.clone() };
-            scanner.scan(run, &input).await
-        });
-        // Boxed: a stream of borrowed futures is too much for the compiler to see through.
-        let scans: Vec<futures::future::BoxFuture<'_, ScanOutcome>> =
-            scans.map(|scan| Box::pin(scan) as _).collect();
-        futures::stream::iter(scans).buffered(self.parallel).collect().await
     }
 
     fn why_missing(&self, name: ScannerName) -> String {

@@ -4,6 +4,7 @@
 mod api;
 mod artifact;
 mod database;
+mod gates;
 mod jobs;
 mod key;
 mod queue;
@@ -19,6 +20,7 @@ pub use api::Api;
 pub use artifact::Artifacts;
 pub use database::Database;
 pub(crate) use database::SQLITE_SCHEME;
+pub use gates::Gates;
 pub use jobs::{JobKindLimits, Jobs};
 pub use key::{KeyProvider, Keys, Vault};
 pub use queue::{Queue, TransportKind};

@@ -166,10 +166,13 @@ pub struct Judgement {
     pub detail: String,
 }
 
+/// The rule of a finding that says that the cost could not be reckoned.
+pub const COST_ERROR: &str = "cost_error";
+
 /// The cost could not be reckoned: no.
 pub fn cost_error(message: impl Into<String>) -> Finding {
     finding(
-        "cost_error",
+        COST_ERROR,
         "The cost could not be reckoned",
         CostConsequence::Deny,
         message.into(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::driver::Run;
-use crate::scan::{ScanOutcome, ScannerName};
+use crate::scan::{ScanOutcome, ScanSettings, ScannerName};
 
 /// What is scanned. The source may be hostile.
 #[derive(Debug, Clone)]
@@ -35,4 +35,18 @@ pub trait Scanner: Send + Sync {
 
     /// Looks at a source, in the run's directory, and ends when the run is stopped.
     async fn scan(&self, run: &dyn Run, input: &ScanInput) -> ScanOutcome;
+}
+
+/// The scanners of a worker.
+#[async_trait]
+pub trait Scan: Send + Sync {
+    /// Asks every scanner that the settings name, next to each other, and answers in their order.
+    /// `input.time_limit` is the most for each, beside the limit of its own settings. It does not
+    /// fail: what did not work is in the outcome. Dropping the future kills what runs.
+    async fn scan_all(
+        &self,
+        settings: &ScanSettings,
+        run: &dyn Run,
+        input: &ScanInput,
+    ) -> Vec<ScanOutcome>;
 }

@@ -1,52 +1,190 @@
 //! The gates: what a plan must pass before it is applied.
 //!
-//! They are asked as soon as a plan is made and before it is kept, so that what they say is there
-//! together with the plan. Each sees the normalised plan and the driver's own document,
+//! They are asked as soon as a plan is made and before it is kept ([`judge`]), so that what they say
+//! is there together with the plan. Each sees the normalised plan and the driver's own document,
 //! whatever the driver is. A gate that cannot answer denies.
 
+mod cost;
 mod report;
+mod scan;
+mod settings;
+mod test;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use slipway_domain::approval::{self, Demand, PlanFacts};
+use slipway_domain::exemption::{self, Exemption, UsedExemption};
 use slipway_domain::fault::Fault;
+use slipway_domain::finding::Finding;
 use slipway_domain::gate::{GateKind, GateResult, GateVerdict};
+use slipway_domain::gate_settings::ResolvedSettings;
 use slipway_domain::job::Job;
-use slipway_domain::plan::{Action, ResourceChange};
+use slipway_domain::plan::ResourceChange;
 use slipway_domain::port::driver::Planned;
 use slipway_domain::redact::Redactor;
-use slipway_domain::report::Judgement;
+use slipway_domain::report::{Judgement, Skipped};
+use slipway_domain::scan::{ScanOutcome, dedupe};
+use slipway_domain::test_report::TestReport;
+use slipway_policy::Context;
+use slipway_store::deployment::Record;
 
-use crate::Ctx;
+pub(crate) use cost::Prices;
 pub use report::{reconsider, report};
+pub use scan::wanted as wanted_scans;
+pub(crate) use settings::resolved_in;
+pub use settings::{Precondition, all, forget, get, resolved, set};
+pub(crate) use test::{arrived, ask as ask_tests};
+
+use crate::policy::Subject;
+use crate::{Ctx, policy};
 
 /// What the gates are told of a plan beside itself.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// Knows the secrets of the run: what gates quote goes through it.
     pub redactor: Redactor,
+    /// What scanners said of the source.
+    pub scans: Vec<ScanOutcome>,
+}
+
+/// What one gate says, with its evidence.
+struct Answer {
+    result: GateResult,
+    findings: Vec<Finding>,
+}
+
+/// Everything about a deployment that gates look at, read in one go.
+struct Known {
+    record: Record,
+    settings: ResolvedSettings,
+    exemptions: Vec<Exemption>,
+    tested: Option<TestReport>,
 }
 
 /// Asks the gates about a plan that has just been made. A plan without changes is asked nothing.
 pub(crate) async fn judge(
     cx: &Ctx,
-    _job: &Job,
+    job: &Job,
     planned: &Planned,
     seen: &Seen,
 ) -> Result<Judgement, Fault> {
-    let mut judgement = Judgement {
-        at: cx.now(),
-        gates: Vec::new(),
-        findings: Vec::new(),
-        findings_left_off: 0,
-        skipped: Vec::new(),
-        policies: Vec::new(),
-        holds_until: None,
-    };
+    let now = cx.now();
+    let mut judgement = Judgement::empty(now);
     if planned.no_changes {
         return Ok(judgement);
     }
-    judgement.gates.push(approval(&planned.changes));
+    let Known { record, settings, exemptions, tested } = know(cx, job).await?;
+    let d = &record.deployment;
+    let changes = Arc::new(planned.changes.clone());
+    let exempt = |findings: &mut Vec<Finding>| {
+        let stack = &d.stack;
+        exemption::apply(findings, &exemptions, &stack.project, &stack.environment, now)
+    };
+
+    let (mut costs, cost_report) = cost::ask(cx, &settings.cost, &planned.document).await?;
+    let of_cost = exempt(&mut costs.findings);
+    cost::settle(&mut costs);
+
+    let subject = subject(&record, changes.clone(), &planned.document, cost_report.as_ref());
+    let policies = policy::gate(cx, &settings.policy, subject).await?;
+
+    let mut scans = scan::ask(&settings.scan, &seen.scans, &mut judgement.skipped);
+    let of_scans = exempt(&mut scans.findings);
+    scan::settle(&settings.scan, &mut scans, &judgement.skipped);
+
+    let mut tests = settings.test.as_ref().map(|asked| test::answer(asked, tested.as_ref()));
+    let of_tests = tests.as_mut().map(|tests| exempt(&mut tests.findings)).unwrap_or_default();
+
+    judgement.gates.push(scans.result);
+    judgement.gates.push(policies.result);
+    judgement.gates.push(costs.result);
+    let mut findings = dedupe(policies.findings, scans.findings);
+    findings.extend(costs.findings);
+    if let Some(tests) = tests {
+        judgement.gates.push(tests.result);
+        findings.extend(tests.findings);
+        judgement.tests.clone_from(&settings.test);
+    }
+    judgement.findings = findings;
+    let need = need(&settings, &changes, &record, &judgement);
+    judgement.gates.push(need.gate());
+    judgement.approval = Some(need);
+    judgement.policies = policies.packs.iter().map(|(pack, digest)| named(pack, digest)).collect();
+    judgement.exemptions = joined([policies.exemptions, of_cost, of_scans, of_tests]);
+    judgement.holds_until = exemption::earliest_expiry(&judgement.exemptions);
+    judgement.cost = cost_report;
     judgement.bound();
     tidy(&mut judgement, &seen.redactor);
     Ok(judgement)
+}
+
+async fn know(cx: &Ctx, job: &Job) -> Result<Known, Fault> {
+    let id = job.deployment_id;
+    let mut tx = cx.store.read().await?;
+    let record = tx.deployment(id).await?.ok_or_else(|| Fault::not_found("deployment", id))?;
+    let stack = &record.deployment.stack;
+    let settings = resolved_in(cx, &mut tx, stack).await?;
+    let exemptions = tx.active_exemptions(&stack.project, &stack.environment, cx.now()).await?;
+    let tested = match settings.test {
+        Some(_) => crate::test::newest(&mut tx, id).await?,
+        None => None,
+    };
+    Ok(Known { record, settings, exemptions, tested })
+}
+
+/// What policies are asked about.
+fn subject(
+    record: &Record,
+    changes: Arc<Vec<ResourceChange>>,
+    document: &Bytes,
+    cost: Option<&slipway_domain::cost::CostReport>,
+) -> Subject {
+    let d = &record.deployment;
+    let context = Context {
+        project: d.stack.project.clone(),
+        environment: d.stack.environment.clone(),
+        actor: serde_json::json!({"id": d.submitted_by.id, "kind": d.submitted_by.kind}),
+        cost: cost.map_or(serde_json::Value::Null, |cost| {
+            serde_json::json!({"currency": cost.currency, "monthly_before": cost.monthly_before,
+                "monthly_after": cost.monthly_after, "monthly_delta": cost.monthly_delta})
+        }),
+        history: serde_json::Value::Null,
+        settings: serde_json::Value::Null,
+    };
+    let terraform = (!document.is_empty()).then(|| document.clone());
+    Subject { changes, terraform, context }
+}
+
+/// Whose yes a plan needs, given what the other gates say.
+fn need(
+    settings: &ResolvedSettings,
+    changes: &[ResourceChange],
+    record: &Record,
+    judgement: &Judgement,
+) -> approval::ApprovalNeed {
+    let mut demands = Demand::of_findings(&judgement.findings);
+    demands.extend(Demand::of_gates(&judgement.gates));
+    let author = &record.deployment.submitted_by;
+    let facts = PlanFacts::of(changes);
+    approval::need(&settings.approval, &facts, author, &demands, judgement.at)
+}
+
+fn named(pack: &slipway_domain::policy::PackUse, digest: &str) -> String {
+    let version = pack.version.map(|version| format!(" version {version}")).unwrap_or_default();
+    format!("{}{version} {digest}", pack.name)
+}
+
+/// Each exemption once, with everything that it covers.
+fn joined<const N: usize>(used: [Vec<UsedExemption>; N]) -> Vec<UsedExemption> {
+    let mut all: Vec<UsedExemption> = Vec::new();
+    for one in used.into_iter().flatten() {
+        match all.iter_mut().find(|other| other.id == one.id) {
+            Some(same) => same.findings = same.findings.saturating_add(one.findings),
+            None => all.push(one),
+        }
+    }
+    all
 }
 
 /// Takes secrets out of what the gates quote.
@@ -56,22 +194,23 @@ fn tidy(judgement: &mut Judgement, redactor: &Redactor) {
     for finding in &mut judgement.findings {
         tidy(&mut finding.message);
         tidy(&mut finding.remedy);
-        tidy(&mut finding.address);
+        tidy(&mut finding.title);
     }
-    judgement.skipped.iter_mut().for_each(|skipped| tidy(&mut skipped.why));
+    judgement.skipped.iter_mut().for_each(|Skipped { why, .. }| tidy(why));
 }
 
-/// Every change needs a person.
-fn approval(changes: &[ResourceChange]) -> GateResult {
-    let deletes = changes
-        .iter()
-        .filter(|c| {
-            matches!(c.action, Action::Delete | Action::DeleteThenCreate | Action::CreateThenDelete)
-        })
-        .count();
-    let detail = match deletes {
-        0 => "every change needs one approval".to_owned(),
-        n => format!("every change needs one approval; this one deletes or replaces {n}"),
-    };
-    GateResult { gate: GateKind::Approval, verdict: GateVerdict::NeedsApproval, detail }
+/// The strictest of what findings say that no exemption covers.
+fn strictest(findings: &[Finding]) -> GateVerdict {
+    use slipway_domain::finding::Verdict;
+    let live = findings.iter().filter(|finding| finding.exemption.is_none());
+    match live.map(|finding| finding.verdict).max() {
+        None | Some(Verdict::Pass) => GateVerdict::Pass,
+        Some(Verdict::Warn | Verdict::Unknown) => GateVerdict::Warn,
+        Some(Verdict::RequireRole) => GateVerdict::NeedsApproval,
+        Some(Verdict::Deny) => GateVerdict::Deny,
+    }
+}
+
+fn result(gate: GateKind, verdict: GateVerdict, detail: impl Into<String>) -> GateResult {
+    GateResult { gate, verdict, detail: detail.into() }
 }

@@ -42,7 +42,7 @@ fn person(id: &str, roles: &[Role]) -> Principal {
 
 fn with_rules(mut rig: Rig, approvals: ApprovalRules) -> Rig {
     let mut settings = (*rig.cx.settings).clone();
-    settings.approvals = approvals;
+    settings.gates.approval = Some(approvals);
     rig.cx.settings = Arc::new(settings);
     rig
 }
