@@ -180,7 +180,8 @@ impl<'a> Ledger<'a> {
         };
         let (before, after) = (side(false), side(true));
         let region = [&after, &before].into_iter().flatten().find_map(|sheet| sheet.region.clone());
-        for sheet in [&after, &before].into_iter().flatten() {
+        let by_address = !settings.usage.resources.is_empty();
+        for sheet in [&after, &before].into_iter().flatten().filter(|_| by_address) {
             for key in &sheet.asked {
                 self.asked.insert((resource.address.clone(), key));
             }
