@@ -338,14 +338,14 @@ fn usage_is_by_address_then_by_type_and_what_is_misspelt_is_said() {
         create("aws_s3_bucket.c", &json!({})),
     ];
     let settings = settings(json!({"usage": {
-        "types": {"aws_s3_bucket": {"storage_gb": "1"}},
+        "types": {"aws_s3_bucket": {"storage_gb": "1", "gb": 1}, "aws_ecr_repository": {"storage_gb": 1}},
         "resources": {"aws_s3_bucket.a": {"storage_gb": 1000, "storage_qb": 1}, "aws_s3_bucket.b[*]": {"storage_gb": 100},
                       "aws_s3_bucket.none": {"storage_gb": 5}},
     }}));
     let report = try_estimate(&plan_of(&changes, &[]), &settings).unwrap();
     assert_eq!(report.monthly_after, amount("25.323"));
     let misspelt: Vec<_> = report.warnings.iter().filter(|w| w.contains("usage doc")).collect();
-    assert_eq!(misspelt.len(), 2, "{misspelt:?}");
+    assert_eq!(misspelt.len(), 3, "{misspelt:?}");
     // What nobody said is listed, and not in the totals.
     assert_eq!(report.usage_based.len(), 6);
     assert_eq!(report.usage_based[0].usage_key, "monthly_tier_2_requests");
