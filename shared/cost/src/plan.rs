@@ -1,144 +1,17 @@
 //! What `terraform show -json PLANFILE` prints, as far as prices depend on it.
 
+mod document;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use self::document::{ConfigModule, Document, RawChange, Stated};
 use crate::error::CostError;
 use crate::limits::Limits;
 use crate::value::View;
 
 static NULL: Value = Value::Null;
-
-#[derive(Deserialize)]
-struct Document {
-    format_version: Option<String>,
-    #[serde(default)]
-    variables: BTreeMap<String, Variable>,
-    resource_changes: Option<Vec<RawChange>>,
-    planned_values: Option<Values>,
-    prior_state: Option<State>,
-    configuration: Option<Configuration>,
-}
-
-#[derive(Deserialize)]
-struct Variable {
-    #[serde(default)]
-    value: Value,
-}
-
-#[derive(Deserialize)]
-struct RawChange {
-    address: String,
-    #[serde(default)]
-    mode: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    deposed: Option<String>,
-    change: Change,
-}
-
-#[derive(Deserialize)]
-struct Change {
-    #[serde(default)]
-    actions: Vec<String>,
-    #[serde(default)]
-    before: Value,
-    #[serde(default)]
-    after: Value,
-    #[serde(default)]
-    after_unknown: Value,
-    #[serde(default)]
-    before_sensitive: Value,
-    #[serde(default)]
-    after_sensitive: Value,
-}
-
-#[derive(Deserialize)]
-struct State {
-    values: Option<Values>,
-}
-
-#[derive(Deserialize)]
-struct Values {
-    root_module: Option<Module>,
-}
-
-#[derive(Deserialize)]
-struct Module {
-    #[serde(default)]
-    resources: Vec<Stated>,
-    #[serde(default)]
-    child_modules: Vec<Module>,
-}
-
-#[derive(Deserialize)]
-struct Stated {
-    address: String,
-    #[serde(default)]
-    mode: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    values: Value,
-    #[serde(default)]
-    sensitive_values: Value,
-}
-
-#[derive(Deserialize, Default)]
-struct Configuration {
-    #[serde(default)]
-    provider_config: BTreeMap<String, ProviderConfig>,
-    #[serde(default)]
-    root_module: ConfigModule,
-}
-
-#[derive(Deserialize)]
-struct ProviderConfig {
-    #[serde(default)]
-    module_address: String,
-    #[serde(default)]
-    expressions: Value,
-}
-
-#[derive(Deserialize, Default)]
-struct ConfigModule {
-    #[serde(default)]
-    resources: Vec<ConfigResource>,
-    #[serde(default)]
-    module_calls: BTreeMap<String, ModuleCall>,
-    #[serde(default)]
-    variables: BTreeMap<String, Declared>,
-}
-
-#[derive(Deserialize)]
-struct Declared {
-    #[serde(default)]
-    default: Value,
-}
-
-#[derive(Deserialize)]
-struct ConfigResource {
-    #[serde(default)]
-    mode: String,
-    #[serde(rename = "type")]
-    kind: String,
-    name: String,
-    #[serde(default)]
-    provider_config_key: String,
-    #[serde(default)]
-    expressions: Value,
-}
-
-#[derive(Deserialize)]
-struct ModuleCall {
-    #[serde(default)]
-    expressions: Value,
-    #[serde(default)]
-    module: ConfigModule,
-}
 
 /// How a resource is written.
 pub(crate) struct Written {
@@ -505,19 +378,6 @@ fn collect<'a>(expression: &'a Value, into: &mut HashSet<&'a str>, depth: u8) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, into, depth + 1)),
         _ => {}
-    }
-}
-
-impl Module {
-    fn each(self, take: &mut impl FnMut(Stated)) {
-        for resource in self.resources {
-            if resource.mode != "data" {
-                take(resource);
-            }
-        }
-        for child in self.child_modules {
-            child.each(take);
-        }
     }
 }
 
