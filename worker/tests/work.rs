@@ -179,7 +179,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
             directory_root: None,
             git_allow_file: false,
             git_allow_http: false,
-            approvals: slipway_domain::approval::ApprovalRules::default(),
+            gates: slipway_domain::gate_settings::GateSettings::default(),
             plan_limits: job,
             test_limits: job,
             apply_limits: job,

@@ -162,7 +162,7 @@ fn managed_disk(desk: &mut Desk<'_>) -> Result<(), Why> {
 }
 
 /// Nodes of a pool and their disks.
-fn nodes(desk: &mut Desk<'_>, pool: View<'_>, size_name: &str) {
+fn nodes(desk: &mut Desk<'_>, pool: View<'_>, size_name: &'static str) {
     desk.part("nodes", |desk| {
         if pool.text_or("priority", "Regular")? == "Spot" {
             return Err(Why::not_modelled("spot machines are not priced."));

@@ -140,7 +140,11 @@ impl<'a> Desk<'a> {
     }
 
     /// Another resource that this one refers to, as it is on this side, and how many there are.
-    pub(crate) fn neighbour(&self, kind: &str, names: &[&str]) -> Option<(&'a Resource, View<'a>)> {
+    pub(crate) fn neighbour(
+        &self,
+        kind: &'static str,
+        names: &[&str],
+    ) -> Option<(&'a Resource, View<'a>)> {
         self.plan.neighbours(self.resource, kind, names).into_iter().find_map(|other| {
             let view = other.view(self.after, self.plan.written(other))?;
             Some((other, view))
@@ -254,6 +258,9 @@ impl<'a> Desk<'a> {
     pub(crate) fn usage(&mut self, key: &'static str) -> Option<Amount> {
         self.sheet.asked.insert(key);
         let usage = &self.settings.usage;
+        if usage.resources.is_empty() {
+            return usage.types.get(&self.resource.kind)?.get(key).copied();
+        }
         let address = &self.resource.address;
         [
             address.clone(),

@@ -17,6 +17,12 @@ pub enum CostError {
         /// Resources that are priced.
         limit: usize,
     },
+    /// There are more lines than the limits allow.
+    #[error("the plan's bill has more than {limit} lines; more are not reckoned")]
+    TooManyLines {
+        /// Lines that are reckoned.
+        limit: usize,
+    },
     /// The document is not what `terraform show -json PLANFILE` prints.
     #[error("the document is not a Terraform plan in JSON: {0}")]
     NotAPlan(String),

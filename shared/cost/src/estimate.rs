@@ -84,7 +84,12 @@ struct Ledger<'a> {
     gaps: BTreeSet<CostGap>,
     usage_based: Vec<UsageBased>,
     assumptions: BTreeMap<String, (u32, String)>,
+    /// What was asked for in the usage document, by address.
     asked: HashSet<(String, &'static str)>,
+    /// The same by type.
+    asked_of: HashSet<(&'static str, &'static str)>,
+    /// Lines so far, with and without a price.
+    lines: usize,
 }
 
 /// One side of a resource, converted.
@@ -121,6 +126,8 @@ impl<'a> Ledger<'a> {
             usage_based: Vec::new(),
             assumptions: BTreeMap::new(),
             asked: HashSet::new(),
+            asked_of: HashSet::new(),
+            lines: 0,
         }
     }
 
@@ -180,9 +187,14 @@ impl<'a> Ledger<'a> {
         };
         let (before, after) = (side(false), side(true));
         let region = [&after, &before].into_iter().flatten().find_map(|sheet| sheet.region.clone());
+        let by_address = !settings.usage.resources.is_empty();
         for sheet in [&after, &before].into_iter().flatten() {
+            self.lines += sheet.lines.len() + sheet.gaps.len() + sheet.waiting.len();
             for key in &sheet.asked {
-                self.asked.insert((resource.address.clone(), key));
+                self.asked_of.insert((kind.name, key));
+                if by_address {
+                    self.asked.insert((resource.address.clone(), key));
+                }
             }
         }
         // What is said of the side that stays is what readers ask about.
@@ -298,6 +310,9 @@ impl Book {
             forgotten += u32::from(resource.forgotten);
             if let Some(kind) = table.get(resource.kind.as_str()) {
                 ledger.take(*kind, resource, self, &plan);
+                if ledger.lines > limits.lines {
+                    return Err(CostError::TooManyLines { limit: limits.lines });
+                }
             } else if free::is_free(&resource.kind) {
                 *free_of.entry(&resource.kind).or_default() += 1;
             } else {
@@ -424,6 +439,15 @@ impl Ledger<'_> {
             }
             if unused.len() > 100 {
                 break;
+            }
+        }
+        for (entry, values) in &self.till.settings.usage.types {
+            // A type that is not in the plan at all may well have its quantities.
+            if self.asked_of.iter().any(|(kind, _)| kind == entry) {
+                let fits = |key: &str| self.asked_of.iter().any(|(k, n)| k == entry && *n == key);
+                for key in values.keys().filter(|key| !fits(key)) {
+                    unused.push(format!("The usage document's `{key}` of `{entry}` is of no use."));
+                }
             }
         }
         unused.truncate(100);

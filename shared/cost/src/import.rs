@@ -2,14 +2,15 @@
 //!
 //! A file is read whole and within bounds. Whatever makes no sense in what would be taken (a price
 //! that is negative, huge or no number, a missing unit, another currency) refuses the whole file:
-//! nothing of it is taken. What is not of use here is skipped and counted, with the reason.
+//! nothing of it is taken. What is not of use here is skipped and counted, with the reason: also what
+//! is priced by another unit, or twice.
 
 mod aws;
 mod azure;
 pub(crate) mod csv;
 mod gcp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use chrono::NaiveDate;
@@ -95,7 +96,13 @@ pub fn read(
     if bytes.len() as u64 > bounds.bytes {
         return Err(BookError::TooLarge { limit: bounds.bytes });
     }
-    let mut basket = Basket { rows: BTreeMap::new(), skipped: BTreeMap::new(), today, bounds };
+    let mut basket = Basket {
+        rows: BTreeMap::new(),
+        twice: BTreeSet::new(),
+        skipped: BTreeMap::new(),
+        today,
+        bounds,
+    };
     match format {
         Format::AwsOffer => aws::read(&bytes, &mut basket)?,
         Format::AzureRetail => azure::read(&bytes, &mut basket)?,
@@ -108,12 +115,23 @@ pub fn read(
 /// Most different reasons that are counted one by one.
 const REASONS: usize = 200;
 
+/// Why neither of two prices is taken.
+const TWICE: &str = "two different prices for one thing and day: neither was taken";
+
 /// Gathers rows, and checks each.
 struct Basket {
     rows: BTreeMap<(Provider, String, String), Row>,
+    /// Things with two prices of one day.
+    twice: BTreeSet<(Provider, String, String)>,
     skipped: BTreeMap<String, u64>,
     today: NaiveDate,
     bounds: Bounds,
+}
+
+/// Why a price by another unit is not taken.
+fn other_unit(given: &str, needed: &str) -> String {
+    let given: String = given.chars().filter(|c| !c.is_control()).take(32).collect();
+    format!("prices by `{given}` where `{needed}` is needed")
 }
 
 /// Prices of one thing above which a file is not believed.
@@ -187,11 +205,13 @@ impl Basket {
         }
         let id = (row.provider, row.key.clone(), row.region.clone());
         match self.rows.get(&id) {
+            _ if self.twice.contains(&id) => self.skip(TWICE),
+            // Which of them is meant cannot be told, so neither is taken.
             Some(old) if old.price != row.price && old.as_of == row.as_of => {
-                return nonsense(format!(
-                    "`{}` in {} has two prices of one day, {} and {}",
-                    row.key, row.region, old.price, row.price
-                ));
+                self.rows.remove(&id);
+                self.twice.insert(id);
+                self.skip(TWICE);
+                self.skip(TWICE);
             }
             Some(old) if old.as_of > row.as_of => self.skip("a newer price is in the same file"),
             _ => {

@@ -5,8 +5,10 @@
 pub struct Limits {
     /// Bytes of the plan's document.
     pub input_bytes: usize,
-    /// Resources of a plan, and lines of the report.
+    /// Resources of a plan.
     pub resources: usize,
+    /// Lines of all bills together, with and without a price.
+    pub lines: usize,
     /// Addresses that are named of an unsupported type.
     pub addresses: usize,
     /// Days after which a price is called old.
@@ -15,7 +17,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { input_bytes: 64 << 20, resources: 20_000, addresses: 50, old_days: 90 }
+        Self {
+            input_bytes: 64 << 20,
+            resources: 20_000,
+            lines: 200_000,
+            addresses: 50,
+            old_days: 90,
+        }
     }
 }
 

@@ -1,144 +1,17 @@
 //! What `terraform show -json PLANFILE` prints, as far as prices depend on it.
 
+mod document;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use self::document::{ConfigModule, Document, RawChange, Stated};
 use crate::error::CostError;
 use crate::limits::Limits;
 use crate::value::View;
 
 static NULL: Value = Value::Null;
-
-#[derive(Deserialize)]
-struct Document {
-    format_version: Option<String>,
-    #[serde(default)]
-    variables: BTreeMap<String, Variable>,
-    resource_changes: Option<Vec<RawChange>>,
-    planned_values: Option<Values>,
-    prior_state: Option<State>,
-    configuration: Option<Configuration>,
-}
-
-#[derive(Deserialize)]
-struct Variable {
-    #[serde(default)]
-    value: Value,
-}
-
-#[derive(Deserialize)]
-struct RawChange {
-    address: String,
-    #[serde(default)]
-    mode: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    deposed: Option<String>,
-    change: Change,
-}
-
-#[derive(Deserialize)]
-struct Change {
-    #[serde(default)]
-    actions: Vec<String>,
-    #[serde(default)]
-    before: Value,
-    #[serde(default)]
-    after: Value,
-    #[serde(default)]
-    after_unknown: Value,
-    #[serde(default)]
-    before_sensitive: Value,
-    #[serde(default)]
-    after_sensitive: Value,
-}
-
-#[derive(Deserialize)]
-struct State {
-    values: Option<Values>,
-}
-
-#[derive(Deserialize)]
-struct Values {
-    root_module: Option<Module>,
-}
-
-#[derive(Deserialize)]
-struct Module {
-    #[serde(default)]
-    resources: Vec<Stated>,
-    #[serde(default)]
-    child_modules: Vec<Module>,
-}
-
-#[derive(Deserialize)]
-struct Stated {
-    address: String,
-    #[serde(default)]
-    mode: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    values: Value,
-    #[serde(default)]
-    sensitive_values: Value,
-}
-
-#[derive(Deserialize, Default)]
-struct Configuration {
-    #[serde(default)]
-    provider_config: BTreeMap<String, ProviderConfig>,
-    #[serde(default)]
-    root_module: ConfigModule,
-}
-
-#[derive(Deserialize)]
-struct ProviderConfig {
-    #[serde(default)]
-    module_address: String,
-    #[serde(default)]
-    expressions: Value,
-}
-
-#[derive(Deserialize, Default)]
-struct ConfigModule {
-    #[serde(default)]
-    resources: Vec<ConfigResource>,
-    #[serde(default)]
-    module_calls: BTreeMap<String, ModuleCall>,
-    #[serde(default)]
-    variables: BTreeMap<String, Declared>,
-}
-
-#[derive(Deserialize)]
-struct Declared {
-    #[serde(default)]
-    default: Value,
-}
-
-#[derive(Deserialize)]
-struct ConfigResource {
-    #[serde(default)]
-    mode: String,
-    #[serde(rename = "type")]
-    kind: String,
-    name: String,
-    #[serde(default)]
-    provider_config_key: String,
-    #[serde(default)]
-    expressions: Value,
-}
-
-#[derive(Deserialize)]
-struct ModuleCall {
-    #[serde(default)]
-    expressions: Value,
-    #[serde(default)]
-    module: ConfigModule,
-}
 
 /// How a resource is written.
 pub(crate) struct Written {
@@ -182,8 +55,52 @@ pub(crate) struct Plan {
     written: HashMap<String, Written>,
     modules: HashMap<String, Called>,
     providers: BTreeMap<String, (String, Value)>,
+    by_address: HashMap<String, usize>,
     by_bare: HashMap<String, Vec<usize>>,
-    by_kind: HashMap<String, Vec<usize>>,
+    /// Of types that others refer to: by type and what they are called.
+    by_name: HashMap<(&'static str, String), Vec<usize>>,
+}
+
+/// Types that others refer to for what decides about their price.
+const REFERRED: &[&str] = &[
+    "aws_db_instance",
+    "aws_ecs_task_definition",
+    "aws_elasticache_replication_group",
+    "aws_launch_configuration",
+    "aws_launch_template",
+    "aws_rds_cluster",
+    "azurerm_kubernetes_cluster",
+    "azurerm_mssql_server",
+    "google_container_cluster",
+];
+
+/// Most resources of one name that are looked at: a plan in which thousands are called the same must
+/// not take a minute.
+const NAMESAKES: usize = 64;
+
+/// The modules of an address with their indexes, and the resource's own index.
+fn ends(address: &str) -> (&str, &str) {
+    let (mut inside, mut quoted, mut escaped) = (false, false, false);
+    let (mut last, mut before, mut index) = (None, None, address.len());
+    for (at, c) in address.char_indices() {
+        if inside {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' if quoted => escaped = true,
+                '"' => quoted = !quoted,
+                ']' if !quoted => inside = false,
+                _ => {}
+            }
+        } else if c == '[' {
+            inside = true;
+            index = at;
+        } else if c == '.' {
+            before = last;
+            last = Some(at);
+            index = address.len();
+        }
+    }
+    (before.map_or("", |at| &address[..at]), &address[index..])
 }
 
 /// An address without its indexes. Keys may hold dots and brackets in quotes.
@@ -281,15 +198,35 @@ impl Plan {
                 .into_iter()
                 .map(|(key, p)| (key, (bare(&p.module_address), p.expressions)))
                 .collect(),
+            by_address: HashMap::new(),
             by_bare: HashMap::new(),
-            by_kind: HashMap::new(),
+            by_name: HashMap::new(),
         };
         plan.walk("", configuration.root_module);
-        for (i, resource) in plan.resources.iter().enumerate() {
-            plan.by_bare.entry(resource.bare.clone()).or_default().push(i);
-            plan.by_kind.entry(resource.kind.clone()).or_default().push(i);
-        }
+        plan.index();
         Ok(plan)
+    }
+
+    fn index(&mut self) {
+        let keep = |list: &mut Vec<usize>, i: usize| {
+            if list.len() < NAMESAKES && !list.contains(&i) {
+                list.push(i);
+            }
+        };
+        for (i, resource) in self.resources.iter().enumerate() {
+            let Some(kind) = REFERRED.iter().find(|kind| **kind == resource.kind) else { continue };
+            self.by_address.insert(resource.address.clone(), i);
+            keep(self.by_bare.entry(resource.bare.clone()).or_default(), i);
+            for side in [&resource.after, &resource.before].into_iter().flatten() {
+                for name in ["id", "name", "arn", "identifier", "cluster_identifier"] {
+                    if let Some(text) = side.values.get(name).and_then(Value::as_str)
+                        && !text.is_empty()
+                    {
+                        keep(self.by_name.entry((kind, text.to_owned())).or_default(), i);
+                    }
+                }
+            }
+        }
     }
 
     fn walk(&mut self, module: &str, written: ConfigModule) {
@@ -379,45 +316,46 @@ impl Plan {
     }
 
     /// Resources of a type that a resource refers to in its configuration, or that a value of it
-    /// names.
-    pub(crate) fn neighbours(&self, of: &Resource, kind: &str, names: &[&str]) -> Vec<&Resource> {
-        let mut found = Vec::new();
+    /// names; those that most likely are meant come first.
+    pub(crate) fn neighbours(
+        &self,
+        of: &Resource,
+        kind: &'static str,
+        names: &[&str],
+    ) -> Vec<&Resource> {
+        let mut found: Vec<usize> = Vec::new();
         if let Some(written) = self.written(of) {
             let mut references = HashSet::new();
             collect(&written.expressions, &mut references, 0);
             let prefix = format!("{kind}.");
-            let addresses: HashSet<String> = references
+            let mut addresses: Vec<String> = references
                 .iter()
                 .filter(|r| r.starts_with(&prefix))
-                .map(|r| r.split('.').take(2).collect::<Vec<_>>().join("."))
-                .map(|r| joined(&of.module, &bare(&r)))
+                .map(|r| bare(r).split('.').take(2).collect::<Vec<_>>().join("."))
                 .collect();
-            for address in addresses {
-                found.extend(self.by_bare.get(&address).into_iter().flatten().copied());
+            addresses.sort();
+            addresses.dedup();
+            let (module, index) = ends(&of.address);
+            for address in &addresses {
+                // Of several, the one of the same module and the same index.
+                let here = joined(module, address);
+                let exact = [format!("{here}{index}"), here.clone(), format!("{here}[0]")];
+                found.extend(exact.iter().find_map(|a| self.by_address.get(a)).copied());
+            }
+            for address in &addresses {
+                let all = self.by_bare.get(&joined(&of.module, address));
+                found.extend(all.into_iter().flatten().copied());
             }
         }
         if found.is_empty() {
-            let values: Vec<&str> = [&of.after, &of.before]
-                .into_iter()
-                .flatten()
-                .flat_map(|side| names.iter().filter_map(|n| side.values.get(*n)?.as_str()))
-                .filter(|text| !text.is_empty())
-                .collect();
-            for i in self.by_kind.get(kind).into_iter().flatten().copied() {
-                let other = &self.resources[i];
-                let own = [&other.after, &other.before].into_iter().flatten().any(|side| {
-                    ["id", "name", "arn", "identifier", "cluster_identifier"]
-                        .iter()
-                        .filter_map(|n| side.values.get(*n)?.as_str())
-                        .any(|text| values.contains(&text))
-                });
-                if own {
-                    found.push(i);
+            for side in [&of.after, &of.before].into_iter().flatten() {
+                for text in names.iter().filter_map(|n| side.values.get(*n)?.as_str()) {
+                    found.extend(self.by_name.get(&(kind, text.to_owned())).into_iter().flatten());
                 }
             }
         }
-        found.sort_unstable();
-        found.dedup();
+        let mut seen = HashSet::new();
+        found.retain(|i| seen.insert(*i));
         found.into_iter().map(|i| &self.resources[i]).collect()
     }
 }
@@ -440,19 +378,6 @@ fn collect<'a>(expression: &'a Value, into: &mut HashSet<&'a str>, depth: u8) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, into, depth + 1)),
         _ => {}
-    }
-}
-
-impl Module {
-    fn each(self, take: &mut impl FnMut(Stated)) {
-        for resource in self.resources {
-            if resource.mode != "data" {
-                take(resource);
-            }
-        }
-        for child in self.child_modules {
-            child.each(take);
-        }
     }
 }
 

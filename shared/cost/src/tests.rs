@@ -1,6 +1,7 @@
 //! What a plan costs, against prices that were reckoned by hand.
 
 mod bad;
+mod docs;
 mod property;
 mod shapes;
 mod table;

@@ -60,18 +60,61 @@ pub(crate) struct View<'a> {
     unknown: &'a Value,
     /// The same shape, with `true` where a value is sensitive.
     sensitive: &'a Value,
-    /// The expressions of the configuration, where they are known.
-    configured: Option<&'a Value>,
+    /// How it is written, where that is known.
+    written: Option<Path<'a>>,
+}
+
+/// The expressions of a resource, and the names of the blocks that lead to a block of it.
+#[derive(Debug, Clone, Copy)]
+struct Path<'a> {
+    expressions: &'a Value,
+    names: [&'static str; DEPTH],
+    depth: usize,
+}
+
+/// Blocks within blocks that are looked into.
+const DEPTH: usize = 4;
+
+impl Path<'_> {
+    /// Whether an attribute is written, in any of the blocks of that name: blocks of a set come in
+    /// another order than they are written in. Where no such block is written (dynamic ones are not
+    /// in the plan's configuration), it may be.
+    fn has(&self, name: &str) -> bool {
+        fn walk(at: &Value, names: &[&str], name: &str, seen: &mut bool) -> bool {
+            let Some((first, rest)) = names.split_first() else {
+                *seen = true;
+                return at.get(name).is_some();
+            };
+            match at.get(*first) {
+                Some(Value::Array(blocks)) => {
+                    blocks.iter().take(BLOCKS).any(|block| walk(block, rest, name, seen))
+                }
+                Some(block @ Value::Object(_)) => walk(block, rest, name, seen),
+                _ => false,
+            }
+        }
+        let mut seen = false;
+        let names = self.names.get(..self.depth).unwrap_or_default();
+        walk(self.expressions, names, name, &mut seen) || !seen
+    }
+
+    fn inside(mut self, name: &'static str) -> Option<Self> {
+        *self.names.get_mut(self.depth)? = name;
+        self.depth += 1;
+        Some(self)
+    }
 }
 
 impl<'a> View<'a> {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         values: &'a Value,
         unknown: &'a Value,
         sensitive: &'a Value,
-        configured: Option<&'a Value>,
+        expressions: Option<&'a Value>,
     ) -> Self {
-        Self { values, unknown, sensitive, configured }
+        let written =
+            expressions.map(|expressions| Path { expressions, names: [""; DEPTH], depth: 0 });
+        Self { values, unknown, sensitive, written }
     }
 
     fn find(&self, name: &str) -> Found<'a> {
@@ -85,7 +128,7 @@ impl<'a> View<'a> {
         let unknown = *self.unknown == Value::Bool(true)
             || self.unknown.get(name).is_some_and(|u| *u == Value::Bool(true));
         // What nobody set and the provider will fill in has its default.
-        let set = self.configured.is_none_or(|c| c.get(name).is_some());
+        let set = self.written.is_none_or(|written| written.has(name));
         if unknown && set { Found::Unknown } else { Found::Absent }
     }
 
@@ -187,10 +230,10 @@ impl<'a> View<'a> {
     }
 
     /// The blocks of a name, or the one that is not in a list.
-    pub(crate) fn blocks(&self, name: &str) -> Result<Vec<View<'a>>, Why> {
+    pub(crate) fn blocks(&self, name: &'static str) -> Result<Vec<View<'a>>, Why> {
         let unknown = self.unknown.get(name).unwrap_or(&Value::Null);
         let sensitive = self.sensitive.get(name).unwrap_or(&Value::Null);
-        let configured = self.configured.and_then(|c| c.get(name));
+        let written = self.written.and_then(|path| path.inside(name));
         match self.find(name) {
             Found::Known(Value::Array(items)) if items.len() > BLOCKS => Err(Why::new(
                 CostGapReason::InvalidValue,
@@ -207,16 +250,11 @@ impl<'a> View<'a> {
                         unknown.get(i).unwrap_or(&Value::Null)
                     },
                     sensitive: sensitive.get(i).unwrap_or(&Value::Null),
-                    // Blocks of a set come in another order than they are written in.
-                    configured: configured.and_then(|c| match c.as_array() {
-                        Some(written) if written.len() == 1 && items.len() == 1 => written.first(),
-                        Some(_) => None,
-                        None => Some(c),
-                    }),
+                    written,
                 })
                 .collect()),
             Found::Known(item @ Value::Object(_)) => {
-                Ok(vec![Self { values: item, unknown, sensitive, configured: None }])
+                Ok(vec![Self { values: item, unknown, sensitive, written }])
             }
             Found::Known(value) => Err(Why::invalid(name, value)),
             Found::Unknown => Err(Why::unknown(name)),
@@ -226,7 +264,7 @@ impl<'a> View<'a> {
     }
 
     /// The first block of a name.
-    pub(crate) fn block(&self, name: &str) -> Result<Option<View<'a>>, Why> {
+    pub(crate) fn block(&self, name: &'static str) -> Result<Option<View<'a>>, Why> {
         Ok(self.blocks(name)?.into_iter().next())
     }
 

@@ -151,6 +151,10 @@ struct Wanted {
 fn want(product: &Product) -> Result<Wanted, String> {
     let get = |name: &str| product.attributes.get(name).map_or("", String::as_str);
     let region = get("regionCode");
+    // Outposts have the region's code and other prices.
+    if !matches!(get("locationType"), "" | "AWS Region" | "AWS Local Zone") {
+        return Err("prices outside of regions, e.g. of Outposts".to_owned());
+    }
     let family = product.product_family.as_str();
     let usage = get("usagetype");
     let found: Option<(String, &'static str)> = match family {
@@ -187,7 +191,7 @@ fn want(product: &Product) -> Result<Wanted, String> {
                 "Load Balancer-Network" => "network",
                 _ => "classic",
             };
-            if usage.ends_with("LoadBalancerUsage") && !usage.contains("Outposts") {
+            if usage.ends_with("LoadBalancerUsage") && !usage.contains("TS-") {
                 Some((format!("lb/{kind}/hour"), "hour"))
             } else if usage.ends_with("LCUUsage") && !usage.contains("Reserved") {
                 Some((format!("lb/{kind}/lcu"), "LCU-hour"))
@@ -350,11 +354,8 @@ fn term_row(
         return Err(nonsense("its unit is missing".to_owned()));
     }
     if !same_unit(&dimension.unit, is.unit) {
-        return Err(nonsense(format!(
-            "its unit is `{}`, and `{}` is needed",
-            dimension.unit.chars().take(32).collect::<String>(),
-            is.unit
-        )));
+        basket.skip(super::other_unit(&dimension.unit, is.unit));
+        return Ok(());
     }
     let mut prices = dimension.price_per_unit.into_iter();
     let (Some((currency, price)), None) = (prices.next(), prices.next()) else {

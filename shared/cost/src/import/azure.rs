@@ -121,9 +121,8 @@ pub(super) fn read(bytes: &[u8], basket: &mut Basket) -> Result<(), BookError> {
                 return Err(BookError::Nonsense { place, why: "its unit is missing".to_owned() });
             }
             Some(given) => {
-                let given: String = given.chars().take(32).collect();
-                let why = format!("its unit is `{given}`, and `{vendor_unit}` is needed");
-                return Err(BookError::Nonsense { place, why });
+                basket.skip(super::other_unit(given, vendor_unit));
+                continue;
             }
         }
         if item.arm_region_name.is_empty() || item.arm_region_name == "Global" {

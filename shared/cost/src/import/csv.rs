@@ -1,12 +1,13 @@
 //! Our own form of price files, which is that of the shipped book too.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 use slipway_domain::cost::Amount;
 
 use super::Basket;
-use crate::book::{Origin, Provider, Row};
+use crate::book::{Book, Origin, Provider, Row};
 use crate::error::BookError;
 
 const FORM: &str = "a price file in CSV";
@@ -110,5 +111,33 @@ pub(crate) fn shipped(provider: Provider, text: &str) -> Result<Vec<Row>, BookEr
 
 /// A file that an operator gives.
 pub(super) fn read(bytes: &[u8], basket: &mut Basket) -> Result<(), BookError> {
-    rows(bytes, None, Origin::Imported, |place, row| basket.take(place, row))
+    // Keys are known by the shipped book: by their first part, or exactly.
+    let book = Book::shipped()?;
+    let family = |key: &str| key.split('/').next().unwrap_or_default().to_owned();
+    let mut families = HashSet::new();
+    let mut units = HashMap::new();
+    for row in book.rows() {
+        families.insert((row.provider, family(&row.key)));
+        units.insert((row.provider, row.key.as_str()), row.unit.as_str());
+    }
+    rows(bytes, None, Origin::Imported, |place, row| {
+        if !families.contains(&(row.provider, family(&row.key))) {
+            basket.skip(format!(
+                "no type here is priced by keys of {} that begin with `{}`",
+                row.provider.as_str(),
+                family(&row.key).chars().take(40).collect::<String>()
+            ));
+            return Ok(());
+        }
+        if let Some(unit) = units.get(&(row.provider, row.key.as_str()))
+            && **unit != row.unit
+            && !row.unit.is_empty()
+        {
+            return Err(BookError::Nonsense {
+                place: place.to_owned(),
+                why: format!("its unit is not `{unit}`, by which `{}` is priced", row.key),
+            });
+        }
+        basket.take(place, row)
+    })
 }

@@ -133,8 +133,8 @@ pub(super) fn read(bytes: &[u8], basket: &mut Basket) -> Result<(), BookError> {
             return Err(nonsense("its unit is missing".to_owned()));
         }
         if expression.usage_unit != vendor_unit {
-            let given: String = expression.usage_unit.chars().take(32).collect();
-            return Err(nonsense(format!("its unit is `{given}`, and `{vendor_unit}` is needed")));
+            basket.skip(super::other_unit(&expression.usage_unit, vendor_unit));
+            continue;
         }
         if expression.tiered_rates.len() != 1 {
             basket.skip("prices in tiers");

@@ -237,12 +237,6 @@ fn nonsense_is_refused_whole() {
             "unit is missing",
         ),
         (
-            "another unit",
-            Format::AwsOffer,
-            set(offer(), &format!("{dimension}/unit"), json!("Quantity")),
-            "Quantity",
-        ),
-        (
             "later than today",
             Format::AwsOffer,
             set(offer(), "/publicationDate", json!("2027-01-01T00:00:00Z")),
@@ -285,22 +279,10 @@ fn nonsense_is_refused_whole() {
             "unit is missing",
         ),
         (
-            "another unit",
-            Format::AzureRetail,
-            set(azure(), "/Items/0/unitOfMeasure", json!("100 Hours")),
-            "100 Hours",
-        ),
-        (
             "other currency",
             Format::AzureRetail,
             set(azure(), "/Items/0/currencyCode", json!("EUR")),
             "EUR",
-        ),
-        (
-            "two prices",
-            Format::AzureRetail,
-            set(azure(), "/Items/1/productName", json!("Dsv5 Series")),
-            "two prices",
         ),
         ("truncated", Format::AzureRetail, azure_text[..azure_text.len() / 2].to_owned(), "EOF"),
         ("no items", Format::AzureRetail, "{}".to_owned(), "Items"),
@@ -365,6 +347,18 @@ fn nonsense_is_refused_whole() {
             line("aws,nat/hour,us-east-1,,1,USD,https://e,2026-01-01"),
             "unit is missing",
         ),
+        (
+            "another unit",
+            Format::Csv,
+            line("aws,nat/hour,us-east-1,month,1,USD,https://e,2026-01-01"),
+            "not `hour`",
+        ),
+        (
+            "key of no use",
+            Format::Csv,
+            line("aws,nut/hour,us-east-1,hour,1,USD,https://e,2026-01-01"),
+            "`nut`",
+        ),
         ("no source", Format::Csv, line("aws,nat/hour,us-east-1,hour,1,USD,,2026-01-01"), "source"),
         ("no day", Format::Csv, line("aws,nat/hour,us-east-1,hour,1,USD,https://e,soon"), "no day"),
         (
@@ -407,6 +401,33 @@ fn nonsense_is_refused_whole() {
         assert!(said.contains(word), "{} {name}: {said}", format.as_str());
         assert!(said.len() < 1500, "{name}: {} bytes", said.len());
     }
+}
+
+#[test]
+fn prices_by_another_unit_or_twice_are_left_out_alone() {
+    let mut other = offer();
+    other["terms"]["OnDemand"]["A"]["T.1"]["priceDimensions"]["T.1.2"]["unit"] = json!("Quantity");
+    let taken = take(Format::AwsOffer, &other.to_string()).unwrap();
+    assert_eq!(taken.rows.len(), 3);
+    assert_eq!(taken.skipped.get("prices by `Quantity` where `hour` is needed"), Some(&1));
+
+    let mut other = offer();
+    other["products"]["A"]["attributes"]["locationType"] = json!("AWS Outposts");
+    assert_eq!(take(Format::AwsOffer, &other.to_string()).unwrap().rows.len(), 3);
+
+    let mut other = azure();
+    other["Items"][0]["unitOfMeasure"] = json!("100 Hours");
+    other["Items"][1]["productName"] = json!("Dsv5 Series");
+    other["Items"][2] = other["Items"][1].clone();
+    other["Items"][2]["retailPrice"] = json!(5);
+    let taken = take(Format::AzureRetail, &other.to_string()).unwrap();
+    assert_eq!(keys(&taken), [row("disk/P10/LRS", "koreacentral", "21.5")]);
+    assert_eq!(taken.skipped.get(TWICE), Some(&2));
+    assert_eq!(taken.skipped.get("prices by `100 Hours` where `1 Hour` is needed"), Some(&1));
+
+    let mut other = gcp();
+    other["skus"][0]["pricingInfo"][0]["pricingExpression"]["usageUnit"] = json!("mo");
+    assert_eq!(take(Format::GcpSkus, &other.to_string()).unwrap().rows.len(), 2);
 }
 
 #[test]

@@ -53,6 +53,8 @@ fn limits_hold() {
         with(Limits { input_bytes: 10, ..Limits::default() }),
         CostError::TooLarge { .. }
     ));
+    let few = Limits { lines: 1, ..Limits::default() };
+    assert_eq!(with(few), CostError::TooManyLines { limit: 1 });
     assert_eq!(with(Limits { resources: 1, ..Limits::default() }), CostError::TooMany { limit: 1 });
 }
 

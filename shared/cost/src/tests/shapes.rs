@@ -247,6 +247,76 @@ fn a_launch_template_is_found_through_the_configuration() {
 }
 
 #[test]
+fn of_several_neighbours_the_one_of_the_same_index_is_meant() {
+    let mut changes = Vec::new();
+    for (i, class) in ["c5.large", "c5.xlarge"].iter().enumerate() {
+        let mut group = create(
+            &format!("module.m[\"k\"].aws_autoscaling_group.g[{i}]"),
+            &json!({"min_size": 1, "launch_template": [{}]}),
+        );
+        group["type"] = json!("aws_autoscaling_group");
+        let mut template = create(
+            &format!("module.m[\"k\"].aws_launch_template.t[{i}]"),
+            &json!({"instance_type": class}),
+        );
+        template["type"] = json!("aws_launch_template");
+        changes.extend([group, template]);
+    }
+    let mut plan = plan_of(&changes, &[]);
+    plan["configuration"]["root_module"]["module_calls"] = json!({"m": {"module": {"resources": [
+        {"mode": "managed", "type": "aws_autoscaling_group", "name": "g", "provider_config_key": "aws",
+         "expressions": {"min_size": {}, "launch_template": [{"id": {"references":
+            ["aws_launch_template.t", "count.index"]}}]}}]}}});
+    let report = estimate(&plan);
+    let months: Vec<_> = report.resources.iter().map(|r| r.monthly_after.to_string()).collect();
+    assert_eq!(months, ["62.85", "124.9"], "{:#?}", report.unpriced);
+}
+
+#[test]
+fn what_a_provider_fills_in_of_several_blocks_is_not_unknown() {
+    let mut made = create(
+        "aws_instance.x",
+        &json!({"instance_type": "m5.large",
+        "root_block_device": [{"volume_type": "gp3", "volume_size": 10}],
+        "ebs_block_device": [{"volume_type": "gp3", "volume_size": 10}, {"volume_type": "gp3", "volume_size": 20}]}),
+    );
+    made["change"]["after_unknown"] = json!({"root_block_device": [{"iops": true, "throughput": true}],
+        "ebs_block_device": [{"iops": true, "throughput": true}, {"iops": true, "throughput": true}]});
+    let written = |block: Value| {
+        json!({"mode": "managed", "type": "aws_instance", "name": "x", "provider_config_key": "aws",
+        "expressions": {"instance_type": {}, "root_block_device": [{"volume_size": {}, "volume_type": {}}],
+                        "ebs_block_device": [{"volume_size": {}, "volume_type": {}}, block]}})
+    };
+    let report =
+        estimate(&plan_of(std::slice::from_ref(&made), &[written(json!({"volume_size": {}}))]));
+    assert_eq!(report.monthly_after, amount("73.28"), "{:?}", report.unpriced);
+    assert!(report.complete);
+    // Where one of them sets it, either may be the one.
+    let report = estimate(&plan_of(&[made], &[written(json!({"iops": {"references": ["x.y"]}}))]));
+    assert_eq!(report.unpriced.len(), 2, "{:?}", report.unpriced);
+    assert_eq!(report.unpriced[0].component, "ebs_block_device[0]/iops");
+}
+
+#[test]
+fn thousands_of_one_name_do_not_take_for_ever() {
+    let mut changes = Vec::new();
+    for i in 0..5000 {
+        changes.push(create(
+            &format!("aws_launch_template.t[{i}]"),
+            &json!({"id": "lt", "instance_type": "c5.large"}),
+        ));
+        changes.push(create(
+            &format!("aws_autoscaling_group.g[{i}]"),
+            &json!({"min_size": 1, "id": "lt", "name": "lt"}),
+        ));
+    }
+    let start = Instant::now();
+    let report = estimate(&plan_of(&changes, &[]));
+    assert_eq!(report.resources.len(), 5000);
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+#[test]
 fn unsupported_types_are_listed_and_free_ones_counted() {
     let mut changes: Vec<_> =
         (0..60).map(|i| create(&format!("aws_sagemaker_endpoint.x[{i}]"), &json!({}))).collect();
@@ -268,14 +338,14 @@ fn usage_is_by_address_then_by_type_and_what_is_misspelt_is_said() {
         create("aws_s3_bucket.c", &json!({})),
     ];
     let settings = settings(json!({"usage": {
-        "types": {"aws_s3_bucket": {"storage_gb": "1"}},
+        "types": {"aws_s3_bucket": {"storage_gb": "1", "gb": 1}, "aws_ecr_repository": {"storage_gb": 1}},
         "resources": {"aws_s3_bucket.a": {"storage_gb": 1000, "storage_qb": 1}, "aws_s3_bucket.b[*]": {"storage_gb": 100},
                       "aws_s3_bucket.none": {"storage_gb": 5}},
     }}));
     let report = try_estimate(&plan_of(&changes, &[]), &settings).unwrap();
     assert_eq!(report.monthly_after, amount("25.323"));
     let misspelt: Vec<_> = report.warnings.iter().filter(|w| w.contains("usage doc")).collect();
-    assert_eq!(misspelt.len(), 2, "{misspelt:?}");
+    assert_eq!(misspelt.len(), 3, "{misspelt:?}");
     // What nobody said is listed, and not in the totals.
     assert_eq!(report.usage_based.len(), 6);
     assert_eq!(report.usage_based[0].usage_key, "monthly_tier_2_requests");

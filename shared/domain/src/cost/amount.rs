@@ -231,6 +231,14 @@ mod tests {
         assert_eq!(amount("-1e21").minus(amount("1e21")), amount("-1e21"));
     }
 
+    #[test]
+    fn it_is_a_text_in_both_schemas() {
+        let mcp = serde_json::to_value(schemars::schema_for!(Amount)).unwrap();
+        assert_eq!(mcp["type"], "string", "{mcp}");
+        let rest = serde_json::to_value(<Amount as utoipa::PartialSchema>::schema()).unwrap();
+        assert_eq!(rest["type"], "string", "{rest}");
+    }
+
     proptest! {
         #[test]
         fn sums_are_exact_in_any_order(mut parts in prop::collection::vec(-1_000_000_000_000_i64..1_000_000_000_000, 0..40)) {

@@ -212,6 +212,9 @@ fn finding(
     }
 }
 
+/// Parts without a price that have a finding each.
+const ONE_BY_ONE: usize = 100;
+
 /// Those that matter most, by what `of` says, at most three.
 fn largest(report: &CostReport, of: impl Fn(&ResourceCost) -> Amount) -> Vec<&ResourceCost> {
     let mut all: Vec<_> = report.resources.iter().filter(|r| of(r) > Amount::ZERO).collect();
@@ -389,7 +392,7 @@ fn missing(report: &CostReport, limits: &CostLimits, findings: &mut Vec<Finding>
         }
     }
     if let Some(then) = limits.on_unpriced.consequence() {
-        for gap in &report.unpriced {
+        for gap in report.unpriced.iter().take(ONE_BY_ONE) {
             let part = if gap.component.is_empty() {
                 "It".to_owned()
             } else {
@@ -407,6 +410,15 @@ fn missing(report: &CostReport, limits: &CostLimits, findings: &mut Vec<Finding>
                 found.state = State::Unknown;
             }
             findings.push(found);
+        }
+        if let Some(more) = report.unpriced.len().checked_sub(ONE_BY_ONE).filter(|n| *n > 0) {
+            findings.push(finding(
+                "cost_unpriced",
+                "A part has no price",
+                then,
+                format!("{more} more parts are not in the totals; the report lists them all."),
+                "Give the missing values, prices or rates, or let on_unpriced say what follows.",
+            ));
         }
     }
 }

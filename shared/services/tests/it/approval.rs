@@ -14,6 +14,7 @@ use slipway_domain::job::{JobKind, JobState, Queue};
 use slipway_domain::plan::{Action, PlanSummary};
 use slipway_domain::port::driver::Planned;
 use slipway_domain::state::DeploymentState as S;
+use slipway_services::gate::Seen;
 use slipway_services::execution::{self, Begun};
 use slipway_services::{approval, deployment, event};
 
@@ -60,7 +61,7 @@ async fn deleting(rig: &Rig, stack: &str) -> (DeploymentId, String) {
     planned.changes[0].kind = "aws_db_instance".to_owned();
     planned.changes[0].address = "aws_db_instance.main".to_owned();
     planned.changes[0].action = Action::Delete;
-    let ended = execution::plan_finished(&rig.cx, &job, &lease, planned).await.unwrap();
+    let ended = execution::plan_finished(&rig.cx, &job, &lease, planned, &Seen::default()).await.unwrap();
     (id, ended.plan.unwrap().digest)
 }
 

@@ -9,7 +9,7 @@ use slipway_client_scanners::{Options, Scanners};
 use slipway_domain::event::EventBody;
 use slipway_domain::log::NewLogLine;
 use slipway_domain::port::driver::{DriverError, Run, StateBlob, Stop};
-use slipway_domain::port::scanner::ScanInput;
+use slipway_domain::port::scanner::{Scan as _, ScanInput};
 use slipway_domain::redact::Redactor;
 use slipway_domain::scan::{ScanOutcome, ScanSettings, ScannerName, ScannerSettings};
 use tokio::sync::watch;

@@ -158,19 +158,26 @@ fn what_has_no_price_is_as_bad_as_the_limits_say() {
         detail: "`instance_type` is known only after apply.".to_owned(),
         side: CostSide::After,
     });
-    let with = |on_unsupported, on_unpriced| {
-        judge(&given, &CostLimits { on_unsupported, on_unpriced, ..Default::default() })
+    let with = |given: &CostReport, on_unsupported, on_unpriced| {
+        judge(given, &CostLimits { on_unsupported, on_unpriced, ..Default::default() })
     };
-    assert_eq!(with(Ignore, Ignore).verdict, GateVerdict::Pass);
-    assert_eq!(with(Warn, Ignore).verdict, GateVerdict::Warn);
-    assert_eq!(with(Ignore, NeedsApproval).verdict, GateVerdict::NeedsApproval);
-    let said = with(Deny, Warn);
+    assert_eq!(with(&given, Ignore, Ignore).verdict, GateVerdict::Pass);
+    assert_eq!(with(&given, Warn, Ignore).verdict, GateVerdict::Warn);
+    assert_eq!(with(&given, Ignore, NeedsApproval).verdict, GateVerdict::NeedsApproval);
+    let said = with(&given, Deny, Warn);
     assert_eq!(
         (said.verdict, rules(&said)),
         (GateVerdict::Deny, vec!["cost_unsupported", "cost_unpriced"])
     );
     assert_eq!(said.findings[1].state, State::Unknown);
     assert!(said.detail.contains("3 without a price"), "{}", said.detail);
+
+    // Thousands of them are not a finding each.
+    let gap = given.unpriced[0].clone();
+    given.unpriced.resize(5000, gap);
+    let said = judge(&given, &CostLimits { on_unpriced: Deny, ..Default::default() });
+    assert_eq!((said.verdict, said.findings.len()), (GateVerdict::Deny, 102));
+    assert!(said.findings.iter().any(|f| f.message.starts_with("4900 more parts")));
 }
 
 #[test]
