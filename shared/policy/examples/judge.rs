@@ -1,7 +1,7 @@
 //! Judges plans by the shipped pack: a tool for whoever works on the rules.
 //!
 //! `cargo run -p slipway-policy --example judge -- PLAN.json…` reads files of `terraform show -json`
-//! and prints one line of JSON for each: `{"file", "findings": [{"rule", "address", "state"}]}`.
+//! and prints one line of JSON for each: `{"file", "findings": [{"rule", "address", "state", "message"}]}`.
 //! With examples that somebody has labelled good and bad it shows where a rule is wrong.
 
 use serde_json::json;
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .evaluate(&document)
             .findings
             .into_iter()
-            .map(|f| json!({"rule": f.rule, "address": f.address, "state": f.state}))
+            .map(|f| json!({"rule": f.rule, "address": f.address, "state": f.state, "message": f.message}))
             .collect();
         println!("{}", json!({"file": file, "findings": findings}));
     }

@@ -165,6 +165,12 @@ result contains found if {
 	found := lib.said("aws_env_secret", r, state, sprintf("The variable `%s` of a container holds a secret.", [name]))
 }
 
+result contains found if {
+	some r in lib.of("aws_ecs_task_definition")
+	r.values.container_definitions == lib.unknown
+	found := lib.said("aws_env_secret", r, "unknown", "The variables may hold a secret.")
+}
+
 # Literals in the source only: a value that comes from a variable or a generator is not one.
 passwords := {
 	"aws_db_instance": "password", "aws_rds_cluster": "master_password", "aws_redshift_cluster": "master_password",

@@ -103,6 +103,12 @@ rules := {
 		"remedy": "Remove 0.0.0.0/0 from authorized_networks, or use a private address.",
 		"aliases": ["CKV_GCP_11", "AVD-GCP-0017", "GCP-0017"], "source": "CIS GCP Foundations 6.5",
 	},
+	"gcp_sql_public_ip": {
+		"title": "Cloud SQL has a public address", "severity": "medium",
+		"rationale": "It can be reached from everywhere that authorized_networks forgets.",
+		"remedy": "Set ipv4_enabled to false and use a private network.",
+		"aliases": ["CKV_GCP_60", "AVD-GCP-0017", "GCP-0017"], "source": "CIS GCP Foundations 6.6",
+	},
 	"azure_sql_public": {
 		"title": "Azure database lets the whole world connect", "severity": "critical",
 		"rationale": "Databases are found by scanning, and their passwords by trying.",
@@ -171,7 +177,7 @@ default_days := {"aws_db_instance": 0, "aws_rds_cluster": 1}
 result contains found if {
 	some r in lib.of("aws_rds_cluster")
 	own(r)
-	state := there(lib.get(r, "kms_key_id", ""))
+	state := lib.supplied(r, "kms_key_id", lib.get(r, "kms_key_id", ""))
 	found := lib.said("aws_rds_key", r, state, "kms_key_id is not set.")
 }
 
@@ -263,16 +269,13 @@ result contains found if {
 result contains found if {
 	some r in lib.of("aws_dynamodb_table")
 	key := lib.at(r.values, ["server_side_encryption", 0, "kms_key_arn"], "")
-	state := lib.all_of({lib.must(lib.at(r.values, ["server_side_encryption", 0, "enabled"], false)), own_key(key)})
+	state := lib.all_of({lib.must(lib.at(r.values, ["server_side_encryption", 0, "enabled"], false)), own_key(r, key)})
 	found := lib.said("aws_dynamodb_key", r, state, "server_side_encryption is off or names no kms_key_arn, so AWS's own key is used.")
 }
 
-# A key that is not known yet is a key all the same.
-own_key(key) := "fail" if {
-	key == ""
-} else := "fail" if {
+own_key(r, key) := "fail" if {
 	endswith(key, "alias/aws/dynamodb")
-} else := "pass"
+} else := lib.supplied(r, "server_side_encryption", key)
 
 redis := [r |
 	some r in lib.of("aws_elasticache_replication_group")
@@ -294,15 +297,10 @@ result contains found if {
 
 result contains found if {
 	some r in redis
-	# A token that is not known yet is a token all the same.
-	token := lib.any_of({there(lib.get(r, "auth_token", "")), there(lib.get(r, "user_group_ids", []))})
+	token := lib.any_of({lib.supplied(r, name, lib.get(r, name, "")) | some name in ["auth_token", "user_group_ids"]})
 	state := lib.all_of({token, lib.must(lib.get(r, "transit_encryption_enabled", false))})
 	found := lib.said("aws_redis_token", r, state, "Neither auth_token nor user_group_ids is set, or they would go over the network in the clear.")
 }
-
-there(value) := "fail" if {
-	value in {"", null, []}
-} else := "pass"
 
 result contains found if {
 	some r in lib.of("google_sql_database_instance")
@@ -324,6 +322,20 @@ result contains found if {
 	open := [lib.unknown | lib.open_block(configuration, "authorized_networks")]
 	state := lib.ranges_state(array.concat(networks, open))
 	found := lib.said("gcp_sql_public", r, state, "authorized_networks holds the whole Internet.")
+}
+
+result contains found if {
+	some r in lib.of("google_sql_database_instance")
+	# Without a word Google gives it one.
+	state := lib.must_not(lib.at(r.values, ["settings", 0, "ip_configuration", 0, "ipv4_enabled"], true))
+	found := lib.said("gcp_sql_public_ip", r, state, "ipv4_enabled is not false.")
+}
+
+result contains found if {
+	some r in lib.of("google_sql_database_instance")
+	some path in [["settings"], ["settings", 0, "ip_configuration"]]
+	lib.at(r.values, path, "") == lib.unknown
+	found := lib.said("gcp_sql_public", r, "unknown", "authorized_networks holds the whole Internet.")
 }
 
 network_range(n) := lib.unknown if {

@@ -29,6 +29,11 @@ rules := {
 		"rationale": "What may be read or changed is everything of this kind in the account.", "remedy": least,
 		"aliases": ["CKV_AWS_355", "AVD-AWS-0057", "AWS-0057"], "source": aws,
 	},
+	"aws_iam_service_any": {
+		"title": "IAM policy allows every action of a service", "severity": "low",
+		"rationale": "It holds rights to delete, to make public and to change policies that nobody thought of.", "remedy": least,
+		"aliases": ["AVD-AWS-0057", "AWS-0057"], "source": aws,
+	},
 	"aws_iam_escalation": {
 		"title": "IAM policy lets its holder raise their own rights", "severity": "high",
 		"rationale": "With these actions on every resource one becomes administrator.",
@@ -58,6 +63,12 @@ rules := {
 		"rationale": "`owner` and `editor` hold thousands of permissions in every service.",
 		"remedy": "Use predefined or custom roles.",
 		"aliases": ["CKV_GCP_117", "AVD-GCP-0007", "GCP-0007"], "source": "CIS GCP Foundations 1.5",
+	},
+	"gcp_iam_service_admin": {
+		"title": "A service account administers a service", "severity": "medium",
+		"rationale": "Whoever gets a key or a token of the account can change what the service guards.",
+		"remedy": "Use a role that holds only what the program needs.",
+		"aliases": ["CKV_GCP_42", "AVD-GCP-0007", "GCP-0007"], "source": "CIS GCP Foundations 1.5",
 	},
 	"gcp_iam_viewer": {
 		"title": "The basic role `viewer` of GCP is given away", "severity": "low",
@@ -146,21 +157,24 @@ result contains found if {
 
 result contains found if {
 	some r in lib.of_any(["aws_iam_role_policy_attachment", "aws_iam_user_policy_attachment", "aws_iam_group_policy_attachment", "aws_iam_policy_attachment", "aws_ssoadmin_managed_policy_attachment"])
-	arn := lib.get(r, "policy_arn", lib.get(r, "managed_policy_arn", ""))
-	arn != lib.unknown
-	state := admin_arn(arn)
+	some name in ["policy_arn", "managed_policy_arn"]
+	state := admin_arn(r, name, lib.get(r, name, ""))
 	found := lib.said("aws_iam_admin", r, state, "The managed policy AdministratorAccess is attached.")
 }
 
 result contains found if {
 	some r in lib.of("aws_iam_role")
 	some arn in lib.listed(lib.get(r, "managed_policy_arns", []))
-	admin_arn(arn) == "fail"
-	found := lib.said("aws_iam_admin", r, "fail", "The managed policy AdministratorAccess is attached.")
+	state := admin_arn(r, "managed_policy_arns", arn)
+	found := lib.said("aws_iam_admin", r, state, "The managed policy AdministratorAccess is attached.")
 }
 
-admin_arn(arn) := "fail" if {
+# A policy of the plan is looked at by itself, so its ARN need not be known.
+admin_arn(r, name, arn) := "fail" if {
 	endswith(arn, ":policy/AdministratorAccess")
+} else := "unknown" if {
+	arn == lib.unknown
+	count(object.get(r.links, name, [])) == 0
 } else := "pass"
 
 result contains found if {
@@ -170,7 +184,9 @@ result contains found if {
 
 reading := ["get", "list", "describe", "head", "batchget", "lookup", "search", "view", "check", "query", "scan", "select", "read", "simulate", "validate", "estimate", "preview", "count", "discover", "filter", "test"]
 
-# Actions that know no resources.
+# Services and actions that know no resources.
+resourceless_services := {"inspector", "ce", "cur", "pricing", "support", "tag", "freetier"}
+
 resourceless := {
 	"cloudwatch:putmetricdata", "xray:puttracesegments", "xray:puttelemetryrecords", "ecr:getauthorizationtoken",
 	"ec2:createnetworkinterface", "ec2:deletenetworkinterface", "ec2:assignprivateipaddresses", "ec2:unassignprivateipaddresses",
@@ -183,12 +199,14 @@ resourceless := {
 }
 
 changing(action) if {
-	parts := split(lower(action), ":")
+	plain := lower(action)
+	parts := split(plain, ":")
 	count(parts) == 2
 	verbs := [verb | some verb in reading; startswith(parts[1], verb)]
 	count(verbs) == 0
-	plain := lower(action)
+	service := parts[0]
 	not plain in resourceless
+	not service in resourceless_services
 }
 
 changing(action) if action == "*"
@@ -212,6 +230,8 @@ bounded(action) if {
 	not contains(plain, ":describe")
 	not contains(plain, ":list")
 	not plain in resourceless
+	service := split(plain, ":")[0]
+	not service in resourceless_services
 }
 
 conditional(s) if {
@@ -229,9 +249,25 @@ free := [p |
 # Those that name no resources, or may.
 wide := [{"r": p.r, "s": p.s, "state": state} |
 	some p in free
-	state := part_state(p.s, "Resource", {"*"})
+	state := width(p.s)
 	state != "pass"
 ]
+
+# All of a service are as good as all.
+width(s) := "fail" if {
+	some one in part(s, "Resource")
+	regex.match(`^(\*|arn:[^:]*:[^:]*:[^:]*:[^:]*:\*)$`, one)
+} else := part_state(s, "Resource", set())
+
+service_state(s) := "fail" if {
+	some action in part(s, "Action")
+	regex.match(`^[A-Za-z0-9-]+:\*$`, action)
+} else := part_state(s, "Action", set())
+
+result contains found if {
+	some p in statements
+	found := lib.said("aws_iam_service_any", p.r, service_state(p.s), "A statement allows every action of a service.")
+}
 
 kinds_state(s, bad) := "fail" if {
 	is_object(s)
@@ -333,7 +369,7 @@ result contains found if {
 absent(value) := "unknown" if {
 	value == lib.unknown
 } else := "pass" if {
-	named := [one | some one in value; one != ""]
+	named := [one | some one in lib.listed(value); one != ""]
 	count(named) == 0
 } else := "fail"
 
@@ -360,6 +396,26 @@ result contains found if {
 	state := lib.ban(lib.get(r, "role", ""), {"roles/viewer"})
 	found := lib.said("gcp_iam_viewer", r, state, "The role is viewer.")
 }
+
+result contains found if {
+	some r in gcp_bindings
+	members := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(lib.get(r, "members", null)))
+	accounts := lib.all_of({robot_state(member) | some member in members})
+	state := lib.both(accounts, admin_state(lib.get(r, "role", "")))
+	found := lib.said("gcp_iam_service_admin", r, state, "A service account has a role of an administrator.")
+}
+
+robot_state(member) := "unknown" if {
+	member == lib.unknown
+} else := "fail" if {
+	startswith(member, "serviceAccount:")
+} else := "pass"
+
+admin_state(role) := "unknown" if {
+	role == lib.unknown
+} else := "fail" if {
+	regex.match(`(?i)(admin|/owner|/editor)$`, role)
+} else := "pass"
 
 # Roles that hold actAs, token or key permissions, or run code as service accounts.
 impersonating := {
@@ -396,4 +452,10 @@ result contains found if {
 	is_object(block)
 	state := lib.all_of({lib.ban(action, {"*"}) | some action in lib.listed(lib.attr(block, "actions", []))})
 	found := lib.said("azure_role_any", r, state, "The permissions hold the action `*`.")
+}
+
+result contains found if {
+	some r in lib.of("azurerm_role_definition")
+	lib.open_block(r.values, "permissions")
+	found := lib.said("azure_role_any", r, "unknown", "The permissions hold the action `*`.")
 }

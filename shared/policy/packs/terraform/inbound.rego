@@ -87,9 +87,15 @@ azure := [{"cloud": "azure", "r": a.r, "protocol": lib.attr(a.rule, "protocol", 
 	lower(lib.text(lib.attr(a.rule, "direction", "Inbound"))) in {"inbound", lib.unknown}
 	lower(lib.text(lib.attr(a.rule, "access", "Allow"))) in {"allow", lib.unknown}
 	sources := rule_ranges(a.rule, ["source_address_prefix", "source_address_prefixes"])
-	some ports in rule_ranges(a.rule, ["destination_port_range", "destination_port_ranges"])
+	some ports in azure_ports(a.rule)
 	range := lib.port_range(ports)
 ]
+
+# Inside groups the one that is not given is an empty text.
+azure_ports(rule) := given if {
+	given := [ports | some ports in rule_ranges(rule, ["destination_port_range", "destination_port_ranges"]); ports != ""]
+	count(given) > 0
+} else := ["*"]
 
 azure_open := [{"cloud": "azure", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
 	some r in lib.of("azurerm_network_security_group")

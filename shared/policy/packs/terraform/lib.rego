@@ -82,6 +82,16 @@ present(value) := "unknown" if {
 	value in {null, "", false, []}
 } else := "pass"
 
+# An attribute that must be given: a key, say, or a token. One that comes from a resource of the plan
+# is given, though its value is not known yet.
+supplied(r, name, value) := "fail" if {
+	value in {null, "", false, []}
+} else := "pass" if {
+	value != unknown
+} else := "pass" if {
+	count(object.get(r.links, name, [])) > 0
+} else := "unknown"
+
 # A number that must be at least `least`.
 at_least(value, least) := "unknown" if {
 	value == unknown

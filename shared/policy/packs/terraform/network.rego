@@ -159,7 +159,7 @@ egress := array.concat(
 	array.concat(
 		[{"r": r, "rule": r.values, "sources": inbound.rule_ranges(r.values, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol": lib.get(r, "protocol", "-1")} |
 			some r in lib.of("aws_security_group_rule")
-			lib.get(r, "type", "") == "egress"
+			lib.get(r, "type", "") in {"egress", lib.unknown}
 		],
 		[{"r": r, "rule": r.values, "sources": inbound.rule_ranges(r.values, ["cidr_ipv4", "cidr_ipv6"]), "protocol": lib.get(r, "ip_protocol", "-1")} |
 			some r in lib.of("aws_vpc_security_group_egress_rule")
@@ -171,8 +171,33 @@ result contains found if {
 	some e in egress
 	from := lib.attr(e.rule, "from_port", 0)
 	to := lib.attr(e.rule, "to_port", from)
-	state := lib.both(lib.ranges_state(e.sources), lib.covers_all(e.protocol, from, to))
+	sort_ := direction_state(e.r)
+	state := lib.both(sort_, lib.both(lib.ranges_state(e.sources), lib.covers_all(e.protocol, from, to)))
 	found := lib.said("aws_open_egress", e.r, state, "Every port of every address may be reached from inside.")
+}
+
+direction_state(r) := "unknown" if {
+	r.type == "aws_security_group_rule"
+	lib.get(r, "type", "") == lib.unknown
+} else := "fail"
+
+result contains found if {
+	some r in lib.of("aws_security_group")
+	lib.open_block(r.values, "egress")
+	found := lib.said("aws_open_egress", r, "unknown", "Every port of every address may be reached from inside.")
+}
+
+result contains found if {
+	some r in lib.of("aws_launch_template")
+	lib.open_block(r.values, "network_interfaces")
+	found := lib.said("aws_public_ip", r, "unknown", "associate_public_ip_address is true.")
+}
+
+result contains found if {
+	some r in lib.of("ncloud_access_control_group_rule")
+	some direction in ["inbound", "outbound"]
+	lib.open_block(r.values, direction)
+	found := lib.said("ncp_rule_undescribed", r, "unknown", "An inbound or outbound rule has no description.")
 }
 
 result contains found if {

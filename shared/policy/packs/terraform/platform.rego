@@ -136,19 +136,15 @@ result contains found if {
 	found := lib.said("aws_kms_public", r, state, "A statement allows the principal `*` without a condition.")
 }
 
-# A key that is not known yet is a key all the same.
-there(value) := "fail" if {
-	value in {"", null, false, []}
-} else := "pass"
-
 result contains found if {
 	some r in lib.of("aws_sns_topic")
-	found := lib.said("aws_sns_encryption", r, there(lib.get(r, "kms_master_key_id", "")), "kms_master_key_id is not set.")
+	state := lib.supplied(r, "kms_master_key_id", lib.get(r, "kms_master_key_id", ""))
+	found := lib.said("aws_sns_encryption", r, state, "kms_master_key_id is not set.")
 }
 
 result contains found if {
 	some r in lib.of("aws_sqs_queue")
-	state := lib.any_of({there(lib.get(r, "kms_master_key_id", "")), lib.must(lib.get(r, "sqs_managed_sse_enabled", false))})
+	state := lib.any_of({lib.supplied(r, "kms_master_key_id", lib.get(r, "kms_master_key_id", "")), lib.must(lib.get(r, "sqs_managed_sse_enabled", false))})
 	found := lib.said("aws_sqs_encryption", r, state, "Neither kms_master_key_id nor sqs_managed_sse_enabled is set.")
 }
 
@@ -172,7 +168,8 @@ result contains found if {
 
 result contains found if {
 	some r in lib.of("aws_cloudtrail")
-	found := lib.said("aws_cloudtrail_key", r, there(lib.get(r, "kms_key_id", "")), "kms_key_id is not set.")
+	state := lib.supplied(r, "kms_key_id", lib.get(r, "kms_key_id", ""))
+	found := lib.said("aws_cloudtrail_key", r, state, "kms_key_id is not set.")
 }
 
 result contains found if {
@@ -228,6 +225,19 @@ result contains found if {
 	found := lib.said("aws_lb_plain", r, state, "The listener speaks HTTP and does not redirect.")
 }
 
+# An application load balancer speaks HTTP unless told otherwise; others have no such default.
+result contains found if {
+	some r in listeners
+	lib.get(r, "protocol", "") == ""
+	some kind in ["aws_lb", "aws_alb"]
+	some address in object.get(r.links, "load_balancer_arn", [])
+	some balancer in lib.of(kind)
+	balancer.address == address
+	sort_ := lib.ban(lib.get(balancer, "load_balancer_type", "application"), {"application"})
+	state := lib.any_of({sort_, redirects(r)})
+	found := lib.said("aws_lb_plain", r, state, "The listener names no protocol, which is HTTP, and does not redirect.")
+}
+
 protocol_state(given, state) := "unknown" if {
 	given == lib.unknown
 } else := state
@@ -255,8 +265,9 @@ policy_state(policy) := "unknown" if {
 
 result contains found if {
 	some r in listeners
-	upper(lib.text(lib.get(r, "protocol", ""))) in {"HTTPS", "TLS"}
-	state := policy_state(lib.get(r, "ssl_policy", "ELBSecurityPolicy-2016-08"))
+	protocol := lib.get(r, "protocol", "")
+	safe := protocol_state(protocol, lib.ban(upper(lib.text(protocol)), {"HTTPS", "TLS"}))
+	state := lib.both(safe, policy_state(lib.get(r, "ssl_policy", "ELBSecurityPolicy-2016-08")))
 	found := lib.said("aws_lb_old_tls", r, state, "ssl_policy allows TLS 1.0 or 1.1.")
 }
 
@@ -285,7 +296,7 @@ result contains found if {
 	state := lib.any_of({covered |
 		some block in lib.blocks(r.values, "encryption_config")
 		is_object(block)
-		covered := lib.all_of({secrets_state(lib.listed(lib.attr(block, "resources", []))), there(lib.at(block, ["provider", 0, "key_arn"], ""))})
+		covered := lib.all_of({secrets_state(lib.listed(lib.attr(block, "resources", []))), lib.supplied(r, "encryption_config", lib.at(block, ["provider", 0, "key_arn"], ""))})
 	} | {"unknown" | lib.open_block(r.values, "encryption_config")})
 	found := lib.said("aws_eks_secrets", r, state, "There is no encryption_config for secrets.")
 }
@@ -325,8 +336,7 @@ result contains found if {
 
 result contains found if {
 	some r in lib.of("ncloud_lb_listener")
-	lib.get(r, "protocol", "") in {"HTTPS", "TLS"}
 	# Without it NCP takes TLS 1.0.
-	state := lib.want(lib.get(r, "tls_min_version_type", "TLSV10"), {"TLSV12", "TLSV13"})
+	state := lib.both(lib.ban(lib.get(r, "protocol", ""), {"HTTPS", "TLS"}), lib.want(lib.get(r, "tls_min_version_type", "TLSV10"), {"TLSV12", "TLSV13"}))
 	found := lib.said("ncp_lb_old_tls", r, state, "tls_min_version_type is not TLSV12.")
 }
