@@ -9,3 +9,4 @@ mod pools;
 mod rotation;
 mod secrets;
 mod state_backend;
+mod test;
