@@ -62,7 +62,9 @@ async fn a_deployment_is_tested_while_it_waits() {
 
     // Its own tests: one holds, one would make real things and is left out.
     let text = said(&slipway(&server, &["test", of]), 0);
-    for part in ["terraform validate", "tests/region.tftest.hcl: region", "allow_apply", "Tests pass"] {
+    for part in
+        ["terraform validate", "tests/region.tftest.hcl: region", "allow_apply", "Tests pass"]
+    {
         assert!(text.contains(part), "{part:?}: {text}");
     }
     let shown = said(&slipway(&server, &["test", of, "--show", "--json"]), 0);
