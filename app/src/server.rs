@@ -44,7 +44,7 @@ pub(crate) enum ServerCommand {
     Worker {
         #[command(flatten)]
         server: ServerArgs,
-        /// Queues to serve and jobs at a time, e.g. `plan=2,apply=1`
+        /// Queues to serve and jobs at a time, e.g. `plan=2,apply=1,test=1`
         #[arg(long, value_name = "QUEUE=N,…")]
         queue: Option<String>,
     },

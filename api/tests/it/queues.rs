@@ -41,7 +41,7 @@ async fn what_is_in_a_queue_is_told_for_people_and_autoscalers() {
     assert_eq!(stats(&house, "plan").await["desired"], 1, "not more than the cap");
     let queues = house.get("/api/v1/queues").await.ok(200);
     let names: Vec<_> = queues["items"].as_array().unwrap().iter().map(|q| &q["name"]).collect();
-    assert_eq!(names, ["apply", "plan"]);
+    assert_eq!(names, ["apply", "plan", "test"]);
     assert_eq!(queues["items"][1]["cap"], 1);
     let free = put(&house, "/api/v1/queues/plan", &json!({"cap": null})).await.ok(200);
     assert!(free.get("cap").is_none());

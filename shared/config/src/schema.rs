@@ -178,6 +178,7 @@ mod tests {
             database.connect_timeout_s database.max_connections database.url gates.settings_file jobs.adaptive_limits \
             jobs.apply.hard_limit_s jobs.apply.max_attempts jobs.apply.soft_limit_s \
             jobs.plan.hard_limit_s jobs.plan.max_attempts jobs.plan.soft_limit_s \
+            jobs.test.hard_limit_s jobs.test.max_attempts jobs.test.soft_limit_s \
             keys.file keys.provider keys.ring keys.vault.address keys.vault.ca_file \
             keys.vault.cache_keys keys.vault.cache_s keys.vault.key keys.vault.mount \
             keys.vault.namespace keys.vault.timeout_s keys.vault.token keys.vault.token_path \

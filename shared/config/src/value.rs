@@ -130,7 +130,7 @@ fn slots_of(queue: &str, slots: &str) -> Result<(String, Value), String> {
         let known = || job::Queue::ALL.iter().map(|queue| queue.as_str());
         format!(
             "there is no queue `{queue}`, only {}{}",
-            known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and "),
+            known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
             did_you_mean(nearest(queue, known(), '.'))
         )
     })?;

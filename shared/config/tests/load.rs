@@ -259,7 +259,7 @@ fn wrong_forms_in_the_file_are_refused_where_they_are() {
         ),
         (
             "[worker]\nqueues = { plann = 1 }",
-            "worker.queues (F:2): there is no queue `plann`, only `plan` and `apply`; did you mean `plan`?",
+            "worker.queues (F:2): there is no queue `plann`, only `plan`, `apply`, `test`; did you mean `plan`?",
         ),
         (
             "[worker]\nqueues = { plan = \"many\" }",

@@ -10,3 +10,4 @@ mod rotation;
 mod secrets;
 mod state_backend;
 mod templates;
+mod test;
