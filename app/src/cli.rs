@@ -772,6 +772,30 @@ mod tests {
     }
 
     #[test]
+    fn templates_are_named_or_something_is_done_with_them() {
+        for good in [
+            "slipway templates",
+            "slipway templates net",
+            "slipway templates list",
+            "slipway templates push . --label a=b=c --expected-version 0",
+            "slipway templates render net --version 2 --var a=1",
+            "slipway templates deprecate net --undo",
+            "slipway templates delete net 3",
+            "slipway deploy --template net --template-version 2",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "slipway templates push . --label a",
+            "slipway templates deprecate net --undo --reason x",
+            "slipway templates delete net",
+            "slipway deploy . --template-version 2",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn exactly_one_source_is_named() {
         assert!(parse("slipway deploy").is_err());
         assert!(parse("slipway deploy . --template net").is_err());

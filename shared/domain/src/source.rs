@@ -16,7 +16,7 @@ pub enum Source {
         /// Its name, as `GET /api/v1/templates` lists it.
         #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
         name: String,
-        /// Its version; the newest active one when absent. A deployment shows the one it got.
+        /// Its version; the newest active one when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schema(minimum = 1)]
         version: Option<i32>,

@@ -167,7 +167,7 @@ async fn life(database: Database) {
     }
     let listed = tool(&server, "list_templates", json!({"name": "greeter"})).await;
     let listed = &listed["structuredContent"]["templates"][0];
-    assert_eq!((&listed["version"], &listed["state"]), (&json!(2), &json!("active")));
+    assert_eq!((&listed["version"], &listed["deprecated"]), (&json!(2), &Value::Null));
     assert_eq!(
         listed["inputs"][0]["constraints"],
         json!(["A name has 3 to 8 small letters."]),

@@ -37,11 +37,9 @@ struct Shown {
     name: String,
     title: String,
     description: String,
-    /// The version that a deployment gets that names none.
     version: i32,
-    state: TemplateState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    category: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deprecated: bool,
     inputs: Vec<Input>,
 }
 
@@ -56,7 +54,6 @@ struct Input {
     #[serde(skip_serializing_if = "Option::is_none")]
     default: Option<Value>,
     sensitive: bool,
-    /// What its value must be beyond its type.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     constraints: Vec<String>,
 }
@@ -87,7 +84,7 @@ async fn list_templates(call: Call<'_>) -> Outcome {
     };
     for template in &templates {
         let _ = write!(text, "\n{}: {}. ", template.name, template.title);
-        if template.state == TemplateState::Deprecated {
+        if template.deprecated {
             text.push_str("Deprecated. ");
         }
         text.push_str("Inputs:");
@@ -121,8 +118,7 @@ fn shown(template: Template) -> Shown {
         title: line(&template.title, 200),
         description: block(&template.description, 600),
         version: template.version,
-        state: template.state,
-        category: template.category,
+        deprecated: template.state == TemplateState::Deprecated,
         inputs: inputs.collect(),
         name: template.name,
     }
