@@ -565,7 +565,7 @@ pub enum TemplateVerb {
         name: String,
         /// The version; the newest active one when absent
         #[arg(long, value_name = "N")]
-        version: Option<i32>,
+        template_version: Option<i32>,
         /// Values of the inputs.
         #[command(flatten)]
         vars: VarArgs,
@@ -577,7 +577,7 @@ pub enum TemplateVerb {
         name: String,
         /// Only this version
         #[arg(long, value_name = "N")]
-        version: Option<i32>,
+        template_version: Option<i32>,
         /// Why, and what to use instead
         #[arg(long, value_name = "TEXT", conflicts_with = "undo")]
         reason: Option<String>,
@@ -592,7 +592,7 @@ pub enum TemplateVerb {
         name: String,
         /// The version
         #[arg(value_name = "N")]
-        version: i32,
+        number: i32,
     },
 }
 
@@ -778,7 +778,7 @@ mod tests {
             "slipway templates net",
             "slipway templates list",
             "slipway templates push . --label a=b=c --expected-version 0",
-            "slipway templates render net --version 2 --var a=1",
+            "slipway templates render net --template-version 2 --var a=1",
             "slipway templates deprecate net --undo",
             "slipway templates delete net 3",
             "slipway deploy --template net --template-version 2",

@@ -21,7 +21,6 @@ const MAX_CONSTRAINTS: usize = 10;
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListArguments {
-    /// Only this template.
     #[serde(default)]
     name: Option<String>,
 }
@@ -38,15 +37,12 @@ struct Shown {
     title: String,
     description: String,
     version: i32,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    deprecated: bool,
     inputs: Vec<Input>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Input {
     name: String,
-    /// Terraform's type constraint.
     r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
@@ -63,7 +59,7 @@ pub(super) fn list() -> Entry {
         "list_templates",
         "List templates",
         "Lists ready-made configurations with their inputs; call it before submit_deployment to \
-         choose a template and learn which variables it needs.",
+         choose one and learn its variables.",
         reads(),
         Scope::TemplatesRead,
         |call| list_templates(call).boxed(),
@@ -83,11 +79,7 @@ async fn list_templates(call: Call<'_>) -> Outcome {
         n => format!("{n} templates:"),
     };
     for template in &templates {
-        let _ = write!(text, "\n{}: {}. ", template.name, template.title);
-        if template.deprecated {
-            text.push_str("Deprecated. ");
-        }
-        text.push_str("Inputs:");
+        let _ = write!(text, "\n{}: {}. Inputs:", template.name, template.title);
         for input in &template.inputs {
             let need = if input.required { ", required" } else { "" };
             let _ = write!(text, " {} ({}{need});", input.name, line(&input.r#type, 60));
@@ -115,10 +107,12 @@ fn shown(template: Template) -> Shown {
         name: input.name,
     });
     Shown {
-        title: line(&template.title, 200),
+        title: match template.state {
+            TemplateState::Active => line(&template.title, 200),
+            TemplateState::Deprecated => format!("(deprecated) {}", line(&template.title, 200)),
+        },
         description: block(&template.description, 600),
         version: template.version,
-        deprecated: template.state == TemplateState::Deprecated,
         inputs: inputs.collect(),
         name: template.name,
     }

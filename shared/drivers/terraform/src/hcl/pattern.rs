@@ -4,17 +4,50 @@
 //! expression is gone through sign by sign; one with anything in it that is not known to mean the
 //! same is not run at all.
 
+use std::collections::HashMap;
+
 use regex::{Regex, RegexBuilder};
 
 /// Longest expression that is run, in bytes.
 const MAX_BYTES: usize = 2000;
 /// Largest compiled form, in bytes.
-const MAX_COMPILED: usize = 1 << 20;
+const MAX_COMPILED: usize = 256 << 10;
+/// Longest text in which something is looked for, in bytes.
+const MAX_TEXT: usize = 8192;
+/// Expressions that are compiled for one request.
+const MAX_EXPRESSIONS: usize = 200;
 /// Most repetitions that RE2 takes.
 const MAX_REPEATS: u32 = 1000;
 
+/// Whether the expression, if it is one at all, means the same here as in Terraform. It is not
+/// compiled: a configuration may hold very many.
+pub(crate) fn is_known(pattern: &str) -> bool {
+    pattern.len() <= MAX_BYTES && translate(pattern).is_some()
+}
+
+/// The expressions of one request, each compiled once.
+#[derive(Debug, Default)]
+pub(crate) struct Patterns(HashMap<String, Option<Regex>>);
+
+impl Patterns {
+    /// Whether `pattern` is found in `text`; `None` when that cannot be told.
+    pub(crate) fn find(&mut self, pattern: &str, text: &str) -> Option<bool> {
+        if text.len() > MAX_TEXT {
+            return None;
+        }
+        if !self.0.contains_key(pattern) {
+            if self.0.len() >= MAX_EXPRESSIONS {
+                return None;
+            }
+            self.0.insert(pattern.to_owned(), compile(pattern));
+        }
+        let regex = self.0.get(pattern)?.as_ref()?;
+        Some(regex.is_match(text))
+    }
+}
+
 /// The expression, if it means the same here as in Terraform.
-pub(crate) fn compile(pattern: &str) -> Option<Regex> {
+fn compile(pattern: &str) -> Option<Regex> {
     if pattern.len() > MAX_BYTES {
         return None;
     }

@@ -600,3 +600,35 @@ fn the_shipped_templates_can_be_filled_in_from_their_facts() {
     );
     assert!(complete > 40, "{complete}");
 }
+
+#[test]
+fn hostile_conditions_cost_little() {
+    let start = Instant::now();
+    // Choices whose conditions are choices.
+    let mut condition = "var.x".to_owned();
+    for _ in 0..30 {
+        condition = format!("(({condition}) ? var.x : !var.x)");
+    }
+    let block = |condition: &str| {
+        format!("  validation {{\n    condition = {condition}\n    error_message = \"m\"\n  }}\n")
+    };
+    let mut source = format!("variable \"x\" {{\n  type = bool\n{}}}\n", block(&condition));
+    // As many expressions as fit, each as large as it gets.
+    for n in 0..240 {
+        let body: String = (0..20)
+            .map(|m| {
+                let pattern = format!("^(?:(?:.{{10}}){{9}}x{{{}}}){{9}}v{n}$", m + 1);
+                block(&format!("can(regex(\"{pattern}\", var.v{n}))"))
+            })
+            .collect();
+        source.push_str(&format!("variable \"v{n}\" {{\n  type = string\n{body}}}\n"));
+    }
+    let inspection = inspect(&[("main.tf", &source)]).unwrap();
+    let text = json!("x".repeat(8000));
+    let variables: Variables = (0..240)
+        .map(|n| (format!("v{n}"), text.clone()))
+        .chain([("x".to_owned(), json!(true))])
+        .collect();
+    Inspector.check(&inspection, &variables);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
