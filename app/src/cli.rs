@@ -634,7 +634,7 @@ pub enum TemplateVerb {
         name: String,
         /// The version; the newest active one when absent
         #[arg(long, value_name = "N")]
-        version: Option<i32>,
+        template_version: Option<i32>,
         /// Values of the inputs.
         #[command(flatten)]
         vars: VarArgs,
@@ -646,7 +646,7 @@ pub enum TemplateVerb {
         name: String,
         /// Only this version
         #[arg(long, value_name = "N")]
-        version: Option<i32>,
+        template_version: Option<i32>,
         /// Why, and what to use instead
         #[arg(long, value_name = "TEXT", conflicts_with = "undo")]
         reason: Option<String>,
@@ -661,7 +661,7 @@ pub enum TemplateVerb {
         name: String,
         /// The version
         #[arg(value_name = "N")]
-        version: i32,
+        number: i32,
     },
 }
 
@@ -838,6 +838,30 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Whole::command().debug_assert();
+    }
+
+    #[test]
+    fn templates_are_named_or_something_is_done_with_them() {
+        for good in [
+            "slipway templates",
+            "slipway templates net",
+            "slipway templates list",
+            "slipway templates push . --label a=b=c --expected-version 0",
+            "slipway templates render net --template-version 2 --var a=1",
+            "slipway templates deprecate net --undo",
+            "slipway templates delete net 3",
+            "slipway deploy --template net --template-version 2",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "slipway templates push . --label a",
+            "slipway templates deprecate net --undo --reason x",
+            "slipway templates delete net",
+            "slipway deploy . --template-version 2",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

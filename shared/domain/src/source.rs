@@ -13,10 +13,10 @@ use crate::id::ArtifactId;
 pub enum Source {
     /// A template of the library, by name.
     Template {
-        /// Its name, as `GET /api/v1/templates` lists it.
+        /// Its name in the library.
         #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
         name: String,
-        /// Its version; the newest active one when absent. A deployment shows the one it got.
+        /// The newest active one when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schema(minimum = 1)]
         version: Option<i32>,

@@ -167,7 +167,7 @@ async fn life(database: Database) {
     }
     let listed = tool(&server, "list_templates", json!({"name": "greeter"})).await;
     let listed = &listed["structuredContent"]["templates"][0];
-    assert_eq!((&listed["version"], &listed["state"]), (&json!(2), &json!("active")));
+    assert_eq!((&listed["version"], &listed["title"]), (&json!(2), &json!("Greeter")));
     assert_eq!(
         listed["inputs"][0]["constraints"],
         json!(["A name has 3 to 8 small letters."]),
@@ -191,7 +191,7 @@ async fn life(database: Database) {
 async fn retirement(server: &Server) {
     let client = &server.client;
     let named: slipway_domain::deployment::Variables = [("name".to_owned(), json!("eve"))].into();
-    said(&slipway(server, &["templates", "deprecate", "greeter", "--version", "2"]), 0);
+    said(&slipway(server, &["templates", "deprecate", "greeter", "--template-version", "2"]), 0);
     let back = planned(client, &request("d", template("greeter"), named.clone())).await;
     assert_eq!(version_of(&back.source), Some(1));
     let all = ["templates", "deprecate", "greeter", "--reason", "use greeter2"];

@@ -21,7 +21,6 @@ const MAX_CONSTRAINTS: usize = 10;
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListArguments {
-    /// Only this template.
     #[serde(default)]
     name: Option<String>,
 }
@@ -37,18 +36,13 @@ struct Shown {
     name: String,
     title: String,
     description: String,
-    /// The version that a deployment gets that names none.
     version: i32,
-    state: TemplateState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    category: Option<String>,
     inputs: Vec<Input>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Input {
     name: String,
-    /// Terraform's type constraint.
     r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
@@ -56,7 +50,6 @@ struct Input {
     #[serde(skip_serializing_if = "Option::is_none")]
     default: Option<Value>,
     sensitive: bool,
-    /// What its value must be beyond its type.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     constraints: Vec<String>,
 }
@@ -66,7 +59,7 @@ pub(super) fn list() -> Entry {
         "list_templates",
         "List templates",
         "Lists ready-made configurations with their inputs; call it before submit_deployment to \
-         choose a template and learn which variables it needs.",
+         choose one and learn its variables.",
         reads(),
         Scope::TemplatesRead,
         |call| list_templates(call).boxed(),
@@ -86,11 +79,7 @@ async fn list_templates(call: Call<'_>) -> Outcome {
         n => format!("{n} templates:"),
     };
     for template in &templates {
-        let _ = write!(text, "\n{}: {}. ", template.name, template.title);
-        if template.state == TemplateState::Deprecated {
-            text.push_str("Deprecated. ");
-        }
-        text.push_str("Inputs:");
+        let _ = write!(text, "\n{}: {}. Inputs:", template.name, template.title);
         for input in &template.inputs {
             let need = if input.required { ", required" } else { "" };
             let _ = write!(text, " {} ({}{need});", input.name, line(&input.r#type, 60));
@@ -118,11 +107,12 @@ fn shown(template: Template) -> Shown {
         name: input.name,
     });
     Shown {
-        title: line(&template.title, 200),
+        title: match template.state {
+            TemplateState::Active => line(&template.title, 200),
+            TemplateState::Deprecated => format!("(deprecated) {}", line(&template.title, 200)),
+        },
         description: block(&template.description, 600),
         version: template.version,
-        state: template.state,
-        category: template.category,
         inputs: inputs.collect(),
         name: template.name,
     }

@@ -20,24 +20,24 @@ pub(super) async fn templates(desk: &Desk<'_>, args: TemplatesArgs) -> Result<Ex
         Some(TemplateVerb::List) => list(desk).await,
         Some(TemplateVerb::Show { name }) => show(desk, &name).await,
         Some(TemplateVerb::Push(args)) => push(desk, args).await,
-        Some(TemplateVerb::Render { name, version, vars }) => {
+        Some(TemplateVerb::Render { name, template_version: version, vars }) => {
             let variables = input::variables(&vars.var_files, &vars.vars)?;
             let rendered = desk.client.render(&name, &Render { version, variables }).await?;
             desk.screen.result(&rendered, |_| view::rendered(&rendered))?;
             Ok(Exit::Success)
         }
-        Some(TemplateVerb::Deprecate { name, version, undo: true, .. }) => {
+        Some(TemplateVerb::Deprecate { name, template_version: version, undo: true, .. }) => {
             let template = desk.client.restore_template(&name, &Restore { version }).await?;
             desk.screen.result(&template, |_| view::template_state(&template))?;
             Ok(Exit::Success)
         }
-        Some(TemplateVerb::Deprecate { name, version, reason, .. }) => {
+        Some(TemplateVerb::Deprecate { name, template_version: version, reason, .. }) => {
             let request = Deprecate { version, reason };
             let template = desk.client.deprecate_template(&name, &request).await?;
             desk.screen.result(&template, |_| view::template_state(&template))?;
             Ok(Exit::Success)
         }
-        Some(TemplateVerb::Delete { name, version }) => {
+        Some(TemplateVerb::Delete { name, number: version }) => {
             desk.client.delete_template_version(&name, version).await?;
             let gone = serde_json::json!({ "name": name, "version": version, "deleted": true });
             desk.screen.result(&gone, |_| format!("deleted version {version} of {name}\n"))?;

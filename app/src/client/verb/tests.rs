@@ -40,6 +40,9 @@ async fn a_template_is_submitted_with_its_variables() {
     assert_eq!(submit["source"], json!({"type": "template", "name": "Net"}));
     assert_eq!(submit["variables"], json!({"size": 3, "zone": "a"}));
     assert_eq!(submit["options"]["auto_apply"], false);
+    run(&mock, &["deploy", "--template", "net", "--template-version", "2"]).await.unwrap();
+    let source = posted(&mock)["source"].clone();
+    assert_eq!(source, json!({"type": "template", "name": "net", "version": 2}));
 }
 
 #[tokio::test]

@@ -62,7 +62,8 @@ const TEMPLATES: &[(&str, &str, &[&str])] = &[
         "ncp-server",
         r#"{"name": "bastion", "login_key_name": "ops", "ssh_from": ["203.0.113.7/32"],
             "public": true}"#,
-        &[],
+        // The provider takes the encryption of the first disk for RHV images only; these are KVM.
+        &["ncp_storage_unencrypted"],
     ),
     (
         "ncp-nks",

@@ -58,6 +58,7 @@ pub(crate) const MAX_PROBLEMS: usize = 100;
 /// Checks values against inputs; see [`Inspect::check`].
 pub(crate) fn check(inputs: &[InputSpec], variables: &Variables) -> Vec<FieldError> {
     let mut problems = Vec::new();
+    let mut patterns = pattern::Patterns::default();
     for (name, value) in variables {
         if problems.len() >= MAX_PROBLEMS {
             break;
@@ -87,7 +88,7 @@ pub(crate) fn check(inputs: &[InputSpec], variables: &Variables) -> Vec<FieldErr
             let before = problems.len();
             convert::check(value, &wanted, name, &pointer, &mut problems);
             if problems.len() == before
-                && let Some(detail) = rule::broken(input, &wanted, value)
+                && let Some(detail) = rule::broken(input, &wanted, value, &mut patterns)
             {
                 problems.push(FieldError::at(pointer, detail));
             }

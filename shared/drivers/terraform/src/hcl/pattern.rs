@@ -4,15 +4,50 @@
 //! expression is gone through sign by sign; one with anything in it that is not known to mean the
 //! same is not run at all.
 
+use std::collections::HashMap;
+
 use regex::{Regex, RegexBuilder};
 
 /// Longest expression that is run, in bytes.
 const MAX_BYTES: usize = 2000;
 /// Largest compiled form, in bytes.
-const MAX_COMPILED: usize = 1 << 20;
+const MAX_COMPILED: usize = 256 << 10;
+/// Longest text in which something is looked for, in bytes.
+const MAX_TEXT: usize = 8192;
+/// Expressions that are compiled for one request.
+const MAX_EXPRESSIONS: usize = 200;
+/// Most repetitions that RE2 takes.
+const MAX_REPEATS: u32 = 1000;
+
+/// Whether the expression, if it is one at all, means the same here as in Terraform. It is not
+/// compiled: a configuration may hold very many.
+pub(crate) fn is_known(pattern: &str) -> bool {
+    pattern.len() <= MAX_BYTES && translate(pattern).is_some()
+}
+
+/// The expressions of one request, each compiled once.
+#[derive(Debug, Default)]
+pub(crate) struct Patterns(HashMap<String, Option<Regex>>);
+
+impl Patterns {
+    /// Whether `pattern` is found in `text`; `None` when that cannot be told.
+    pub(crate) fn find(&mut self, pattern: &str, text: &str) -> Option<bool> {
+        if text.len() > MAX_TEXT {
+            return None;
+        }
+        if !self.0.contains_key(pattern) {
+            if self.0.len() >= MAX_EXPRESSIONS {
+                return None;
+            }
+            self.0.insert(pattern.to_owned(), compile(pattern));
+        }
+        let regex = self.0.get(pattern)?.as_ref()?;
+        Some(regex.is_match(text))
+    }
+}
 
 /// The expression, if it means the same here as in Terraform.
-pub(crate) fn compile(pattern: &str) -> Option<Regex> {
+fn compile(pattern: &str) -> Option<Regex> {
     if pattern.len() > MAX_BYTES {
         return None;
     }
@@ -36,13 +71,32 @@ fn translate(pattern: &str) -> Option<String> {
     let mut rest = pattern;
     // Whether the sign before repeats something: RE2 refuses `a**`, others do not.
     let mut repeated = false;
+    // RE2 refuses counts that come to more than 1000 inside each other: what the sign before comes
+    // to, and the most in each group that is open.
+    let mut atom = 1;
+    let mut groups = vec![1];
     while let Some(c) = rest.chars().next() {
         rest = &rest[c.len_utf8()..];
         let was_repeated = std::mem::replace(&mut repeated, false);
+        if !matches!(c, '{' | '*' | '+' | '?' | ')') {
+            atom = 1;
+        }
         match c {
             '\\' => rest = escape(rest, false, &mut out)?,
             '[' => rest = class(rest, &mut out)?,
-            '(' => rest = group(rest, &mut out)?,
+            '(' => {
+                rest = group(rest, &mut out)?;
+                // `(?i)` opens nothing.
+                if !out.ends_with(')') {
+                    groups.push(1);
+                }
+            }
+            ')' => {
+                atom = groups.pop()?;
+                let around = groups.last_mut()?;
+                *around = atom.max(*around);
+                out.push(c);
+            }
             '*' | '+' | '?' => {
                 // One `?` after another repetition makes it lazy.
                 if was_repeated && (c != '?' || out.ends_with("??") || lazy(&out)) {
@@ -55,7 +109,14 @@ fn translate(pattern: &str) -> Option<String> {
                 if was_repeated {
                     return None;
                 }
-                rest = counted(rest, &mut out)?;
+                let most;
+                (rest, most) = counted(rest, &mut out)?;
+                atom *= most.max(1);
+                let around = groups.last_mut()?;
+                *around = atom.max(*around);
+                if atom > MAX_REPEATS {
+                    return None;
+                }
                 repeated = true;
             }
             '}' | ']' => return None,
@@ -147,7 +208,9 @@ fn class<'a>(mut rest: &'a str, out: &mut String) -> Option<&'a str> {
                     "print", "punct", "upper", "word", "xdigit",
                 ];
                 let (name, after) = rest.strip_prefix(':')?.split_once(":]")?;
-                NAMES.contains(&name).then_some(())?;
+                let ranges =
+                    before == Some('-') || (after.starts_with('-') && !after.starts_with("-]"));
+                (NAMES.contains(&name) && !ranges).then_some(())?;
                 out.push_str("[:");
                 out.push_str(name);
                 out.push_str(":]");
@@ -194,22 +257,23 @@ fn group<'a>(rest: &'a str, out: &mut String) -> Option<&'a str> {
     Some(&name[end + 1..])
 }
 
-/// A counted repetition, after its brace: `{n}`, `{n,}` or `{n,m}`.
-fn counted<'a>(rest: &'a str, out: &mut String) -> Option<&'a str> {
+/// A counted repetition, after its brace: `{n}`, `{n,}` or `{n,m}`. Gives its largest number, too.
+fn counted<'a>(rest: &'a str, out: &mut String) -> Option<(&'a str, u32)> {
     let end = rest.find('}')?;
     let counts = &rest[..end];
-    let is_count =
-        |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    let fine = match counts.split_once(',') {
-        None => is_count(counts),
-        Some((least, "")) => is_count(least),
-        Some((least, most)) => is_count(least) && is_count(most),
+    let count = |text: &str| {
+        let plain = (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| text.parse().ok()).flatten()
     };
-    fine.then_some(())?;
+    let most = match counts.split_once(',') {
+        None => count(counts)?,
+        Some((least, "")) => count(least)?,
+        Some((least, most)) => u32::max(count(least)?, count(most)?),
+    };
     out.push('{');
     out.push_str(counts);
     out.push('}');
-    Some(&rest[end + 1..])
+    Some((&rest[end + 1..], most))
 }
 
 #[cfg(test)]
@@ -231,6 +295,7 @@ mod tests {
             (r"^[]a]+$", "]a", "b"),
             (r"\bword\b", "a word.", "swords"),
             ("^(?P<x>a)$", "a", "b"),
+            ("^(?:[0-9a-f]{4}-){3}[0-9a-f]{900}$|^x$", "x", "0000-0000-0000-"),
         ] {
             let regex = compile(pattern).unwrap_or_else(|| panic!("{pattern}"));
             assert!(regex.is_match(yes), "{pattern} {yes}");
@@ -261,6 +326,11 @@ mod tests {
             "(?<n>a)",
             r"[\d-z]",
             r"\<a",
+            "(a{40}){40}",
+            "((a{11}){10}b){10}",
+            "[[:alpha:]-z]",
+            "[a-[:alpha:]]",
+            ")",
             "(",
             "ä",
             r"\C",

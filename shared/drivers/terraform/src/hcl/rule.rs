@@ -6,15 +6,20 @@ use std::collections::BTreeSet;
 use serde_json::{Number, Value};
 use slipway_domain::template::{Bound, InputSpec, Rule};
 
-use super::pattern;
+use super::pattern::{self, Patterns};
 use super::types::Type;
 use super::validation::is_exact;
 
 /// What the input says of a value that breaks one of its constraints; `None` when none is broken.
-pub(crate) fn broken(input: &InputSpec, kind: &Type, value: &Value) -> Option<String> {
+pub(crate) fn broken(
+    input: &InputSpec,
+    kind: &Type,
+    value: &Value,
+    patterns: &mut Patterns,
+) -> Option<String> {
     let value = converted(value, kind)?;
-    let broken = |rule: &Rule| holds(rule, &value, kind) == Some(false);
-    let first = input.constraints.iter().find(|c| c.rules.iter().any(broken))?;
+    let mut broken = |rule: &Rule| holds(rule, &value, kind, patterns) == Some(false);
+    let first = input.constraints.iter().find(|c| c.rules.iter().any(&mut broken))?;
     Some(
         first.message.clone().unwrap_or_else(|| {
             format!("{} must meet the condition {}", input.name, first.expression)
@@ -77,36 +82,40 @@ fn element(value: &Value, kind: &Type) -> Option<Value> {
         (_, Value::Null) => None,
         (Type::Any, Value::String(_)) => Some(value.clone()),
         (Type::Any, _) => None,
-        // How long a list is does not depend on what such elements become.
-        (Type::Object(_) | Type::Tuple(_), _) => Some(Value::Null),
+        // How long a list is does not depend on what such elements become; nothing else is told
+        // of them.
+        (Type::Object(_) | Type::Tuple(_), _) => Some(Value::Object(serde_json::Map::new())),
         (kind, value) => converted(value, kind),
     }
 }
 
 /// Whether a value keeps a rule; `None` when that cannot be told.
-fn holds(rule: &Rule, value: &Value, kind: &Type) -> Option<bool> {
+fn holds(rule: &Rule, value: &Value, kind: &Type, patterns: &mut Patterns) -> Option<bool> {
     match rule {
         Rule::AllOf(rules) => {
-            let told: Vec<_> = rules.iter().map(|rule| holds(rule, value, kind)).collect();
+            let told: Vec<_> =
+                rules.iter().map(|rule| holds(rule, value, kind, patterns)).collect();
             if told.contains(&Some(false)) {
                 return Some(false);
             }
             (!told.contains(&None)).then_some(true)
         }
         Rule::AnyOf(rules) => {
-            let told: Vec<_> = rules.iter().map(|rule| holds(rule, value, kind)).collect();
+            let told: Vec<_> =
+                rules.iter().map(|rule| holds(rule, value, kind, patterns)).collect();
             if told.contains(&Some(true)) {
                 return Some(true);
             }
             (!told.contains(&None)).then_some(false)
         }
-        Rule::Not(rule) => holds(rule, value, kind).map(|held| !held),
+        Rule::Not(rule) => holds(rule, value, kind, patterns).map(|held| !held),
         Rule::Null(wanted) => Some(value.is_null() == *wanted),
         Rule::Items(rule) => {
             let (Value::Array(values), Type::List(item) | Type::Set(item)) = (value, kind) else {
                 return None;
             };
-            let told: Vec<_> = values.iter().map(|value| holds(rule, value, item)).collect();
+            let told: Vec<_> =
+                values.iter().map(|value| holds(rule, value, item, patterns)).collect();
             if told.contains(&Some(false)) {
                 return Some(false);
             }
@@ -131,8 +140,8 @@ fn holds(rule: &Rule, value: &Value, kind: &Type) -> Option<bool> {
         Rule::MinLength(least) => length(value, kind).map(|length| length >= *least),
         Rule::MaxLength(most) => length(value, kind).map(|length| length <= *most),
         Rule::Pattern(pattern) => {
-            let regex = pattern::compile(pattern)?;
-            settled(value).map(|text| regex.is_match(text))
+            let text = settled(value)?;
+            patterns.find(pattern, text)
         }
         Rule::StartsWith(with) => {
             let both = (settled(value)?, pattern::is_settled(with));

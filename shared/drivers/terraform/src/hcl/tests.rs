@@ -469,3 +469,166 @@ proptest! {
         let _ = inspect(&[("main.tf", &format!("variable \"a\" {{\n  default = {text}\n}}\n"))]);
     }
 }
+
+/// The constraints of an input, as clients see them.
+fn constraints(files: &[(&str, &str)]) -> serde_json::Value {
+    let inspection = inspect(files).unwrap();
+    serde_json::to_value(&inspection.inputs[0].constraints).unwrap()
+}
+
+#[test]
+fn validation_blocks_become_rules() {
+    let source = r#"
+variable "x" {
+  type = string
+  validation {
+    condition     = length(var.x) > 2 && (can(regex("^a", var.x)) || var.x == "b")
+    error_message = "Wrong."
+  }
+  validation {
+    condition     = lower(var.x) == var.x && !startswith(var.x, "-")
+    error_message = "Wrong: ${var.x}"
+  }
+}
+"#;
+    assert_eq!(
+        constraints(&[("main.tf", source)]),
+        json!([
+            {"rules": [{"min_length": 3}, {"any_of": [{"pattern": "^a"}, {"one_of": ["b"]}]}],
+             "complete": true, "message": "Wrong.",
+             "expression": "length(var.x) > 2 && (can(regex(\"^a\", var.x)) || var.x == \"b\")"},
+            {"rules": [{"not": {"starts_with": "-"}}], "complete": false,
+             "expression": "lower(var.x) == var.x && !startswith(var.x, \"-\")"},
+        ])
+    );
+    let json = r#"{"variable": {"x": {"type": "number", "validation": [
+        {"condition": "${var.x >= 1}", "error_message": "At least 1."},
+        {"condition": "${var.x >= 1} ", "error_message": "${var.x}"},
+        {"condition": "no expression", "error_message": "?"}, {"condition": true}]}}}"#;
+    assert_eq!(
+        constraints(&[("main.tf.json", json)]),
+        json!([
+            {"rules": [{"minimum": 1}], "complete": true, "expression": "var.x >= 1",
+             "message": "At least 1."},
+            {"rules": [{"minimum": 1}], "complete": true, "expression": "var.x >= 1"},
+            {"rules": [], "complete": false, "expression": "no expression", "message": "?"},
+            {"rules": [], "complete": false, "expression": "true"},
+        ])
+    );
+}
+
+#[test]
+fn what_an_override_file_does_to_constraints_is_left_to_the_tool() {
+    let block = |bound: u8| {
+        format!(
+            "variable \"x\" {{\n  validation {{\n    condition = var.x > {bound}\n    \
+             error_message = \"m\"\n  }}\n}}\n"
+        )
+    };
+    let found = constraints(&[("main.tf", &block(1)), ("override.tf", &block(2))]);
+    assert_eq!(found.as_array().unwrap().len(), 2);
+    assert!(found.as_array().unwrap().iter().all(|c| c["complete"] == json!(false)), "{found}");
+    let kept = constraints(&[("main.tf", &block(1)), ("override.tf", "variable \"x\" {}\n")]);
+    assert_eq!(kept[0]["rules"], json!([{"exclusive_minimum": 1}]));
+}
+
+#[test]
+fn a_value_that_breaks_a_constraint_is_told_with_the_words_of_the_template() {
+    let source = r#"
+variable "x" {
+  type = list(string)
+  validation {
+    condition     = alltrue([for one in var.x : one != ""])
+    error_message = "No empty ones."
+  }
+}
+variable "y" {
+  default = 3
+  validation {
+    condition     = var.y < 5
+    error_message = "y ${var.y}"
+  }
+}
+"#;
+    let inspection = inspect(&[("main.tf", source)]).unwrap();
+    let told = |x: serde_json::Value, y: serde_json::Value| -> Vec<_> {
+        let problems = Inspector.check(&inspection, &values(&[("x", x), ("y", y)]));
+        problems.into_iter().map(|p| (p.pointer, p.detail)).collect()
+    };
+    assert_eq!(told(json!(["a"]), json!(4)), []);
+    let x = ("/variables/x".to_owned(), "No empty ones.".to_owned());
+    let y = ("/variables/y".to_owned(), "y must meet the condition var.y < 5".to_owned());
+    assert_eq!(told(json!(["a", ""]), json!(5)), [x, y]);
+    // A wrong type is told once.
+    assert_eq!(told(json!("a"), json!(null)).len(), 1);
+}
+
+#[test]
+fn the_shipped_templates_can_be_filled_in_from_their_facts() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../examples/templates");
+    let mut open = Vec::new();
+    let mut complete = 0;
+    for item in std::fs::read_dir(root).unwrap() {
+        let item = item.unwrap();
+        let name = item.file_name().into_string().unwrap();
+        let limits = slipway_domain::tree::Limits::default();
+        let tree = Tree::from_directory(&item.path(), limits).unwrap();
+        let inspection = Inspector.inspect(&tree, None).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        for input in &inspection.inputs {
+            assert!(input.description.is_some() && input.kind != "any", "{name}/{}", input.name);
+            for constraint in &input.constraints {
+                assert!(constraint.message.is_some(), "{name}/{}", input.name);
+                match constraint.complete {
+                    true => complete += 1,
+                    false => open.push(format!("{name}/{}", input.name)),
+                }
+            }
+        }
+    }
+    open.sort();
+    // Networks and distinctness are Terraform's business.
+    assert_eq!(
+        open,
+        [
+            "aws-rds-postgres/allowed_cidrs",
+            "aws-vpc/cidr",
+            "aws-vpc/zones",
+            "ncp-nks/node_storage_gb",
+            "ncp-server/ssh_from",
+            "ncp-server/vpc_cidr"
+        ]
+    );
+    assert!(complete > 40, "{complete}");
+}
+
+#[test]
+fn hostile_conditions_cost_little() {
+    let start = Instant::now();
+    // Choices whose conditions are choices.
+    let mut condition = "var.x".to_owned();
+    for _ in 0..30 {
+        condition = format!("(({condition}) ? var.x : !var.x)");
+    }
+    let block = |condition: &str| {
+        format!("  validation {{\n    condition = {condition}\n    error_message = \"m\"\n  }}\n")
+    };
+    let mut source = format!("variable \"x\" {{\n  type = bool\n{}}}\n", block(&condition));
+    // As many expressions as fit, each as large as it gets.
+    for n in 0..240 {
+        let body: String = (0..20)
+            .map(|m| {
+                let pattern = format!("^(?:(?:.{{10}}){{9}}x{{{}}}){{9}}v{n}$", m + 1);
+                block(&format!("can(regex(\"{pattern}\", var.v{n}))"))
+            })
+            .collect();
+        source.push_str(&format!("variable \"v{n}\" {{\n  type = string\n{body}}}\n"));
+    }
+    let inspection = inspect(&[("main.tf", &source)]).unwrap();
+    let text = json!("x".repeat(8000));
+    let variables: Variables = (0..240)
+        .map(|n| (format!("v{n}"), text.clone()))
+        .chain([("x".to_owned(), json!(true))])
+        .collect();
+    Inspector.check(&inspection, &variables);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}

@@ -14,6 +14,8 @@ use super::{literal, pattern};
 const MAX_DEPTH: usize = 32;
 /// Longest condition that is shown, in characters.
 const MAX_SHOWN: usize = 2000;
+/// Most rules in the condition of a choice.
+const MAX_CHOICE: usize = 32;
 /// Most blocks of one variable that are read.
 const MAX_BLOCKS: usize = 50;
 
@@ -117,6 +119,10 @@ fn rule(expr: &Expression, subject: &Subject<'_>, depth: usize) -> Option<Rule> 
         }
         Expression::Conditional(choice) => {
             let condition = inner(&choice.cond_expr)?;
+            // It is there twice below, and may be such a choice itself.
+            if size(&condition) > MAX_CHOICE {
+                return None;
+            }
             let constant = |expr: &Expression| literal::value(expr).and_then(|v| v.as_bool());
             let (yes, no) = (&choice.true_expr, &choice.false_expr);
             match (constant(yes), constant(no)) {
@@ -141,6 +147,15 @@ fn rule(expr: &Expression, subject: &Subject<'_>, depth: usize) -> Option<Rule> 
         Expression::FuncCall(call) => function(call, subject, depth),
         other if subject.is(other) => Some(Rule::OneOf(vec![Value::Bool(true)])),
         _ => None,
+    }
+}
+
+/// How many rules there are in a rule.
+fn size(rule: &Rule) -> usize {
+    match rule {
+        Rule::AllOf(rules) | Rule::AnyOf(rules) => 1 + rules.iter().map(size).sum::<usize>(),
+        Rule::Not(rule) | Rule::Items(rule) => 1 + size(rule),
+        _ => 1,
     }
 }
 
@@ -292,8 +307,7 @@ fn found_in(call: &FuncCall, function: &str, subject: &Subject<'_>) -> Option<Ru
         return None;
     }
     let expression = literal::text(expression)?;
-    pattern::compile(&expression)?;
-    Some(Rule::Pattern(expression))
+    pattern::is_known(&expression).then_some(Rule::Pattern(expression))
 }
 
 /// The only argument of a call of `function`.

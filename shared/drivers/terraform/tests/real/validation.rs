@@ -156,6 +156,12 @@ async fn what_is_refused_would_be_refused_by_the_tool() {
             json!([{"a": 1}]),
         ),
         ('y', "list(object({ a = number }))", "length(var.x) == 1", json!([{"a": 1}])),
+        (
+            'y',
+            "list(object({ a = number }))",
+            "alltrue([for o in var.x : o != null])",
+            json!([{"a": 1}]),
+        ),
         // What is not known does not keep what is known from being told.
         (
             'n',
