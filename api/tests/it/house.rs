@@ -13,6 +13,7 @@ use chrono::DateTime;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use slipway_api::{ApiOptions, ApiState};
+use slipway_domain::approval::ApprovalRules;
 use slipway_domain::clock::FixedClock;
 use slipway_domain::deployment::{Deployment, Output, Variables};
 use slipway_domain::fault::FieldError;
@@ -162,6 +163,15 @@ impl House {
     }
 
     pub(crate) async fn with(options: ApiOptions) -> Self {
+        Self::build(options, ApprovalRules::default()).await
+    }
+
+    /// A house with rules of approval.
+    pub(crate) async fn asking(approvals: ApprovalRules) -> Self {
+        Self::build(ApiOptions::default(), approvals).await
+    }
+
+    async fn build(options: ApiOptions, approvals: ApprovalRules) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tiny = dir.path().join("templates/tiny");
         std::fs::create_dir_all(&tiny).unwrap();
@@ -196,6 +206,7 @@ impl House {
                 git_allow_file: false,
                 git_allow_http: false,
                 gates: slipway_domain::gate_settings::GateSettings::default(),
+                approvals,
                 plan_limits: job,
                 test_limits: job,
                 apply_limits: job,

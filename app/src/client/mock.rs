@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
 use slipway_domain::deployment::Deployment;
 use slipway_domain::plan::Plan;
@@ -75,6 +75,8 @@ pub(crate) struct House {
     pub(crate) deployment: Value,
     pub(crate) plan: Value,
     pub(crate) events: Vec<Value>,
+    /// Decisions about its plans.
+    pub(crate) approvals: Vec<Value>,
     /// What follows an approval: events, and the state that they lead to.
     pub(crate) after_approval: Vec<Value>,
     /// Refusals that are given before any answer, first in first out: method and path, status, body.
@@ -104,6 +106,7 @@ impl Mock {
                 deployment: deployment_json(),
                 plan: plan_json(),
                 events: Vec::new(),
+                approvals: Vec::new(),
                 after_approval: Vec::new(),
                 refusals: VecDeque::new(),
                 cut_after: None,
@@ -127,6 +130,19 @@ impl Mock {
                 }),
             )
             .route(&format!("{one}/{{verb}}"), post(verb))
+            .route(
+                &format!("{one}/approvals"),
+                get(|State(m): State<Self>| async move {
+                    axum::Json(json!({"items": m.house.lock().unwrap().approvals.clone()}))
+                }),
+            )
+            .route(
+                &format!("{one}/approvals/{{approval}}"),
+                delete(|State(m): State<Self>| async move {
+                    m.happen(&[change("approved", "awaiting_approval")]);
+                    m.now().into_response()
+                }),
+            )
             .route(&format!("{one}/events"), get(events))
             .route(&format!("{one}/logs"), get(logs))
             .route(

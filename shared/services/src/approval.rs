@@ -117,7 +117,7 @@ pub async fn approve(
     }
     let expires_at = need.expires_at(now);
     let decision =
-        Decision { expires_at, ..decision(cx, who, &record, plan, plan_digest, &comment) };
+        Decision { expires_at, ..decision(cx, who, &record, plan, plan_digest, comment.clone()) };
     tx.insert_approval(&decision).await?;
     let detail = serde_json::json!({"plan_digest": plan_digest, "comment": comment,
         "approval_id": decision.id});
@@ -176,7 +176,7 @@ pub async fn reject(
         Some(comment) => format!("plan rejected by {}: {comment}", who.actor.id),
         None => format!("plan rejected by {}", who.actor.id),
     };
-    let no = decision(cx, who, &record, plan, plan_digest, &comment);
+    let no = decision(cx, who, &record, plan, plan_digest, comment.clone());
     let decision = Decision { decision: Verb::Reject, ..no };
     tx.insert_approval(&decision).await?;
     let detail = serde_json::json!({"plan_digest": plan_digest, "rejected": true,
@@ -320,9 +320,9 @@ pub async fn list(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Approva
 pub async fn carry(
     cx: &Ctx,
     tx: &mut Tx,
+    of: DeploymentId,
     from: PlanId,
     to: &PlanSummary,
-    of: DeploymentId,
 ) -> Result<usize, Fault> {
     let now = cx.now();
     let decisions = tx.approvals_of(of).await?;
@@ -459,7 +459,7 @@ fn decision(
     record: &Record,
     plan_id: PlanId,
     plan_digest: &str,
-    comment: &Option<String>,
+    comment: Option<String>,
 ) -> Decision {
     Decision {
         id: ApprovalId::new(&*cx.mint),
@@ -469,7 +469,7 @@ fn decision(
         decision: Verb::Approve,
         by: who.actor.clone(),
         roles: who.roles.clone(),
-        comment: comment.clone(),
+        comment,
         at: cx.now(),
         expires_at: None,
         revoked: None,

@@ -35,6 +35,7 @@ use crate::execution::{
 };
 use crate::gate::Seen;
 use crate::planned::{Judged, present, variables_digest};
+use crate::planned::{PlanFiles, present, variables_digest};
 use crate::{Ctx, approval, cancel, source, state};
 
 /// Recoveries that begin by themselves in one deployment. One that is lost again and again is
@@ -400,6 +401,9 @@ async fn carry_on(
     if let Some(detail) = detail.as_object_mut() {
         detail.insert("plan_digest".to_owned(), plan.digest.clone().into());
         detail.insert("approved_plan_digest".to_owned(), carried.seen().into());
+    }
+    if let Some(before) = &change.record.deployment.plan {
+        approval::carry(cx, tx, id, before.id, &plan.summary()).await?;
     }
     change.event(EventBody::PlanReady { plan: plan.summary() });
     change.record.deployment.plan = Some(plan.summary());

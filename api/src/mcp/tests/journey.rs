@@ -144,6 +144,27 @@ async fn without_auto_apply_the_apply_is_started_by_its_own_tool() {
 }
 
 #[tokio::test]
+async fn who_is_missing_is_told_to_the_model() {
+    let house = House::new().await;
+    let client = Client::connect(&house.open().await, World::Older("2025-11-25")).await;
+    let id = client.submit().await;
+    let mut database = change("aws_db_instance.main", Action::Delete);
+    "aws_db_instance".clone_into(&mut database.kind);
+    house.plan(vec![database]).await;
+    let plan = client.call("get_plan", json!({"deployment_id": id})).await;
+    let approve = json!({"deployment_id": id, "plan_digest": plan.ok()["plan_digest"]});
+    let approved = client.call("approve_deployment", approve).await;
+    assert_eq!(approved.ok()["state"], "awaiting_approval");
+    let missing = approved.ok()["reason"].as_str().unwrap();
+    assert!(
+        missing.contains("still missing: one more person")
+            && missing.contains("aws_db_instance.main")
+    );
+    assert!(approved.ok()["next"].as_str().unwrap().contains("do not call again"));
+    assert!(approved.text().contains("1 of 2 approvals"), "{}", approved.text());
+}
+
+#[tokio::test]
 async fn a_rejected_plan_and_a_cancelled_deployment_end() {
     let house = House::new().await;
     let client = Client::connect(&house.open().await, World::Older("2025-11-25")).await;

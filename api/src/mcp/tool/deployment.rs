@@ -159,27 +159,20 @@ struct Moved {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<String>,
-    /// Whose approvals are missing still.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<String>,
     next: String,
 }
 
 fn moved(call: &Call<'_>, d: &Deployment) -> Outcome {
     let mut view = View::of(d);
-    let missing: Vec<_> = d
-        .approvals
-        .iter()
-        .flat_map(|standing| standing.missing.iter().map(|who| line(who, 500)))
-        .collect();
-    if !missing.is_empty() {
+    if d.approvals.as_ref().is_some_and(|standing| !standing.complete) {
+        // Who, `reason` says.
         "This approval is on record. Others must approve too; do not call again, tell the person \
          who is missing."
             .clone_into(&mut view.next);
     }
     let text = view.text(call);
     let View { deployment_id, stack, state, reason, waiting, next, .. } = view;
-    answer(&Moved { deployment_id, stack, state, reason, waiting, missing, next }, text)
+    answer(&Moved { deployment_id, stack, state, reason, waiting, next }, text)
 }
 
 fn source(source: &Source) -> String {

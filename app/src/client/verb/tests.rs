@@ -141,6 +141,48 @@ async fn an_approval_that_waits_goes_to_the_end() {
 }
 
 #[tokio::test]
+async fn an_approval_that_is_not_enough_says_who_is_missing_and_does_not_wait() {
+    let mock = Mock::start().await;
+    mock.happen(&[change("planned", "awaiting_approval")]);
+    mock.house.lock().unwrap().deployment["approvals"] = json!({"required": 2, "given": 1,
+        "complete": false, "missing": ["an admin (the rules)"]});
+    let screen = Screen::kept(false);
+    let words = ["approve", ID, "--digest", DIGEST, "--wait"];
+    assert_eq!(run_at(&screen, &mock, &words).await.unwrap(), Exit::Waiting);
+    let out = screen.out();
+    assert!(out.contains("1 of 2 approvals are given; still missing:\n  an admin"), "{out}");
+}
+
+#[tokio::test]
+async fn an_approval_is_taken_back_by_its_id_or_as_the_only_one() {
+    let mock = Mock::start().await;
+    mock.happen(&[change("planned", "awaiting_approval")]);
+    let error = run(&mock, &["revoke", ID]).await.unwrap_err();
+    assert!(error.to_string().contains("no approval that could be taken back"), "{error}");
+    let plan = mock.house.lock().unwrap().plan["id"].clone();
+    let id = |n: u8| format!("apr_{n:032x}");
+    let item = |n: u8, plan: &Value| {
+        json!({"id": id(n), "deployment_id": ID, "plan_id": plan, "plan_digest": DIGEST,
+            "decision": "approve", "by": {"id": "ann", "kind": "person", "via": "rest"},
+            "roles": ["approver"], "at": "2025-11-21T07:00:00Z"})
+    };
+    let old = json!(format!("pln_{:032x}", 99));
+    mock.house.lock().unwrap().approvals = vec![item(1, &old), item(2, &plan)];
+    let words = ["revoke", ID, "--reason", "not today"];
+    assert_eq!(run(&mock, &words).await.unwrap(), Exit::Success);
+    let one = format!("/api/v1/deployments/{ID}/approvals");
+    assert_eq!(mock.seen("DELETE"), [format!("DELETE {one}/{}?reason=not+today", id(2))]);
+    mock.house.lock().unwrap().approvals.push(item(3, &plan));
+    let error = run(&mock, &["revoke", ID]).await.unwrap_err();
+    assert!(error.to_string().contains("several approvals"), "{error}");
+    assert_eq!(run(&mock, &["revoke", ID, &id(3)]).await.unwrap(), Exit::Success);
+    let screen = Screen::kept(false);
+    assert_eq!(run_at(&screen, &mock, &["approvals", ID]).await.unwrap(), Exit::Success);
+    let out = screen.out();
+    assert!(out.contains(&id(2)) && out.contains("ann"), "{out}");
+}
+
+#[tokio::test]
 async fn everything_that_only_looks_asks_for_the_right_thing() {
     let mock = Mock::start().await;
     mock.happen(&[

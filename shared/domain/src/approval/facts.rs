@@ -80,8 +80,8 @@ impl PlanFacts {
 
     /// Whether something is created, and nothing that is there is touched.
     pub fn is_create_only(&self) -> bool {
-        let Counts { create, read, moved, .. } = self.counts;
-        create > 0 && self.only(&Counts { create, read, moved, ..Counts::default() })
+        let Counts { create, moved, read, .. } = self.counts;
+        create > 0 && self.only(&Counts { create, moved, read, ..Counts::default() })
     }
 
     fn only(&self, these: &Counts) -> bool {

@@ -188,7 +188,7 @@ impl FreezeWindow {
         }
         match &self.when {
             FreezeWhen::Once { from, to } if to <= from => {
-                wrong("when/to", "to must be after from")
+                wrong("when/to", "to must be after from");
             }
             FreezeWhen::Weekly { days, .. } if days.is_empty() || days.len() > 7 => {
                 wrong("when/days", "1 to 7 days are required");

@@ -225,19 +225,28 @@ fn what_only_creates_or_does_nothing_can_pass_by_itself() {
         auto_approve: AutoApprove { no_op: true, create_only: true },
         ..ApprovalRules::default()
     };
-    use Action::*;
     let verdict = |changes: &[(&str, Action)]| needs(&rules, &facts(changes), &[]).verdict;
     assert_eq!(verdict(&[]), GateVerdict::Pass);
-    assert_eq!(verdict(&[("a", Read), ("a", Move)]), GateVerdict::Pass);
-    assert_eq!(verdict(&[("a", Create), ("a", Read), ("a", Move)]), GateVerdict::Pass);
-    for other in [Update, Delete, DeleteThenCreate, CreateThenDelete, Forget, Import] {
-        assert_eq!(verdict(&[("a", Create), ("a", other)]), GateVerdict::NeedsApproval);
+    assert_eq!(verdict(&[("a", Action::Read), ("a", Action::Move)]), GateVerdict::Pass);
+    assert_eq!(
+        verdict(&[("a", Action::Create), ("a", Action::Read), ("a", Action::Move)]),
+        GateVerdict::Pass
+    );
+    for other in [
+        Action::Update,
+        Action::Delete,
+        Action::DeleteThenCreate,
+        Action::CreateThenDelete,
+        Action::Forget,
+        Action::Import,
+    ] {
+        assert_eq!(verdict(&[("a", Action::Create), ("a", other)]), GateVerdict::NeedsApproval);
         assert_eq!(verdict(&[("a", other)]), GateVerdict::NeedsApproval);
     }
     // What others ask for is asked for all the same.
-    let need = needs(&rules, &facts(&[("a", Create)]), &[by_role("approver")]);
+    let need = needs(&rules, &facts(&[("a", Action::Create)]), &[by_role("approver")]);
     assert_eq!(need.to_text(), "1 approval by an approver");
-    let pass = needs(&rules, &facts(&[("a", Create)]), &[]);
+    let pass = needs(&rules, &facts(&[("a", Action::Create)]), &[]);
     assert_eq!(pass.gate().detail, "no approval is needed");
     let standing = stands(&pass, &[]);
     assert_eq!((standing.required, standing.complete), (0, true));
@@ -478,7 +487,7 @@ proptest! {
     /// The matching is as good as trying everything.
     #[test]
     fn as_many_are_counted_as_can_be(need in some_need(), people in some_people()) {
-        let mut once: std::collections::BTreeMap<String, BTreeSet<Role>> = Default::default();
+        let mut once = std::collections::BTreeMap::<String, BTreeSet<Role>>::new();
         for (id, roles) in &people {
             once.entry(id.clone()).or_insert_with(|| roles.clone());
         }

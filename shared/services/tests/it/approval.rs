@@ -12,11 +12,12 @@ use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::{ApprovalId, DeploymentId, PlanId, RandomMint};
 use slipway_domain::job::{JobKind, JobState, Queue};
 use slipway_domain::plan::{Action, PlanSummary};
-use slipway_domain::port::driver::Planned;
+use slipway_domain::port::driver::{AfterRecovery, Planned, Recovered};
+use slipway_domain::recovery::RecoveryReport;
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::gate::Seen;
 use slipway_services::execution::{self, Begun};
-use slipway_services::{approval, deployment, event};
+use slipway_services::{approval, deployment, event, recovery};
 
 use crate::rig::{Rig, code, on_both_engines, plan_of};
 
@@ -33,6 +34,7 @@ on_both_engines! {
     a_yes_that_is_too_old_starts_nothing,
     decisions_stay_on_record_and_with_their_plan,
     decisions_are_carried_with_what_was_seen,
+    an_apply_that_goes_on_after_a_loss_keeps_its_decisions,
 }
 
 fn person(id: &str, roles: &[Role]) -> Principal {
@@ -58,8 +60,8 @@ async fn deleting(rig: &Rig, stack: &str) -> (DeploymentId, String) {
     let (job, lease) = rig.claim(Queue::Plan).await.unwrap();
     execution::begin(&rig.cx, &job, &lease).await.unwrap();
     let mut planned: Planned = plan_of(rig.mark(id).await);
-    planned.changes[0].kind = "aws_db_instance".to_owned();
-    planned.changes[0].address = "aws_db_instance.main".to_owned();
+    "aws_db_instance".clone_into(&mut planned.changes[0].kind);
+    "aws_db_instance.main".clone_into(&mut planned.changes[0].address);
     planned.changes[0].action = Action::Delete;
     let ended = execution::plan_finished(&rig.cx, &job, &lease, planned, &Seen::default()).await.unwrap();
     (id, ended.plan.unwrap().digest)
@@ -383,12 +385,30 @@ async fn decisions_are_carried_with_what_was_seen(rig: Rig) {
         PlanSummary { id, digest: digest.to_owned(), ..current.clone() }
     };
     let (second, third) = (next("sha256:2"), next("sha256:3"));
-    let carried = approval::carry(&rig.cx, &mut tx, current.id, &second, id).await.unwrap();
+    let carried = approval::carry(&rig.cx, &mut tx, id, current.id, &second).await.unwrap();
     assert_eq!(carried, 1, "what was revoked is not carried");
-    assert_eq!(approval::carry(&rig.cx, &mut tx, second.id, &third, id).await.unwrap(), 1);
+    assert_eq!(approval::carry(&rig.cx, &mut tx, id, second.id, &third).await.unwrap(), 1);
     tx.commit().await.unwrap();
     let last = approvals(&rig, id).await.items.pop().unwrap();
     assert_eq!((last.plan_digest.as_str(), last.by.id.as_str()), ("sha256:3", "bob"));
     assert_eq!(last.carried_from.as_deref(), Some(digest.as_str()), "what was seen");
     assert_eq!(last.at, items[1].at, "it gets no younger");
+}
+
+async fn an_apply_that_goes_on_after_a_loss_keeps_its_decisions(rig: Rig) {
+    let (id, job, lease) = rig.recovering("net").await;
+    let seen = approvals(&rig, id).await.items.pop().unwrap();
+    let mut rest = plan_of(rig.mark(id).await);
+    rest.plan_file = "the rest".into();
+    let next = AfterRecovery::Continue(Box::new(rest));
+    let report = RecoveryReport { collected: true, ..RecoveryReport::default() };
+    recovery::recovered(&rig.cx, &job, &lease, Recovered { report, next }).await.unwrap();
+    assert_eq!(rig.get(id).await.state, S::Approved);
+    let all = approvals(&rig, id).await;
+    assert!(all.standing.unwrap().complete);
+    let carried = all.items.last().unwrap();
+    assert_eq!((carried.at, &carried.by), (seen.at, &seen.by));
+    assert_eq!(carried.carried_from.as_deref(), Some(seen.plan_digest.as_str()));
+    assert_eq!(Some(carried.plan_id), rig.get(id).await.plan.map(|plan| plan.id));
+    assert!(matches!(begin_apply(&rig, id).await, Begun::Apply { .. }));
 }
