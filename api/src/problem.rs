@@ -96,7 +96,9 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::TemplateInUse
         | Code::LeaseLost => StatusCode::CONFLICT,
         Code::StateLocked => StatusCode::LOCKED,
-        Code::PlanDigestMismatch | Code::PlanStale => StatusCode::PRECONDITION_FAILED,
+        Code::PlanDigestMismatch | Code::PlanStale | Code::PreconditionFailed => {
+            StatusCode::PRECONDITION_FAILED
+        }
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,

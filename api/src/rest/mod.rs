@@ -5,6 +5,7 @@ pub(crate) mod approval;
 pub(crate) mod artifact;
 pub(crate) mod deployment;
 pub(crate) mod follow;
+pub(crate) mod gate;
 pub(crate) mod job;
 mod page;
 pub(crate) mod queue;
@@ -43,6 +44,12 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(deployment::apply_deployment))
         .routes(routes!(deployment::cancel_deployment))
         .routes(routes!(deployment::get_deployment_outputs))
+        .routes(routes!(
+            gate::list_gate_settings,
+            gate::set_gate_settings,
+            gate::delete_gate_settings
+        ))
+        .routes(routes!(gate::resolve_gate_settings))
         .routes(routes!(report::get_deployment_report))
         .routes(routes!(report::reconsider_deployment))
         .routes(routes!(recovery::get_deployment_recovery, recovery::resolve_deployment_recovery))

@@ -17,6 +17,7 @@ use slipway_domain::approval::ApprovalRules;
 use slipway_domain::clock::FixedClock;
 use slipway_domain::deployment::{Deployment, Output, Variables};
 use slipway_domain::fault::FieldError;
+use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{Mint, WorkerId};
 use slipway_domain::job::{Job, JobLimits, Lease, Queue};
 use slipway_domain::log::{LogStream, NewLogLine};
@@ -205,8 +206,7 @@ impl House {
                 directory_root: None,
                 git_allow_file: false,
                 git_allow_http: false,
-                gates: slipway_domain::gate_settings::GateSettings::default(),
-                approvals,
+                gates: GateSettings { approval: Some(approvals), ..GateSettings::default() },
                 plan_limits: job,
                 test_limits: job,
                 apply_limits: job,

@@ -350,7 +350,7 @@ async fn carried(
     let Some(from) = tx.plan_by_digest(id, &approval.plan_digest).await? else {
         return Ok(None);
     };
-    approval::carry(cx, tx, from.plan.id, &plan.summary(), id).await?;
+    approval::carry(cx, tx, id, from.plan.id, &plan.summary()).await?;
     let Some(need) = &judgement.approval else { return Ok(None) };
     let complete = approval::is_complete(cx, tx, &change.record.deployment, need).await?;
     Ok(complete.then_some(approval))

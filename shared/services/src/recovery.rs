@@ -35,7 +35,6 @@ use crate::execution::{
 };
 use crate::gate::Seen;
 use crate::planned::{Judged, present, variables_digest};
-use crate::planned::{PlanFiles, present, variables_digest};
 use crate::{Ctx, approval, cancel, source, state};
 
 /// Recoveries that begin by themselves in one deployment. One that is lost again and again is
@@ -389,10 +388,6 @@ async fn carry_on(
     let id = change.record.deployment.id;
     let variables = tx.variables(id).await?;
     let plan = judged.keep(cx, tx, change.record, &variables, planned, Vec::new()).await?.plan;
-    if let Some(before) = &change.record.deployment.plan {
-        // Whoever approved the whole has approved the rest.
-        approval::carry(cx, tx, before.id, &plan.summary(), id).await?;
-    }
     let approval = change.record.deployment.approval.as_ref();
     let carried = approval
         .map(|approval| approval.carried_to(&plan.digest))
@@ -403,6 +398,7 @@ async fn carry_on(
         detail.insert("approved_plan_digest".to_owned(), carried.seen().into());
     }
     if let Some(before) = &change.record.deployment.plan {
+        // Whoever approved the whole has approved the rest.
         approval::carry(cx, tx, id, before.id, &plan.summary()).await?;
     }
     change.event(EventBody::PlanReady { plan: plan.summary() });

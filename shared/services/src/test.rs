@@ -137,8 +137,6 @@ fn limits(most: JobLimits, asked_s: u32) -> JobLimits {
 
 /// The newest tests of a deployment that have a report; `None` when there are none yet. Whatever
 /// becomes of its plan: a deployment has one configuration.
-pub(crate) async fn newest(tx: &mut Tx, id: DeploymentId) -> Result<Option<TestReport>, Fault> {
-    Ok(tx.newest_tested(id).await?.and_then(|run| run.report))
 pub async fn newest(tx: &mut Tx, id: DeploymentId) -> Result<Option<TestRun>, Fault> {
     Ok(tx.newest_tested(id).await?)
 }

@@ -2,6 +2,7 @@
 
 mod decide;
 mod deploy;
+mod gate;
 mod operate;
 mod show;
 mod state;
@@ -65,6 +66,7 @@ pub(super) async fn perform(
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,
         ClientCommand::Templates(args) => template::templates(&desk, args).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
+        ClientCommand::Gates(args) => gate::gates(&desk, args).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,
     }

@@ -6,6 +6,7 @@
 
 mod approval;
 mod deployment;
+mod gate;
 mod list;
 mod operate;
 mod progress;
@@ -21,6 +22,7 @@ use chrono::{DateTime, Utc};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
+pub use self::gate::{gate_settings, resolved_gates};
 pub use self::approval::{approvals, missing};
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
 pub use self::list::{deployments, log_line, outputs, stacks};

@@ -127,7 +127,7 @@ async fn know(cx: &Ctx, job: &Job) -> Result<Known, Fault> {
     let settings = resolved_in(cx, &mut tx, stack).await?;
     let exemptions = tx.active_exemptions(&stack.project, &stack.environment, cx.now()).await?;
     let tested = match settings.test {
-        Some(_) => crate::test::newest(&mut tx, id).await?,
+        Some(_) => crate::test::newest(&mut tx, id).await?.and_then(|run| run.report),
         None => None,
     };
     Ok(Known { record, settings, exemptions, tested })

@@ -15,8 +15,8 @@ use slipway_domain::plan::{Action, PlanSummary};
 use slipway_domain::port::driver::{AfterRecovery, Planned, Recovered};
 use slipway_domain::recovery::RecoveryReport;
 use slipway_domain::state::DeploymentState as S;
-use slipway_services::gate::Seen;
 use slipway_services::execution::{self, Begun};
+use slipway_services::gate::Seen;
 use slipway_services::{approval, deployment, event, recovery};
 
 use crate::rig::{Rig, code, on_both_engines, plan_of};
@@ -63,7 +63,8 @@ async fn deleting(rig: &Rig, stack: &str) -> (DeploymentId, String) {
     "aws_db_instance".clone_into(&mut planned.changes[0].kind);
     "aws_db_instance.main".clone_into(&mut planned.changes[0].address);
     planned.changes[0].action = Action::Delete;
-    let ended = execution::plan_finished(&rig.cx, &job, &lease, planned, &Seen::default()).await.unwrap();
+    let ended =
+        execution::plan_finished(&rig.cx, &job, &lease, planned, &Seen::default()).await.unwrap();
     (id, ended.plan.unwrap().digest)
 }
 
@@ -402,7 +403,7 @@ async fn an_apply_that_goes_on_after_a_loss_keeps_its_decisions(rig: Rig) {
     rest.plan_file = "the rest".into();
     let next = AfterRecovery::Continue(Box::new(rest));
     let report = RecoveryReport { collected: true, ..RecoveryReport::default() };
-    recovery::recovered(&rig.cx, &job, &lease, Recovered { report, next }).await.unwrap();
+    recovery::recovered(&rig.cx, &job, &lease, Recovered { report, next }, &Seen::default()).await.unwrap();
     assert_eq!(rig.get(id).await.state, S::Approved);
     let all = approvals(&rig, id).await;
     assert!(all.standing.unwrap().complete);

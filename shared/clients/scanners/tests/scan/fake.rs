@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use slipway_client_scanners::{Choice, Options, Scanners};
-use slipway_domain::port::scanner::Scan as _;
 use slipway_domain::finding::Severity;
 use slipway_domain::gate::GateVerdict;
 use slipway_domain::port::driver::Stop;
+use slipway_domain::port::scanner::Scan as _;
 use slipway_domain::redact::Redactor;
 use slipway_domain::scan::{RuleBook, ScanStatus, ScannerName, judge};
 

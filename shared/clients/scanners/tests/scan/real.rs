@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use slipway_client_scanners::{Choice, Options, Scanners};
-use slipway_domain::port::scanner::Scan as _;
 use slipway_domain::finding::{Finding, Severity};
 use slipway_domain::gate::GateVerdict;
+use slipway_domain::port::scanner::Scan as _;
 use slipway_domain::scan::{RuleBook, ScanOutcome, ScanStatus, ScannerName, dedupe, judge};
 
 use crate::job::{Job, fixture, input, scan, settings};
