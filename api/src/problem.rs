@@ -76,6 +76,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::Malformed => StatusCode::BAD_REQUEST,
         Code::InvalidInput
         | Code::InvalidConfiguration
+        | Code::InvalidPolicy
         | Code::UnsafeArchive
         | Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -91,6 +92,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::JobNotDead
         | Code::Conflict
         | Code::StateRefused
+        | Code::PolicyInUse
         | Code::LeaseLost => StatusCode::CONFLICT,
         Code::StateLocked => StatusCode::LOCKED,
         Code::PlanDigestMismatch | Code::PlanStale => StatusCode::PRECONDITION_FAILED,

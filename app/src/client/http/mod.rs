@@ -4,6 +4,7 @@
 
 mod follow;
 mod operate;
+mod policy;
 mod state;
 mod transport;
 
@@ -31,6 +32,7 @@ use slipway_services::log::{LogPage, Part};
 use slipway_services::recovery::Recoveries;
 
 pub use self::follow::{Follow, Numbered};
+pub use self::policy::ExemptionQuery;
 pub use self::state::{LockBroken, MAX_STATE_BYTES, Which};
 pub use self::transport::Client;
 use self::transport::{Answer, Call};

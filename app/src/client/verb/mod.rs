@@ -3,6 +3,7 @@
 mod decide;
 mod deploy;
 mod operate;
+mod policy;
 mod show;
 mod state;
 
@@ -57,6 +58,8 @@ pub(super) async fn perform(
         ClientCommand::State(args) => state::state(&desk, args.verb).await,
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,
         ClientCommand::Templates(args) => show::templates(&desk, args).await,
+        ClientCommand::Policies(args) => policy::policies(&desk, args.verb).await,
+        ClientCommand::Exemptions(args) => policy::exemptions(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,

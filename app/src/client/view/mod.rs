@@ -7,6 +7,7 @@
 mod deployment;
 mod list;
 mod operate;
+mod policy;
 mod progress;
 mod recovery;
 mod state;
@@ -21,6 +22,7 @@ use comfy_table::presets::NOTHING;
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
 pub use self::list::{deployments, log_line, outputs, stacks, template, templates};
 pub use self::operate::{bulk, jobs, queues, workers};
+pub use self::policy::{dry_run, exemptions, modules, policies, policy_version};
 pub use self::progress::Progress;
 pub use self::recovery::recovery;
 pub use self::state::{orphans, state_diff, state_version, state_versions};
