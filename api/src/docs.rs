@@ -161,6 +161,14 @@ const fn advice(code: Code) -> &'static str {
             "The Terraform configuration does not parse. `errors` names file, line and column. \
              Nothing was queued or kept."
         }
+        Code::InvalidPolicy => {
+            "The policy pack was refused whole. Correct what `errors` names, with file, line and \
+             column; `slipway policies test DIR` says the same without a server."
+        }
+        Code::PolicyInUse => {
+            "Settings name this version of the pack, or it is the built-in one. Change those \
+             settings first; `detail` says whose they are."
+        }
         Code::UnsafeArchive => {
             "The archive holds entries that leave its tree, links out of it, devices, no files at \
              all, or more than the limits allow; or it is not a tar.gz. Nothing of it was kept."

@@ -126,6 +126,7 @@ pub(crate) fn base() -> OpenApi {
             tag("states", "Terraform states: the backend, versions, locks, orphans."),
             tag("queues", "Queues, jobs and workers, for operators and autoscalers."),
             tag("templates", "The library of ready-made configurations."),
+            tag("policies", "Policy packs, and exemptions from their rules."),
             tag("artifacts", "Uploaded source archives."),
             tag("operations", "Health, metrics and this document."),
         ]))
@@ -232,6 +233,8 @@ const LINKS: &[Link] = &[
     ("approve_deployment", "200", "apply", "apply_deployment", SAME_ID, None),
     ("get_stack", "200", "deployments", "list_stack_deployments", SAME_ID, None),
     ("upload_artifact", "201", "artifact", "get_artifact", BY_ID, None),
+    ("create_exemption", "201", "exemption", "get_exemption", BY_ID, None),
+    ("create_exemption", "201", "revoke", "revoke_exemption", BY_ID, None),
 ];
 
 /// Operations whose body may be left out.
@@ -240,6 +243,7 @@ const MAY_BE_EMPTY: &[&str] = &[
     "apply_deployment",
     "cancel_deployment",
     "release_state",
+    "revoke_exemption",
     "unlock_state",
 ];
 

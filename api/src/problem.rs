@@ -76,6 +76,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::Malformed => StatusCode::BAD_REQUEST,
         Code::InvalidInput
         | Code::InvalidConfiguration
+        | Code::InvalidPolicy
         | Code::UnsafeArchive
         | Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -94,6 +95,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::StateRefused
         | Code::TemplateReserved
         | Code::TemplateInUse
+        | Code::PolicyInUse
         | Code::LeaseLost => StatusCode::CONFLICT,
         Code::StateLocked => StatusCode::LOCKED,
         Code::PlanDigestMismatch | Code::PlanStale | Code::PreconditionFailed => {

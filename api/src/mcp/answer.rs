@@ -102,6 +102,8 @@ const fn hint(code: Code) -> &'static str {
         Code::InvalidConfiguration | Code::UnsafeArchive => {
             "Correct the source at the place that `errors` names and submit again."
         }
+        Code::InvalidPolicy => "Correct the files at the places that `errors` names.",
+        Code::PolicyInUse => "Tell the person whose settings `detail` names.",
         Code::IdempotencyKeyReused => "Use a new idempotency_key for a new request.",
         Code::Unauthenticated => "Authenticate and call again.",
         Code::Forbidden => {

@@ -4,10 +4,12 @@
 pub(crate) mod approval;
 pub(crate) mod artifact;
 pub(crate) mod deployment;
+pub(crate) mod exemption;
 pub(crate) mod follow;
 pub(crate) mod gate;
 pub(crate) mod job;
 mod page;
+pub(crate) mod policy;
 pub(crate) mod queue;
 pub(crate) mod recovery;
 pub(crate) mod report;
@@ -68,6 +70,13 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(template::render_template))
         .routes(routes!(template::deprecate_template))
         .routes(routes!(template::restore_template))
+        .routes(routes!(policy::list_policies))
+        .routes(routes!(policy::get_policy))
+        .routes(routes!(policy::get_policy_version, policy::remove_policy_version))
+        .routes(routes!(policy::get_policy_source))
+        .routes(routes!(exemption::list_exemptions, exemption::create_exemption))
+        .routes(routes!(exemption::get_exemption))
+        .routes(routes!(exemption::revoke_exemption))
         .routes(routes!(queue::list_queues))
         .routes(routes!(queue::get_queue_stats))
         .routes(routes!(queue::set_queue))
@@ -90,6 +99,9 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(deployment::submit_deployment))
         .routes(routes!(artifact::upload_artifact))
         .routes(routes!(template::publish_template))
+        // Tests of a pack, and a pack on many plans, may take their time.
+        .routes(routes!(policy::list_policy_versions, policy::upload_policy))
+        .routes(routes!(policy::dry_run_policy))
         // Both parts of a multipart body, and what is between them.
         .layer(DefaultBodyLimit::max(
             options.max_archive_bytes.saturating_add(options.max_body_bytes).saturating_add(65536),

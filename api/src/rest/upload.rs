@@ -19,7 +19,7 @@ use crate::state::{ApiOptions, ApiState};
 
 const MULTIPART: &str = "multipart/form-data";
 /// What an archive may come as.
-const ARCHIVES: [&str; 4] =
+pub(crate) const ARCHIVES: [&str; 4] =
     ["application/gzip", "application/x-gzip", "application/x-tar", "application/octet-stream"];
 
 /// A multipart submission.

@@ -127,7 +127,7 @@ fn every_reference_and_link_leads_somewhere() {
             }
         }
     }
-    assert_eq!(links, 13);
+    assert_eq!(links, 15);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod document;
 mod doors;
 mod house;
 mod pages;
+mod policies;
 mod problems;
 mod queues;
 mod scopes;

@@ -50,11 +50,23 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ("GET", "/api/v1/gates/settings", "", &[Scope::GatesRead]),
     ("PUT", "/api/v1/gates/settings", "", &[Scope::GatesWrite]),
     ("DELETE", "/api/v1/gates/settings", "", &[Scope::GatesWrite]),
+    ("GET", "/api/v1/exemptions", "", &[Scope::PoliciesRead]),
+    ("POST", "/api/v1/exemptions", "", &[Scope::ExemptionsWrite, Scope::PoliciesWrite]),
+    ("GET", "/api/v1/exemptions/{id}", "", &[Scope::PoliciesRead]),
+    ("POST", "/api/v1/exemptions/{id}/revoke", "", &[Scope::ExemptionsWrite]),
     ("GET", "/api/v1/jobs", "", &[Scope::QueuesRead]),
     ("GET", "/api/v1/jobs/{id}", "", &[Scope::QueuesRead]),
     ("POST", "/api/v1/jobs/{id}/requeue", "", &[Scope::QueuesOperate]),
     ("POST", "/api/v1/jobs/purge", "", &[Scope::QueuesOperate]),
     ("POST", "/api/v1/jobs/requeue", "", &[Scope::QueuesOperate]),
+    ("GET", "/api/v1/policies", "", &[Scope::PoliciesRead]),
+    ("GET", "/api/v1/policies/{name}", "", &[Scope::PoliciesRead]),
+    ("GET", "/api/v1/policies/{name}/versions", "", &[Scope::PoliciesRead]),
+    ("POST", "/api/v1/policies/{name}/versions", "", &[Scope::PoliciesWrite]),
+    ("GET", "/api/v1/policies/{name}/versions/{version}", "", &[Scope::PoliciesRead]),
+    ("DELETE", "/api/v1/policies/{name}/versions/{version}", "", &[Scope::PoliciesWrite]),
+    ("GET", "/api/v1/policies/{name}/versions/{version}/source", "", &[Scope::PoliciesRead]),
+    ("POST", "/api/v1/policies/dry-run", "", &[Scope::PoliciesRead, Scope::DeploymentsRead]),
     ("GET", "/api/v1/queues", "", &[Scope::QueuesRead]),
     ("GET", "/api/v1/queues/stats", "", &[Scope::QueuesRead]),
     ("PUT", "/api/v1/queues/{name}", "", &[Scope::QueuesOperate]),
@@ -166,6 +178,9 @@ async fn fill(house: &House, route: &str, deployment: &Value) -> String {
         house.send(upload).await.ok(201)["id"].as_str().unwrap().to_owned()
     } else if route.contains("/stacks/") {
         deployment["stack_id"].as_str().unwrap().to_owned()
+    } else if route.contains("/exemptions/") {
+        let granted = house.post("/api/v1/exemptions", &exemption()).await;
+        granted.ok(201)["id"].as_str().unwrap().to_owned()
     } else if route.contains("/jobs/") {
         house.get("/api/v1/jobs").await.ok(200)["items"][0]["id"].as_str().unwrap().to_owned()
     } else {
@@ -187,6 +202,13 @@ fn body(method: &str, route: &str) -> (&'static str, Body) {
         }
         "/api/v1/deployments" => submission(),
         "/api/v1/templates" => json!({"name": "x", "archive": "AA=="}),
+        "/api/v1/exemptions" => exemption(),
+        "/api/v1/policies/{name}/versions" => {
+            json!({"modules": [{"path": "a.rego", "text": "package user.a\n"}]})
+        }
+        "/api/v1/policies/dry-run" => {
+            json!({"pack": {"name": "slipway/terraform"}, "project": "shop"})
+        }
         route if route.ends_with("/approve") || route.ends_with("/reject") => {
             json!({"plan_digest": "sha256:0"})
         }
@@ -196,4 +218,10 @@ fn body(method: &str, route: &str) -> (&'static str, Body) {
         _ => json!({}),
     };
     ("application/json", Body::from(json.to_string()))
+}
+
+/// One for everywhere.
+fn exemption() -> Value {
+    json!({"rule": "CKV_AWS_20", "address": "aws_s3_bucket.site", "owner": "web",
+        "reason": "a page that everybody may read", "expires_at": "2026-03-01T00:00:00Z"})
 }

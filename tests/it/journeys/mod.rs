@@ -5,6 +5,7 @@ mod cli;
 mod failure;
 mod flow;
 mod lifetime;
+mod policies;
 mod pools;
 mod rotation;
 mod secrets;

@@ -4,6 +4,7 @@
 
 mod follow;
 mod operate;
+mod policy;
 mod state;
 mod transport;
 
@@ -37,6 +38,7 @@ use slipway_services::template::{Deprecate, Publish, Render, Restore};
 use slipway_services::test::TestRuns;
 
 pub use self::follow::{Follow, Numbered};
+pub use self::policy::ExemptionQuery;
 pub use self::state::{LockBroken, MAX_STATE_BYTES, Which};
 pub use self::transport::Client;
 use self::transport::{Answer, Call};

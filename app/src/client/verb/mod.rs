@@ -4,6 +4,7 @@ mod decide;
 mod deploy;
 mod gate;
 mod operate;
+mod policy;
 mod show;
 mod state;
 mod template;
@@ -65,6 +66,8 @@ pub(super) async fn perform(
         ClientCommand::State(args) => state::state(&desk, args.verb).await,
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,
         ClientCommand::Templates(args) => template::templates(&desk, args).await,
+        ClientCommand::Policies(args) => policy::policies(&desk, args.verb).await,
+        ClientCommand::Exemptions(args) => policy::exemptions(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
