@@ -44,8 +44,8 @@ impl Client {
         let call = Call::new(Method::PUT, &PATH).query(&query(scope)).json(settings)?;
         let call = match from {
             None => call,
-            Some(0) => call.header("if-none-match", "*".to_owned()),
-            Some(version) => call.header("if-match", format!("\"{version}\"")),
+            Some(0) => call.only_if("if-none-match", "*".to_owned()),
+            Some(version) => call.only_if("if-match", format!("\"{version}\"")),
         };
         self.send(call).await?.json().await
     }

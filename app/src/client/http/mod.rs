@@ -3,6 +3,7 @@
 //! deployments, nothing about terminals.
 
 mod follow;
+mod gate;
 mod operate;
 mod policy;
 mod state;

@@ -129,6 +129,9 @@ impl Client {
         if let Some(key) = &call.idempotency_key {
             request = request.header("idempotency-key", key);
         }
+        if let Some((name, value)) = &call.condition {
+            request = request.header(*name, value);
+        }
         let response = request.send().await.map_err(|why| Failed {
             // A deadline that passed will pass again.
             again: (!why.is_timeout() || why.is_connect()).then_some(Duration::ZERO),
@@ -226,6 +229,7 @@ pub(super) struct Call {
     body: Option<(&'static str, Bytes)>,
     accept: &'static str,
     idempotency_key: Option<String>,
+    condition: Option<(&'static str, String)>,
     deadline: Duration,
     repeatable: bool,
     outside: bool,
@@ -243,6 +247,7 @@ impl Call {
             body: None,
             accept: "application/json",
             idempotency_key: None,
+            condition: None,
             deadline: DEADLINE,
             outside: false,
             any_status: false,
@@ -253,6 +258,12 @@ impl Call {
     pub(super) fn outside(mut self, path: &str) -> Self {
         self.path = vec![path.to_owned()];
         self.outside = true;
+        self
+    }
+
+    /// Only when a header such as `If-Match` holds.
+    pub(super) fn only_if(mut self, name: &'static str, value: String) -> Self {
+        self.condition = Some((name, value));
         self
     }
 

@@ -80,8 +80,10 @@ impl Scanner for Checkov {
                 question,
                 move |laid, text| {
                     let mut seen = read(text)?;
+                    if of_plan {
+                        return Ok(seen.of_plan());
+                    }
                     if seen.incomplete.is_none()
-                        && !of_plan
                         && let Some(file) = laid.files.iter().find(|file| is_of_opentofu(file))
                     {
                         seen.incomplete =

@@ -58,6 +58,7 @@ impl Scanner for Conftest {
 
     async fn scan(&self, run: &dyn Run, input: &ScanInput) -> ScanOutcome {
         let (plan, policies) = (input.plan.clone(), self.policies.clone());
+        let of_plan = plan.is_some();
         let question = move |laid: &Laid| {
             let failed = |why: String| ScanStatus::Failed { why };
             let mut args: Vec<OsString> = vec!["test".into(), "--no-color".into()];
@@ -88,7 +89,18 @@ impl Scanner for Conftest {
             // 1: it found something, or failed; then there is no report.
             Ok(Question { args, env: Vec::new(), good: &[0, 1, 2] })
         };
-        self.tool.scan(run, input, |_, _| None, question, |_, text| read(text)).await
+        self.tool
+            .scan(
+                run,
+                input,
+                |_, _| None,
+                question,
+                move |_, text| {
+                    let seen = read(text)?;
+                    Ok(if of_plan { seen.of_plan() } else { seen })
+                },
+            )
+            .await
     }
 }
 

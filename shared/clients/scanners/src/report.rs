@@ -43,6 +43,16 @@ pub(crate) struct Seen {
     pub(crate) incomplete: Option<String>,
 }
 
+impl Seen {
+    /// The same without places: a plan is no file of the source, whatever a tool calls it.
+    pub(crate) fn of_plan(mut self) -> Self {
+        for raw in &mut self.raw {
+            (raw.file, raw.line) = (None, None);
+        }
+        self
+    }
+}
+
 /// The same in the words of the house.
 #[derive(Debug, Default)]
 pub(crate) struct Found {

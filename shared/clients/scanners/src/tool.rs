@@ -24,8 +24,8 @@ use crate::source::Laid;
 const MAX_OUTPUT_BYTES: usize = 64 << 20;
 /// Most output of `--version`, in bytes.
 const MAX_VERSION_BYTES: usize = 64 << 10;
-/// How long a tool may take to tell its version; one in Python may take seconds.
-const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a tool may take to tell its version; checkov took 30 s on a busy machine.
+const VERSION_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a killed one may take to be gone.
 const KILLED: Duration = Duration::from_secs(10);
 /// Most lines of standard error that are logged.
@@ -122,7 +122,7 @@ impl Tool {
         let asking = start(command, &stops, Stdout::Keep(MAX_VERSION_BYTES), &mut silent);
         let ended = tokio::time::timeout(VERSION_TIMEOUT, asking).await;
         let ended = ended
-            .map_err(|_| format!("{name} did not tell its version within 30 s"))?
+            .map_err(|_| format!("{name} did not tell its version within a minute"))?
             .map_err(|why| format!("{name} does not run: {why}"))?;
         if ended.code != Some(0) {
             return Err(format!("{} does not tell its version", tool.program.display()));

@@ -403,7 +403,9 @@ async fn an_apply_that_goes_on_after_a_loss_keeps_its_decisions(rig: Rig) {
     rest.plan_file = "the rest".into();
     let next = AfterRecovery::Continue(Box::new(rest));
     let report = RecoveryReport { collected: true, ..RecoveryReport::default() };
-    recovery::recovered(&rig.cx, &job, &lease, Recovered { report, next }, &Seen::default()).await.unwrap();
+    recovery::recovered(&rig.cx, &job, &lease, Recovered { report, next }, &Seen::default())
+        .await
+        .unwrap();
     assert_eq!(rig.get(id).await.state, S::Approved);
     let all = approvals(&rig, id).await;
     assert!(all.standing.unwrap().complete);

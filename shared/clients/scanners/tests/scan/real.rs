@@ -7,6 +7,7 @@ use slipway_client_scanners::{Choice, Options, Scanners};
 use slipway_domain::finding::{Finding, Severity};
 use slipway_domain::gate::GateVerdict;
 use slipway_domain::port::scanner::Scan as _;
+use slipway_domain::port::scanner::ScanInput;
 use slipway_domain::scan::{RuleBook, ScanOutcome, ScanStatus, ScannerName, dedupe, judge};
 
 use crate::job::{Job, fixture, input, scan, settings};
@@ -176,7 +177,15 @@ async fn conftest_with_policies_of_the_operator() {
     assert_eq!(outcome.status, ScanStatus::Done);
     let public = of(&outcome, "s3_public", "aws_s3_bucket.data");
     assert_eq!((public.severity, public.file.as_deref()), (Severity::Critical, Some("main.tf")));
+    // The same policy on a plan, which is no file of the source.
     let source = tempfile::tempdir().unwrap();
+    let plan = r#"{"resource":{"aws_s3_bucket":{"data":[{"acl":"public-read"}]},"aws_security_group":{}}}"#;
+    write(source.path(), "plan.json", plan);
+    let on_plan =
+        ScanInput { plan: Some(source.path().join("plan.json")), ..input(&fixture("source")) };
+    let outcome = scan(options.clone(), name, &Job::new(), &on_plan).await;
+    let public = of(&outcome, "s3_public", "aws_s3_bucket.data");
+    assert_eq!((public.severity, public.file.as_deref()), (Severity::Critical, None));
     write(source.path(), "main.tf", "resource \"x\" {{{\n");
     let outcome = scan(options, name, &Job::new(), &input(source.path())).await;
     let ScanStatus::Failed { why } = &outcome.status else { panic!("{:?}", outcome.status) };
