@@ -754,6 +754,7 @@ pub struct PushArgs {
 fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("a label is NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
 
 /// `slipway policies`.
 #[derive(Debug, Clone, Args)]

@@ -23,9 +23,9 @@ use chrono::{DateTime, Utc};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-pub use self::gate::{gate_settings, resolved_gates};
 pub use self::approval::{approvals, missing};
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
+pub use self::gate::{gate_settings, resolved_gates};
 pub use self::list::{deployments, log_line, outputs, stacks};
 pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::policy::{dry_run, exemptions, modules, policies, policy_version};
