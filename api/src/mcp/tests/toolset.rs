@@ -34,7 +34,7 @@ async fn the_list_is_the_one_in_the_docs() {
     );
     let tokens = tools.to_string().len() / 4;
     println!("tools/list: {} tools, about {tokens} tokens", tools.as_array().unwrap().len());
-    assert!(tokens < 5_500, "the list of tools costs {tokens} tokens");
+    assert!(tokens < 5_600, "the list of tools costs {tokens} tokens");
 }
 
 #[tokio::test]
