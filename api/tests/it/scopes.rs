@@ -213,7 +213,7 @@ fn body(method: &str, route: &str) -> (&'static str, Body) {
             json!({"plan_digest": "sha256:0"})
         }
         route if route.ends_with("/state/lock") => json!({"ID": "x"}),
-        route if route.ends_with("/restore") => json!({"current_serial": 1}),
+        route if route.ends_with("/{version}/restore") => json!({"current_serial": 1}),
         "/api/v1/queues/{name}" => json!({"cap": 5}),
         _ => json!({}),
     };

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use slipway_domain::access::Principal;
+use slipway_domain::approval::Decision;
 use slipway_domain::artifact::ArtifactKind;
 use slipway_domain::deployment::{Approval, Deployment, Options, Variables};
 use slipway_domain::event::EventBody;
@@ -347,10 +348,12 @@ async fn carried(
     approval: Approval,
 ) -> Result<Option<Approval>, Fault> {
     let id = change.record.deployment.id;
-    let Some(from) = tx.plan_by_digest(id, &approval.plan_digest).await? else {
-        return Ok(None);
-    };
-    approval::carry(cx, tx, id, from.plan.id, &plan.summary()).await?;
+    // Two plans of a deployment may have one digest; the decisions know which was meant.
+    let decisions = tx.approvals_of(id).await?;
+    let about =
+        |d: &&Decision| d.plan_digest == approval.plan_digest && d.plan_id != plan.id;
+    let Some(from) = decisions.iter().rev().find(about) else { return Ok(None) };
+    approval::carry(cx, tx, id, from.plan_id, &plan.summary()).await?;
     let Some(need) = &judgement.approval else { return Ok(None) };
     let complete = approval::is_complete(cx, tx, &change.record.deployment, need).await?;
     Ok(complete.then_some(approval))

@@ -263,16 +263,15 @@ pub(crate) struct Chosen {
 
 /// Chooses the version of a template that a deployment gets.
 pub(crate) async fn choose(cx: &Ctx, name: &str, version: Option<i32>) -> Result<Chosen, Fault> {
-    let found = find(cx, name, version).await;
-    // In a deployment's request, template and version are parts of its source.
-    let found = found.map_err(|fault| match fault.code {
-        Code::NotFound => {
-            let field = if version.is_some() { "/source/version" } else { "/source/name" };
-            let list = "; `GET /api/v1/templates` lists what there is";
-            Fault::field(field, format!("{}{list}", fault.detail.trim_end_matches('.')))
+    let found = match find(cx, name, version).await {
+        // In a deployment's request, template and version are parts of its source.
+        Err(fault) if fault.code == Code::NotFound && version.is_some() => {
+            Err(Fault::field("/source/version", fault.detail))
         }
-        _ => prefixed(fault, "/source"),
-    })?;
+        Err(fault) if fault.code == Code::NotFound => Err(unknown(cx, name).await?),
+        Err(fault) => Err(prefixed(fault, "/source")),
+        Ok(found) => Ok(found),
+    }?;
     match found {
         Found::Own(loaded) => Ok(Chosen {
             version: VERSION,
@@ -285,6 +284,22 @@ pub(crate) async fn choose(cx: &Ctx, name: &str, version: Option<i32>) -> Result
             Ok(Chosen { version: record.version.version, inspection, content })
         }
     }
+}
+
+/// Nothing is called so; these are.
+async fn unknown(cx: &Ctx, name: &str) -> Result<Fault, Fault> {
+    const SHOWN: usize = 50;
+    let published = cx.store.read().await?.templates().await?;
+    let own = cx.templates.all().map(|loaded| loaded.template.name.as_str());
+    let mut known: Vec<_> = own.chain(published.iter().map(|head| head.name.as_str())).collect();
+    known.sort_unstable();
+    known.dedup();
+    let more = if known.len() > SHOWN { " and more" } else { "" };
+    known.truncate(SHOWN);
+    let name: String = name.chars().take(80).collect();
+    let known = known.join(", ");
+    let detail = format!("there is no template {name:?}; known are {known}{more}");
+    Ok(Fault::field("/source/name", detail))
 }
 
 /// The same fault with pointers below another field.

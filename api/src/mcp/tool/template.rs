@@ -21,6 +21,7 @@ const MAX_CONSTRAINTS: usize = 10;
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListArguments {
+    /// Only this template.
     #[serde(default)]
     name: Option<String>,
 }
