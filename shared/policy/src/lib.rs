@@ -27,11 +27,13 @@ mod engine;
 mod error;
 pub mod facts;
 mod finding;
+mod functions;
 mod limits;
 mod links;
 pub mod lint;
 mod pack;
 mod self_test;
+mod syntax;
 mod written;
 
 pub use engine::{Document, Engine};
