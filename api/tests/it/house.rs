@@ -206,7 +206,15 @@ impl House {
                 directory_root: None,
                 git_allow_file: false,
                 git_allow_http: false,
-                gates: GateSettings { approval: Some(approvals), ..GateSettings::default() },
+                // Policies have tests of their own.
+                gates: GateSettings {
+                    approval: Some(approvals),
+                    policy: Some(slipway_domain::policy::PolicySettings {
+                        packs: Vec::new(),
+                        ..Default::default()
+                    }),
+                    ..GateSettings::default()
+                },
                 plan_limits: job,
                 test_limits: job,
                 apply_limits: job,

@@ -47,6 +47,9 @@ use crate::{documents, written};
 /// gains nothing by it: unknown is never a pass.
 pub const UNKNOWN: &str = "__slipway_unknown__";
 
+/// How many modules may be inside one another.
+const MODULES: usize = 64;
+
 /// For whom, where and at what cost a plan is judged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Context {
@@ -113,8 +116,9 @@ pub(crate) fn gather(
         .map(serde_json::from_slice)
         .transpose()
         .map_err(|e| format!("The plan is not JSON: {e}."))?;
+    let configuration = Configuration::read(raw.as_ref().unwrap_or(&Value::Null));
     let changes = match &raw {
-        Some(raw) => read_terraform(raw)?,
+        Some(raw) => read_terraform(raw, &configuration)?,
         None => document.changes.iter().map(Change::of).collect(),
     };
     if changes.len() > limits.resources {
@@ -124,7 +128,6 @@ pub(crate) fn gather(
             limits.resources
         ));
     }
-    let configuration = Configuration::read(raw.as_ref().unwrap_or(&Value::Null));
     let mut input = Map::new();
     split(&changes, &configuration, &mut input);
     input.insert("modules".to_owned(), configuration.modules());
@@ -160,14 +163,47 @@ struct Change {
 
 /// The changes of Terraform's document. A document without them is no plan: better an error than
 /// an empty plan that passes.
-fn read_terraform(raw: &Value) -> Result<Vec<Change>, String> {
-    let entries = match &raw["resource_changes"] {
-        Value::Array(entries) => entries.as_slice(),
-        // Terraform leaves it out when there is nothing.
-        Value::Null if raw["format_version"].is_string() => &[],
-        _ => return Err("The plan is not a document of `terraform show -json`.".to_owned()),
-    };
-    entries.iter().map(Change::read).collect()
+fn read_terraform(raw: &Value, configuration: &Configuration) -> Result<Vec<Change>, String> {
+    match &raw["resource_changes"] {
+        Value::Array(entries) => entries.iter().map(Change::read).collect(),
+        // Terraform leaves it out when there is nothing; others cut it out and keep the values.
+        Value::Null if raw["format_version"].is_string() => {
+            let mut changes = Vec::new();
+            read_planned(&raw["planned_values"]["root_module"], configuration, &mut changes, 0)?;
+            Ok(changes)
+        }
+        _ => Err("The plan is not a document of `terraform show -json`.".to_owned()),
+    }
+}
+
+/// The resources of `planned_values`, as if all were new. What refers to something and has no value
+/// is not known yet.
+fn read_planned(
+    module: &Value,
+    configuration: &Configuration,
+    changes: &mut Vec<Change>,
+    depth: usize,
+) -> Result<(), String> {
+    if depth > MODULES {
+        return Err(format!("The plan has more than {MODULES} modules inside one another."));
+    }
+    for entry in module["resources"].as_array().into_iter().flatten() {
+        let mut read = entry.clone();
+        read["module_address"] = module["address"].clone();
+        let address = entry["address"].as_str().unwrap_or_default();
+        let unknown: Map<String, Value> = configuration
+            .referring(address)
+            .filter(|attribute| entry["values"].get(*attribute).is_none())
+            .map(|attribute| (attribute.to_owned(), Value::Bool(true)))
+            .collect();
+        read["change"] =
+            json!({"actions": ["create"], "after": entry["values"], "after_unknown": unknown});
+        changes.push(Change::read(&read)?);
+    }
+    for child in module["child_modules"].as_array().into_iter().flatten() {
+        read_planned(child, configuration, changes, depth + 1)?;
+    }
+    Ok(())
 }
 
 impl Change {
@@ -427,14 +463,33 @@ mod tests {
         assert_eq!(after, json!({"list": [1, UNKNOWN], "a": {"b/c": UNKNOWN}}));
     }
 
+    fn read(raw: &Value) -> Result<Vec<Change>, String> {
+        read_terraform(raw, &Configuration::read(raw))
+    }
+
+    #[test]
+    fn a_document_without_changes_is_read_from_what_is_planned() {
+        let raw = json!({"format_version": "1.2",
+            "planned_values": {"root_module": {
+                "resources": [{"address": "aws_x.a", "type": "aws_x", "name": "a",
+                    "values": {"size": 1, "none": null}}],
+                "child_modules": [{"address": "module.m", "resources": [
+                    {"address": "module.m.aws_x.b[0]", "type": "aws_x", "name": "b", "index": 0,
+                     "values": {}}]}]}},
+            "configuration": {"root_module": {"resources": [{"address": "aws_x.a", "expressions": {
+                "size": {"references": ["var.size"]}, "none": {"references": ["var.none"]},
+                "key": {"references": ["aws_k.k.arn"]}, "name": {"constant_value": "n"}}}]}}});
+        let changes = read(&raw).expect("a plan");
+        assert_eq!(changes[0].unknown, json!({"key": true}));
+        assert_eq!((changes[1].module.as_str(), changes[1].action()), ("module.m", "create"));
+    }
+
     #[test]
     fn a_document_that_is_no_plan_is_an_error() {
         for raw in [json!({}), json!([]), json!({"resource_changes": {}}), json!("plan")] {
-            assert!(read_terraform(&raw).is_err(), "{raw}");
+            assert!(read(&raw).is_err(), "{raw}");
         }
-        assert!(read_terraform(&json!({"resource_changes": [{"address": "a.b"}]})).is_err());
-        assert!(
-            read_terraform(&json!({"format_version": "1.2"})).expect("an empty plan").is_empty()
-        );
+        assert!(read(&json!({"resource_changes": [{"address": "a.b"}]})).is_err());
+        assert!(read(&json!({"format_version": "1.2"})).expect("an empty plan").is_empty());
     }
 }

@@ -27,6 +27,7 @@ mod engine;
 mod error;
 pub mod facts;
 mod finding;
+mod functions;
 mod limits;
 mod links;
 pub mod lint;
@@ -34,6 +35,7 @@ mod nesting;
 mod pack;
 mod room;
 mod self_test;
+mod syntax;
 mod written;
 
 pub use engine::{Document, Engine};

@@ -123,6 +123,12 @@ impl Configuration {
         self.resource(address).map(|r| &r.written)
     }
 
+    /// The attributes of a resource that refer to something.
+    pub(crate) fn referring(&self, address: &str) -> impl Iterator<Item = &str> {
+        let attributes = self.resource(address).into_iter().flat_map(|r| &r.attributes);
+        attributes.filter(|(_, to)| !to.is_empty()).map(|(name, _)| name.as_str())
+    }
+
     /// The policy that an attribute will be, where it refers to one data source that puts policies
     /// together, and to nothing else.
     pub(crate) fn document(

@@ -350,8 +350,7 @@ async fn carried(
     let id = change.record.deployment.id;
     // Two plans of a deployment may have one digest; the decisions know which was meant.
     let decisions = tx.approvals_of(id).await?;
-    let about =
-        |d: &&Decision| d.plan_digest == approval.plan_digest && d.plan_id != plan.id;
+    let about = |d: &&Decision| d.plan_digest == approval.plan_digest && d.plan_id != plan.id;
     let Some(from) = decisions.iter().rev().find(about) else { return Ok(None) };
     approval::carry(cx, tx, id, from.plan_id, &plan.summary()).await?;
     let Some(need) = &judgement.approval else { return Ok(None) };

@@ -117,7 +117,14 @@ impl House {
                 directory_root: None,
                 git_allow_file: false,
                 git_allow_http: false,
-                gates: slipway_domain::gate_settings::GateSettings::default(),
+                // Policies have tests of their own.
+                gates: slipway_domain::gate_settings::GateSettings {
+                    policy: Some(slipway_domain::policy::PolicySettings {
+                        packs: Vec::new(),
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                },
                 plan_limits: limits,
                 test_limits: limits,
                 apply_limits: limits,

@@ -408,7 +408,7 @@ result contains found if {
 robot_state(member) := "unknown" if {
 	member == lib.unknown
 } else := "fail" if {
-	startswith(member, "serviceAccount:")
+	regex.match(`^serviceAccount:|\.gserviceaccount\.com$`, member)
 } else := "pass"
 
 admin_state(role) := "unknown" if {

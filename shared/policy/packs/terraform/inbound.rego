@@ -72,6 +72,39 @@ gcp_sources(r) := ["0.0.0.0/0"] if {
 	count(given) == 0
 } else := lib.listed(lib.get(r, "source_ranges", []))
 
+# Firewalls that keep everybody out of ports of a network. Google takes the lowest priority first, and
+# of equal ones the one that denies.
+gcp_shut := [{"network": network, "priority": lib.get(r, "priority", 1000), "reach": lib.reach(lib.attr(deny, "protocol", "all"), range[0], range[1])} |
+	some r in lib.of("google_compute_firewall")
+	upper(lib.text(lib.get(r, "direction", "INGRESS"))) == "INGRESS"
+	lib.get(r, "disabled", false) == false
+	targets := [1 | some name in ["target_tags", "target_service_accounts", "source_tags", "source_service_accounts"]; some one in lib.listed(lib.get(r, name, [])); one != null]
+	count(targets) == 0
+	lib.ranges_state(gcp_sources(r)) == "fail"
+	network := gcp_network(r)
+	some deny in lib.blocks(r.values, "deny")
+	is_object(deny)
+	some ports in gcp_ports(deny)
+	range := lib.port_range(ports)
+]
+
+# What is known of the network: the resource that is referred to, or its name.
+gcp_network(r) := object.get(r.links, "network", [lib.get(r, "network", lib.unknown)])
+
+# By address of a firewall that lets in: the ports that another one keeps shut.
+gcp_closed := {r.address: shut |
+	count(gcp_shut) > 0
+	some r in lib.of("google_compute_firewall")
+	network := gcp_network(r)
+	network != [lib.unknown]
+	shut := [s.reach |
+		some s in gcp_shut
+		s.network == network
+		is_array(s.reach)
+		s.priority <= lib.get(r, "priority", 1000)
+	]
+}
+
 # Azure: rules inside network security groups and on their own.
 azure_rules := array.concat(
 	[{"r": r, "rule": r.values} | some r in lib.of("azurerm_network_security_rule")],

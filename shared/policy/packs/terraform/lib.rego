@@ -151,7 +151,7 @@ text(value) := value if {
 	is_string(value)
 } else := sprintf("%v", [value])
 
-# The address ranges that are the whole world, or half of it.
+# The address ranges that are the whole world, or half of it. Names may be in any case.
 world(range) if {
 	text_ := lower(trim_space(text(range)))
 	text_ in {"*", "any", "internet", "0.0.0.0", "::", "0::0"}
@@ -162,6 +162,15 @@ world(range) if {
 	parts := split(trim_space(range), "/")
 	count(parts) == 2
 	to_number(parts[1]) <= 1
+}
+
+# All addresses of IPv6 that are given out lie in 2000::/3.
+world(range) if {
+	is_string(range)
+	contains(range, ":")
+	parts := split(trim_space(range), "/")
+	count(parts) == 2
+	to_number(parts[1]) <= 3
 }
 
 # The state of a list of ranges: fail when the world is in it.

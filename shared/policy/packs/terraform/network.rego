@@ -132,6 +132,12 @@ result contains found if {
 	some port in ports[service]
 	e.reach[0] <= port
 	e.reach[1] >= port
+	closed := [1 |
+		some shut in object.get(inbound.gcp_closed, e.r.address, [])
+		shut[0] <= port
+		shut[1] >= port
+	]
+	count(closed) == 0
 	found := lib.said(sprintf("%s_open_%s", [e.cloud, service]), e.r, e.state, sprintf("Port %d is open to the whole Internet.", [port]))
 }
 

@@ -142,6 +142,15 @@ result contains found if {
 	found := lib.said(rule, r, "unknown", "The ACL lets everybody in.")
 }
 
+result contains found if {
+	some r in acls
+	r.values.access_control_policy != null
+	some policy in lib.blocks(r.values, "access_control_policy")
+	lib.open_block(policy, "grant")
+	some rule in ["aws_s3_public_acl", "aws_s3_public_write"]
+	found := lib.said(rule, r, "unknown", "The ACL lets everybody in.")
+}
+
 # Grants: inline `grant` of v3 with `uri` and `permissions`, and those of access_control_policy.
 grants := array.concat(
 	[{"r": r, "uri": lib.attr(g, "uri", ""), "permissions": lib.listed(lib.attr(g, "permissions", []))} |
@@ -218,7 +227,12 @@ inline_algorithms(r) := {algorithm |
 	is_object(configuration)
 	some rule in lib.blocks(configuration, "rule")
 	algorithm := algorithm_of(rule)
-} | {lib.unknown | lib.open_block(r.values, "server_side_encryption_configuration")}
+} | {lib.unknown |
+	some block in array.concat([r.values], lib.blocks(r.values, "server_side_encryption_configuration"))
+	is_object(block)
+	some name in ["server_side_encryption_configuration", "rule"]
+	lib.open_block(block, name)
+}
 
 algorithms := array.concat(
 	[{"r": r, "algorithm": algorithm} |

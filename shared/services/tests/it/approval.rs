@@ -135,7 +135,7 @@ async fn a_database_is_deleted_when_two_people_say_so(rig: Rig) {
 async fn two_who_approve_at_once_both_count(rig: Rig) {
     for round in 0..6 {
         let (id, digest) = deleting(&rig, &format!("db{round}")).await;
-        let people: Vec<_> = (0..4).map(|n| person(&format!("p{n}"), &[])).collect();
+        let people: Vec<_> = (0..4).map(|n| person(&format!("p{n}"), &[Role::Approver])).collect();
         let all = people.iter().map(|who| deployment::approve(&rig.cx, who, id, &digest, None));
         let all = futures::future::join_all(all).await;
         let (done, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
