@@ -86,6 +86,8 @@ refusals! {
     Moving = [409];
     /// Of a route that names a plan.
     Deciding = [412, 413, 415];
+    /// Of a route that only removes what was read.
+    Removing = [412];
     /// Of a route that somebody else's lock may keep from its work.
     Locking = [423];
     /// Of a route that streams.
@@ -125,6 +127,10 @@ pub(crate) fn base() -> OpenApi {
             tag("stacks", "The long-lived things that are deployed."),
             tag("states", "Terraform states: the backend, versions, locks, orphans."),
             tag("queues", "Queues, jobs and workers, for operators and autoscalers."),
+            tag(
+                "gates",
+                "What plans must pass before they are applied, by project and environment.",
+            ),
             tag("templates", "The library of ready-made configurations."),
             tag("policies", "Policy packs, and exemptions from their rules."),
             tag("artifacts", "Uploaded source archives."),

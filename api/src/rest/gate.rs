@@ -12,7 +12,7 @@ use slipway_services::gate::{self, Precondition};
 use utoipa::IntoParams;
 
 use crate::extract::{Caller, Json as Body, NoQuery, Query};
-use crate::openapi::{Always, Deciding, OfOne, WithBody};
+use crate::openapi::{Always, Deciding, Removing};
 use crate::problem::Refused;
 use crate::state::ApiState;
 
@@ -61,7 +61,7 @@ pub(crate) async fn list_gate_settings(
     responses(
         (status = 200, description = "They hold from now on.", body = ScopedSettings,
             headers(("ETag" = String, description = "The version, for `If-Match`."))),
-        Always, WithBody, Deciding,
+        Always, Deciding,
     ))]
 pub(crate) async fn set_gate_settings(
     State(state): State<ApiState>,
@@ -82,10 +82,10 @@ pub(crate) async fn set_gate_settings(
 
 /// Forget the settings of a scope
 ///
-/// Those of wider scopes hold then.
+/// Those of wider scopes hold then. Where there are none, nothing happens.
 #[utoipa::path(delete, path = "/api/v1/gates/settings", operation_id = "delete_gate_settings",
     tag = "gates", params(ScopeQuery),
-    responses((status = 204, description = "They are gone."), Always, OfOne, Deciding))]
+    responses((status = 204, description = "There are none."), Always, Removing))]
 pub(crate) async fn delete_gate_settings(
     State(state): State<ApiState>,
     Caller(who): Caller,

@@ -106,7 +106,10 @@ pub async fn forget(
     who.need(Scope::GatesWrite)?;
     checked(scope)?;
     let mut tx = cx.store.begin().await?;
-    let before = tx.gate_settings(scope).await?.ok_or_else(|| none(scope))?;
+    let Some(before) = tx.gate_settings(scope).await? else {
+        // It is as it was asked for.
+        return expected(scope, 0, from);
+    };
     expected(scope, before.version, from)?;
     if !tx.delete_gate_settings(scope, before.version).await? {
         return Err(moved(scope));
