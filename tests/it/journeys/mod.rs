@@ -4,6 +4,7 @@ mod bad_input;
 mod cli;
 mod failure;
 mod flow;
+mod gates;
 mod lifetime;
 mod policies;
 mod pools;
