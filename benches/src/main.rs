@@ -6,6 +6,7 @@
 
 mod bare;
 mod figure;
+mod gates;
 mod load;
 mod machine;
 mod plan_overhead;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use settings::Settings;
 
 /// Every benchmark, by the name that `./bench` takes.
-const NAMES: [&str; 3] = [plan_overhead::NAME, queue::NAME, submit::NAME];
+const NAMES: [&str; 4] = [gates::NAME, plan_overhead::NAME, queue::NAME, submit::NAME];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -64,6 +65,7 @@ fn run(name: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match name {
+            gates::NAME => gates::run(&settings).await,
             plan_overhead::NAME => plan_overhead::run(&settings).await,
             queue::NAME => queue::run(&settings).await,
             _ => submit::run(&settings).await,

@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) seconds: u64,
     /// Parts of a benchmark that has several; all of them when `None`.
     parts: Option<String>,
+    /// The scanner that is the peer of `gates`.
+    checkov: Option<String>,
 }
 
 impl Settings {
@@ -39,6 +41,7 @@ impl Settings {
             postgres: text("SLIPWAY_TEST_POSTGRES_URL")?,
             repeat: number("SLIPWAY_BENCH_REPEAT", 7)?,
             seconds: number("SLIPWAY_BENCH_SECONDS", 10)?,
+            checkov: text("SLIPWAY_BENCH_CHECKOV")?,
             parts: text("SLIPWAY_BENCH_PARTS")?,
         })
     }
@@ -65,6 +68,14 @@ impl Settings {
     /// Whether a part of a benchmark is wanted.
     pub(crate) fn runs_part(&self, part: &str) -> bool {
         self.parts.as_ref().is_none_or(|parts| parts.split(',').any(|wanted| wanted == part))
+    }
+
+    /// The scanner that is the peer of `gates`.
+    pub(crate) fn checkov(&self) -> anyhow::Result<PathBuf> {
+        let path = self.checkov.as_ref().context(
+            "SLIPWAY_BENCH_CHECKOV is not set; `./bench gates` installs checkov and sets it",
+        )?;
+        Ok(std::path::absolute(path)?)
     }
 
     /// Terraform or, without it, OpenTofu: found as the product finds it.

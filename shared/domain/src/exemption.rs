@@ -446,7 +446,7 @@ mod tests {
                         && ["rule", "CKV_1"].contains(&e.rule.as_str())
                         && fits_slowly(e.address.as_bytes(), found.address.as_bytes())
                 };
-                prop_assert!(by.iter().any(|e| holds(e)));
+                prop_assert!(by.iter().any(holds));
                 prop_assert!(used.iter().any(|one| one.id == id));
             }
             let marked = findings.iter().filter(|f| f.exemption.is_some()).count();

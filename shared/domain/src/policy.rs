@@ -726,8 +726,8 @@ mod tests {
             prop::sample::select(vec![OnUnknown::Deny, OnUnknown::NeedsApproval, OnUnknown::Warn]),
         )
             .prop_map(|(rules, on_unknown)| PolicySettings {
-                rules,
                 on_unknown,
+                rules,
                 ..PolicySettings::default()
             })
     }

@@ -25,11 +25,7 @@ pub(crate) fn problem(file: &str, text: &str) -> Option<Problem> {
             // A text in double quotes ends with its line, too: one that is left open must not hide
             // what comes after it.
             (Some(end), sign) if sign == end || (end == '"' && sign == '\n') => until = None,
-            (Some('"'), '\\') => {
-                if signs.next_if(|next| *next != '\n').is_some() {
-                    column += 1;
-                }
-            }
+            (Some('"'), '\\') if signs.next_if(|next| *next != '\n').is_some() => column += 1,
             (Some(_), _) => {}
             (None, '"' | '`') => until = Some(sign),
             (None, '#') => until = Some('\n'),

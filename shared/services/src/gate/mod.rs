@@ -1,6 +1,6 @@
 //! The gates: what a plan must pass before it is applied.
 //!
-//! They are asked as soon as a plan is made and before it is kept ([`judge`]), so that what they say
+//! They are asked as soon as a plan is made and before it is kept, so that what they say
 //! is there together with the plan. Each sees the normalised plan and the driver's own document,
 //! whatever the driver is. A gate that cannot answer denies.
 
