@@ -84,10 +84,13 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
 pub(crate) async fn scanners(config: &Config) -> Scanners {
     // Which of their checks are ours.
     let shipped = Engine::compile(&Pack::shipped(), slipway_policy::Limits::default());
-    let rules = shipped.map(|engine| engine.rule_book()).unwrap_or_else(|error| {
-        tracing::error!(%error, "the shipped policies cannot be read");
-        RuleBook::new()
-    });
+    let rules = shipped.map_or_else(
+        |error| {
+            tracing::error!(%error, "the shipped policies cannot be read");
+            RuleBook::new()
+        },
+        |engine| engine.rule_book(),
+    );
     let scan = &config.scan;
     let mut choices: Vec<Choice> = scan.tools.iter().cloned().filter_map(Choice::at).collect();
     for name in ScannerName::ALL {

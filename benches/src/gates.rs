@@ -97,7 +97,7 @@ fn mean(mut once: impl FnMut()) -> f64 {
 
 /// The command as a pipeline would call it, without what it would ask the network.
 fn bare(checkov: &Path, dir: &Path) -> Command {
-    let mut command = machine::command(checkov, dir);
+    let mut command = Command::from(machine::command(checkov, dir));
     command
         .args(["--compact", "--skip-download", "-o", "json"])
         .env("BC_SKIP_MAPPING", "TRUE")

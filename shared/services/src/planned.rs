@@ -38,7 +38,7 @@ pub async fn plan_finished(
     seen: &Seen,
 ) -> Result<Deployment, Fault> {
     if !planned.no_changes || planned.fetched.is_some() {
-        return plan_finished_alone(cx, job, lease, planned, seen).await;
+        return Box::pin(plan_finished_alone(cx, job, lease, planned, seen)).await;
     }
     let end = Unchanged {
         job: job.clone(),
@@ -48,7 +48,7 @@ pub async fn plan_finished(
     };
     match cx.gathered.unchanged.ask(cx, end).await? {
         Some(deployment) => Ok(*deployment),
-        None => plan_finished_alone(cx, job, lease, planned, seen).await,
+        None => Box::pin(plan_finished_alone(cx, job, lease, planned, seen)).await,
     }
 }
 
@@ -238,7 +238,8 @@ impl Judged {
             cx.store.seal_artifact(id, kind, &content, now).await
         };
         Ok(Self {
-            judgement: gate::judge(cx, job, planned, seen).await?,
+            // It is large: boxed, those that hold it are not.
+            judgement: Box::pin(gate::judge(cx, job, planned, seen)).await?,
             plan_file: seal(ArtifactKind::PlanFile, planned.plan_file.clone()).await?,
             context: seal(ArtifactKind::PlanContext, planned.context.clone()).await?,
         })

@@ -121,26 +121,25 @@ pub async fn publish(
         let (head, newest) = head(cx, &mut tx, &request, checked.manifest.as_ref()).await?;
         let same = newest.filter(|newest| newest.version.digest == checked.digest);
         let created = same.is_none();
-        let record = match same {
-            Some(record) => record,
-            None => {
-                tx.insert_artifact(&sealed).await?;
-                let record = Record {
-                    archive: id,
-                    version: TemplateVersion {
-                        name: head.name.clone(),
-                        version: head.last_version + 1,
-                        state: TemplateState::Active,
-                        reason: None,
-                        digest: checked.digest.clone(),
-                        inputs: checked.inspection.inputs.clone(),
-                        published_by: Some(who.actor.clone()),
-                        published_at: Some(cx.now()),
-                    },
-                };
-                tx.insert_template_version(&record).await?;
-                record
-            }
+        let record = if let Some(record) = same {
+            record
+        } else {
+            tx.insert_artifact(&sealed).await?;
+            let record = Record {
+                archive: id,
+                version: TemplateVersion {
+                    name: head.name.clone(),
+                    version: head.last_version + 1,
+                    state: TemplateState::Active,
+                    reason: None,
+                    digest: checked.digest.clone(),
+                    inputs: checked.inspection.inputs.clone(),
+                    published_by: Some(who.actor.clone()),
+                    published_at: Some(cx.now()),
+                },
+            };
+            tx.insert_template_version(&record).await?;
+            record
         };
         let head = Head { last_version: head.last_version + i32::from(created), ..head };
         tx.update_template(&head).await?;
@@ -417,7 +416,7 @@ pub async fn deprecate(
 ) -> Result<Template, Fault> {
     who.need(Scope::TemplatesWrite)?;
     let reason = checked_text("reason", request.reason)?;
-    set_state(cx, who, name, request.version, Some(reason)).await
+    set_state(cx, who, name, request.version, Offer::Deprecated(reason)).await
 }
 
 /// Offers a version of a template, or all of them, again.
@@ -428,7 +427,15 @@ pub async fn restore(
     request: Restore,
 ) -> Result<Template, Fault> {
     who.need(Scope::TemplatesWrite)?;
-    set_state(cx, who, name, request.version, None).await
+    set_state(cx, who, name, request.version, Offer::Restored).await
+}
+
+/// Whether a template is still offered.
+enum Offer {
+    /// Not any more, and why.
+    Deprecated(Option<String>),
+    /// Again.
+    Restored,
 }
 
 async fn set_state(
@@ -436,7 +443,7 @@ async fn set_state(
     who: &Principal,
     name: &str,
     version: Option<i32>,
-    deprecated: Option<Option<String>>,
+    offer: Offer,
 ) -> Result<Template, Fault> {
     if let Some(own) = cx.templates.get(name) {
         return Err(reserved(&own.template.name));
@@ -449,15 +456,18 @@ async fn set_state(
         return Err(no_version(name, version));
     }
     let now = cx.now();
-    let state = deprecated.as_ref().map(|reason| (now, reason.as_deref()));
+    let state = match &offer {
+        Offer::Deprecated(reason) => Some((now, reason.as_deref())),
+        Offer::Restored => None,
+    };
     tx.set_template_state(name, version, state).await?;
     let head = Head { updated_at: now, ..head };
     tx.update_template(&head).await?;
-    let (action, detail) = match &deprecated {
-        Some(reason) => {
+    let (action, detail) = match &offer {
+        Offer::Deprecated(reason) => {
             ("template.deprecate", serde_json::json!({"version": version, "reason": reason}))
         }
-        None => ("template.restore", serde_json::json!({"version": version})),
+        Offer::Restored => ("template.restore", serde_json::json!({"version": version})),
     };
     change::audit(cx, &mut tx, who, action, name.to_owned(), detail).await?;
     let offered = tx.offered_version(name).await?.ok_or_else(|| missing(name))?;

@@ -59,18 +59,17 @@ async fn show(desk: &Desk<'_>, name: &str) -> Result<Exit, ClientError> {
 }
 
 async fn push(desk: &Desk<'_>, args: PushArgs) -> Result<Exit, ClientError> {
-    let name = match args.name {
-        Some(name) => name,
-        None => {
-            // `.` and `..` are called something, too.
-            let whole = args.dir.canonicalize().map_err(|why| {
-                ClientError::Input(format!("{} cannot be used: {why}", args.dir.display()))
-            })?;
-            let whole = whole.to_string_lossy();
-            make_name(last_part(&whole)).ok_or_else(|| {
-                ClientError::Input(format!("no name can be made of {whole:?}; give --name"))
-            })?
-        }
+    let name = if let Some(name) = args.name {
+        name
+    } else {
+        // `.` and `..` are called something, too.
+        let whole = args.dir.canonicalize().map_err(|why| {
+            ClientError::Input(format!("{} cannot be used: {why}", args.dir.display()))
+        })?;
+        let whole = whole.to_string_lossy();
+        make_name(last_part(&whole)).ok_or_else(|| {
+            ClientError::Input(format!("no name can be made of {whole:?}; give --name"))
+        })?
     };
     let request = Publish {
         name,

@@ -47,7 +47,7 @@ pub fn resolved_gates(found: &ResolvedSettings) -> String {
     for (section, origin) in &found.origin {
         let _ = writeln!(out, "{section}: {}", plain(&origin.text));
         let said = value.get(section).filter(|said| !said.is_null());
-        let text = said.map(|said| format!("{said:#}")).unwrap_or_else(|| "none".to_owned());
+        let text = said.map_or_else(|| "none".to_owned(), |said| format!("{said:#}"));
         for line in text.lines() {
             let _ = writeln!(out, "  {}", plain(line));
         }

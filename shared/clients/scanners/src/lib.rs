@@ -1,7 +1,7 @@
 //! Scanners of other makers, as they are installed on this machine: checkov, tfsec, conftest and
 //! trivy behind one port ([`slipway_domain::port::scanner`]).
 //!
-//! [`Scanners::discover`] finds them once, at the start; [`Scanners::scan_all`] asks those that a
+//! [`Scanners::discover`] finds them once, at the start; [`Scan::scan_all`](slipway_domain::port::scanner::Scan::scan_all) asks those that a
 //! gate wants, next to each other. Each concern has its file: `source` lays the source out for a
 //! tool, `tool` runs it, `report` puts what it found into the words of the house; each adapter has
 //! its command line and its format.

@@ -316,8 +316,11 @@ fn tests_that_loop_take_their_time_together_and_say_where_they_are() {
     let begin = std::time::Instant::now();
     let report = run_tests(&looping, limits).expect("the pack is good");
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
-    let said: Vec<String> =
-        report.iter().filter_map(|t| t.problem()).map(|p| p.to_string()).collect();
+    let said: Vec<String> = report
+        .iter()
+        .filter_map(slipway_policy::TestReport::problem)
+        .map(|p| p.to_string())
+        .collect();
     assert_eq!(said.len(), 3, "{said:?}");
     assert!(said[0].starts_with("mine.rego:15:1: ") && said[0].contains("was stopped"), "{said:?}");
     assert!(said[2].starts_with("mine.rego:19:1: ") && said[2].contains("not run"), "{said:?}");

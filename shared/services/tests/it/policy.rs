@@ -328,7 +328,7 @@ async fn a_pack_that_cannot_be_asked_denies(rig: Rig) {
     let mut tx = rig.cx.store.begin().await.unwrap();
     let now = rig.cx.now().trunc_subsecs(6);
     tx.lock_policy("old", now).await.unwrap();
-    let good = upload_version(&rig).await;
+    let good = upload_version(&rig);
     let version = slipway_domain::policy::PolicyVersion {
         name: "old".into(),
         digest: "sha256:old".into(),
@@ -368,7 +368,7 @@ async fn a_pack_that_cannot_be_asked_denies(rig: Rig) {
 }
 
 /// What a version looks like, without keeping one.
-async fn upload_version(rig: &Rig) -> slipway_domain::policy::PolicyVersion {
+fn upload_version(rig: &Rig) -> slipway_domain::policy::PolicyVersion {
     let mut tree = Tree::new();
     tree.add_file("a.rego", GOOD, false).unwrap();
     let mut version = policy::check_tree(&tree).unwrap().version("old", 1);

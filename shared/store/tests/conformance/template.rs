@@ -66,13 +66,12 @@ async fn version(store: &Store, name: &str, number: i32) -> slipway_store::templ
         },
     };
     let mut tx = store.begin().await.unwrap();
-    let mut head = match tx.lock_template(name).await.unwrap() {
-        Some(head) => head,
-        None => {
-            let head = head(name, 0);
-            assert!(tx.insert_template(&head).await.unwrap());
-            head
-        }
+    let mut head = if let Some(head) = tx.lock_template(name).await.unwrap() {
+        head
+    } else {
+        let head = head(name, 0);
+        assert!(tx.insert_template(&head).await.unwrap());
+        head
     };
     tx.insert_artifact(&sealed).await.unwrap();
     tx.insert_template_version(&record).await.unwrap();

@@ -128,10 +128,10 @@ fn holds(rule: &Rule, value: &Value, kind: &Type, patterns: &mut Patterns) -> Op
             }
             (!told.contains(&None)).then_some(false)
         }
-        Rule::Minimum(Bound(n)) => compared(value, n).map(|order| order.is_ge()),
-        Rule::ExclusiveMinimum(Bound(n)) => compared(value, n).map(|order| order.is_gt()),
-        Rule::Maximum(Bound(n)) => compared(value, n).map(|order| order.is_le()),
-        Rule::ExclusiveMaximum(Bound(n)) => compared(value, n).map(|order| order.is_lt()),
+        Rule::Minimum(Bound(n)) => compared(value, n).map(std::cmp::Ordering::is_ge),
+        Rule::ExclusiveMinimum(Bound(n)) => compared(value, n).map(std::cmp::Ordering::is_gt),
+        Rule::Maximum(Bound(n)) => compared(value, n).map(std::cmp::Ordering::is_le),
+        Rule::ExclusiveMaximum(Bound(n)) => compared(value, n).map(std::cmp::Ordering::is_lt),
         Rule::Integer(wanted) => {
             let Value::Number(n) = value else { return None };
             let whole = n.is_i64() || n.is_u64() || n.as_f64()?.fract() == 0.0;
@@ -165,7 +165,7 @@ fn equal(wanted: &Value, value: &Value) -> Option<bool> {
             (a == b || (pattern::is_settled(a) && pattern::is_settled(b))).then_some(a == b)
         }
         (Value::Bool(a), Value::Bool(b)) => Some(a == b),
-        (Value::Number(n), Value::Number(_)) => compared(value, n).map(|order| order.is_eq()),
+        (Value::Number(n), Value::Number(_)) => compared(value, n).map(std::cmp::Ordering::is_eq),
         _ => None,
     }
 }

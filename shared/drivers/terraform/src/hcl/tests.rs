@@ -1,6 +1,8 @@
 //! Tests of reading configurations as a whole: what Terraform takes is taken, what is wrong says
 //! where, and nothing hostile costs more than its size.
 
+use std::fmt::Write as _;
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -578,9 +580,10 @@ fn the_shipped_templates_can_be_filled_in_from_their_facts() {
             assert!(input.description.is_some() && input.kind != "any", "{name}/{}", input.name);
             for constraint in &input.constraints {
                 assert!(constraint.message.is_some(), "{name}/{}", input.name);
-                match constraint.complete {
-                    true => complete += 1,
-                    false => open.push(format!("{name}/{}", input.name)),
+                if constraint.complete {
+                    complete += 1;
+                } else {
+                    open.push(format!("{name}/{}", input.name));
                 }
             }
         }
@@ -621,7 +624,7 @@ fn hostile_conditions_cost_little() {
                 block(&format!("can(regex(\"{pattern}\", var.v{n}))"))
             })
             .collect();
-        source.push_str(&format!("variable \"v{n}\" {{\n  type = string\n{body}}}\n"));
+        let _ = writeln!(source, "variable \"v{n}\" {{\n  type = string\n{body}}}");
     }
     let inspection = inspect(&[("main.tf", &source)]).unwrap();
     let text = json!("x".repeat(8000));

@@ -226,7 +226,7 @@ fn compared(
     let found = found_in(all, "regexall", subject)?;
     match (operator, n) {
         (B::Greater | B::NotEq, 0) | (B::GreaterEq, 1) => Some(found),
-        (B::Eq, 0) | (B::Less, 1) | (B::LessEq, 0) => Some(not(found)),
+        (B::Eq | B::LessEq, 0) | (B::Less, 1) => Some(not(found)),
         _ => None,
     }
 }

@@ -177,7 +177,7 @@ async fn what_is_refused_would_be_refused_by_the_tool() {
             r#"!(can(cidrhost(var.x, 0)) && endswith(var.x, "/16"))"#,
             json!("1.0.0.0/16"),
         ),
-        ('?', "string", r#"lower(var.x) == var.x"#, json!("A")),
+        ('?', "string", r"lower(var.x) == var.x", json!("A")),
         ('n', "string", "(((var.x == \"a\")))", json!("b")),
         ('n', "string", "!(!(var.x == \"a\"))", json!("b")),
     ];
