@@ -79,6 +79,7 @@ pub async fn approve(
     if !(record.deployment.state == DeploymentState::Approved && lifts) {
         record.deployment.state.next(Move::Approve)?;
     }
+    all_have_answered(&record)?;
     let plan = names_current(&record, plan_digest)?;
     in_time(cx, &record)?;
     if let Some(bell) = replan_if_stale(cx, &mut tx, who, &mut record).await? {
@@ -156,6 +157,15 @@ pub async fn approve(
     }
     cx.tell(id).await;
     Ok(answer(cx, record, standing).await)
+}
+
+/// A plan that a gate has not answered for waits for that first: nobody's yes stands in for it.
+fn all_have_answered(record: &Record) -> Result<(), Fault> {
+    if record.deployment.state != DeploymentState::Planned {
+        return Ok(());
+    }
+    let why = record.deployment.reason.as_deref().unwrap_or("a gate has not answered yet");
+    Err(Fault::new(Code::NotReady, format!("The plan cannot be approved yet: {why}.")))
 }
 
 /// Says no to one plan, named by its digest; the deployment ends as `cancelled`.

@@ -328,6 +328,8 @@ pub(crate) async fn present(
     }
     if let Some(bell) = gate::ask_tests(cx, tx, change.record, judgement).await? {
         // It stays `planned` until they have ended.
+        let why = "it waits for its tests (the gate test), which a worker of the queue test runs";
+        change.record.deployment.reason = Some(why.to_owned());
         change.save(tx).await?;
         return Ok(Some(bell));
     }

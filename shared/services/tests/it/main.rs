@@ -5,6 +5,7 @@
 mod approval;
 mod cancel;
 mod endings;
+mod gates;
 mod policy;
 mod races;
 mod recovery;

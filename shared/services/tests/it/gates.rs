@@ -1,0 +1,307 @@
+//! The gates and their settings: what holds where, and what becomes of a plan that a gate stops,
+//! lets wait or lets go.
+
+use std::collections::BTreeMap;
+
+use chrono::Duration;
+use slipway_domain::Code;
+use slipway_domain::access::Scope;
+use slipway_domain::approval::{ApprovalRules, AutoApprove};
+use slipway_domain::exemption::NewExemption;
+use slipway_domain::gate::{GateKind, GateVerdict};
+use slipway_domain::gate_settings::{GateScope, GateSettings};
+use slipway_domain::id::DeploymentId;
+use slipway_domain::job::Queue;
+use slipway_domain::plan::Action;
+use slipway_domain::policy::{PackMode, PackUse, PolicySettings, RuleOverride};
+use slipway_domain::scan::{ScanOutcome, ScanSettings, ScanStatus, ScannerName, ScannerSettings};
+use slipway_domain::state::DeploymentState as S;
+use slipway_domain::test_report::{TestCase, TestSettings, TestStatus, Tested};
+use slipway_services::execution::{self, Begun};
+use slipway_services::gate::{self, Precondition, Seen};
+use slipway_services::{deployment, exemption, plan, test};
+
+use crate::rig::{Rig, code, on_both_engines, plan_of};
+
+on_both_engines! {
+    settings_are_versions_and_the_narrowest_holds,
+    settings_that_are_wrong_are_refused_whole,
+    a_plan_that_only_creates_may_go_by_itself,
+    a_plan_waits_for_the_tests_that_settings_ask_for,
+    tests_that_fail_block_where_they_are_required,
+    what_an_exemption_let_through_ends_with_it,
+    a_scanner_that_is_missing_is_never_a_pass,
+    a_gate_says_no_secret,
+    what_is_blocked_can_be_judged_anew,
+}
+
+fn for_project(project: &str) -> GateScope {
+    GateScope { project: Some(project.to_owned()), environment: None }
+}
+
+async fn set(rig: &Rig, settings: GateSettings) {
+    let scope = GateScope::default();
+    gate::set(&rig.cx, &rig.who, scope, settings, Precondition::Any).await.unwrap();
+}
+
+/// A deployment whose plan is made and judged, of this kind of resource.
+async fn judged(rig: &Rig, stack: &str, kind: &str, action: Action, seen: &Seen) -> DeploymentId {
+    let id = rig.submit(stack).await;
+    plan_again(rig, id, kind, action, seen).await;
+    id
+}
+
+async fn plan_again(rig: &Rig, id: DeploymentId, kind: &str, action: Action, seen: &Seen) {
+    let (job, lease) = rig.claim(Queue::Plan).await.unwrap();
+    assert_eq!(job.deployment_id, id);
+    execution::begin(&rig.cx, &job, &lease).await.unwrap();
+    let mut planned = plan_of(rig.mark(id).await);
+    kind.clone_into(&mut planned.changes[0].kind);
+    planned.changes[0].address = format!("{kind}.a");
+    planned.changes[0].action = action;
+    execution::plan_finished(&rig.cx, &job, &lease, planned, seen).await.unwrap();
+}
+
+/// A rule of the shipped pack that the plan of a deletion breaks, made to deny.
+fn deletions_are_denied() -> GateSettings {
+    let deny = BTreeMap::from([("stateful_delete".to_owned(), RuleOverride::Deny {})]);
+    GateSettings {
+        policy: Some(PolicySettings { rules: deny, ..PolicySettings::default() }),
+        ..GateSettings::default()
+    }
+}
+
+async fn settings_are_versions_and_the_narrowest_holds(rig: Rig) {
+    let rules = |approvals| GateSettings {
+        approval: Some(ApprovalRules { approvals, ..ApprovalRules::default() }),
+        ..GateSettings::default()
+    };
+    let put =
+        async |scope: GateScope, n, from| gate::set(&rig.cx, &rig.who, scope, rules(n), from).await;
+    let first = put(GateScope::default(), 1, Precondition::New).await.unwrap();
+    assert_eq!(first.version, 1);
+    let late = put(GateScope::default(), 2, Precondition::New).await;
+    assert_eq!(code(late), Code::PreconditionFailed);
+    let second = put(GateScope::default(), 2, Precondition::Version(1)).await.unwrap();
+    assert_eq!(second.version, 2);
+    let late = put(GateScope::default(), 3, Precondition::Version(1)).await;
+    assert_eq!(code(late), Code::PreconditionFailed);
+    put(for_project("p"), 4, Precondition::Any).await.unwrap();
+    let of = async |project| {
+        gate::resolved(&rig.cx, &rig.who, project, "dev").await.unwrap().approval.approvals
+    };
+    assert_eq!((of("p").await, of("other").await), (4, 2));
+    assert_eq!(gate::all(&rig.cx, &rig.who).await.unwrap().len(), 2);
+    gate::forget(&rig.cx, &rig.who, &for_project("p"), Precondition::Version(1)).await.unwrap();
+    gate::forget(&rig.cx, &rig.who, &for_project("p"), Precondition::Any).await.unwrap();
+    assert_eq!(of("p").await, 2);
+    let audited = rig.audited().await;
+    assert_eq!(audited.iter().filter(|action| *action == "gates.set").count(), 3);
+    assert_eq!(audited.iter().filter(|action| *action == "gates.forget").count(), 1);
+
+    let mut who = rig.who.clone();
+    who.scopes.remove(&Scope::GatesWrite);
+    let refused = gate::set(&rig.cx, &who, GateScope::default(), rules(1), Precondition::Any).await;
+    assert_eq!(code(refused), Code::Forbidden);
+}
+
+async fn settings_that_are_wrong_are_refused_whole(rig: Rig) {
+    let pack =
+        |name: &str| PackUse { name: name.to_owned(), version: None, mode: PackMode::Enforce };
+    let wrong = GateSettings {
+        policy: Some(PolicySettings { packs: vec![pack("no-such")], ..PolicySettings::default() }),
+        approval: Some(ApprovalRules { approvals: 99, ..ApprovalRules::default() }),
+        ..GateSettings::default()
+    };
+    let refused =
+        gate::set(&rig.cx, &rig.who, GateScope::default(), wrong.clone(), Precondition::Any);
+    let fault = refused.await.unwrap_err();
+    assert_eq!(fault.errors[0].pointer, "/approval/approvals");
+    let only_pack = GateSettings { approval: None, ..wrong };
+    let refused = gate::set(&rig.cx, &rig.who, GateScope::default(), only_pack, Precondition::Any);
+    let fault = refused.await.unwrap_err();
+    assert_eq!(fault.errors[0].pointer, "/policy/packs/0", "{fault:?}");
+    assert!(gate::all(&rig.cx, &rig.who).await.unwrap().is_empty());
+    let scope = GateScope { project: Some("No Name".to_owned()), environment: None };
+    let refused = gate::set(&rig.cx, &rig.who, scope, GateSettings::default(), Precondition::Any);
+    assert_eq!(refused.await.unwrap_err().errors[0].pointer, "/project");
+}
+
+async fn a_plan_that_only_creates_may_go_by_itself(rig: Rig) {
+    let auto = AutoApprove { no_op: true, create_only: true };
+    let rules = ApprovalRules { auto_approve: auto, ..ApprovalRules::default() };
+    set(&rig, GateSettings { approval: Some(rules), ..GateSettings::default() }).await;
+    let seen = Seen::default();
+    let id = judged(&rig, "made", "null_resource", Action::Create, &seen).await;
+    let approved = rig.get(id).await;
+    assert_eq!(approved.state, S::Approved);
+    assert_eq!(approved.approval.unwrap().by.id, "system:worker");
+    let (job, lease) = rig.claim(Queue::Apply).await.unwrap();
+    assert_eq!(job.deployment_id, id);
+    let begun = execution::begin(&rig.cx, &job, &lease).await.unwrap();
+    assert!(matches!(begun, Begun::Apply { .. }), "{begun:?}");
+    let other = judged(&rig, "changed", "null_resource", Action::Update, &seen).await;
+    assert_eq!(rig.get(other).await.state, S::AwaitingApproval);
+}
+
+fn tests(required: bool) -> GateSettings {
+    let asked = TestSettings { required, ..TestSettings::default() };
+    GateSettings { test: Some(asked), ..GateSettings::default() }
+}
+
+async fn report(rig: &Rig, id: DeploymentId, status: TestStatus) {
+    let (job, lease) = rig.claim(Queue::Test).await.unwrap();
+    assert_eq!(job.deployment_id, id);
+    execution::begin(&rig.cx, &job, &lease).await.unwrap();
+    let tested = Tested { cases: vec![TestCase::of("a", status)], ..Tested::default() };
+    test::tests_finished(&rig.cx, &job, &lease, tested).await.unwrap();
+}
+
+async fn a_plan_waits_for_the_tests_that_settings_ask_for(rig: Rig) {
+    set(&rig, tests(true)).await;
+    let seen = Seen::default();
+    let id = judged(&rig, "net", "null_resource", Action::Create, &seen).await;
+    assert_eq!(rig.get(id).await.state, S::Planned);
+    let digest = rig.get(id).await.plan.unwrap().digest;
+    let early = deployment::approve(&rig.cx, &rig.who, id, &digest, None).await;
+    assert_eq!(code(early), Code::NotReady, "nobody's yes stands in for a gate");
+    assert!(rig.get(id).await.reason.unwrap().contains("the gate test"));
+    report(&rig, id, TestStatus::Pass).await;
+    let waits = rig.get(id).await;
+    assert_eq!(waits.state, S::AwaitingApproval);
+    let gates = plan::get(&rig.cx, &rig.who, id).await.unwrap().gates;
+    let of = |kind| gates.iter().find(|gate| gate.gate == kind).unwrap().verdict;
+    assert_eq!(of(GateKind::Test), GateVerdict::Pass);
+    assert_eq!(of(GateKind::Approval), GateVerdict::NeedsApproval);
+    rig.check_events(id).await;
+}
+
+async fn tests_that_fail_block_where_they_are_required(rig: Rig) {
+    set(&rig, tests(true)).await;
+    let seen = Seen::default();
+    let id = judged(&rig, "net", "null_resource", Action::Create, &seen).await;
+    report(&rig, id, TestStatus::Fail).await;
+    let blocked = rig.get(id).await;
+    assert_eq!(blocked.state, S::Blocked);
+    assert!(blocked.reason.unwrap().contains("gate test"));
+    let report_of = gate::report(&rig.cx, &rig.who, id).await.unwrap();
+    assert!(report_of.judgement.findings.iter().any(|f| f.rule == "test_failed"));
+    set(&rig, tests(false)).await;
+    let other = judged(&rig, "app", "null_resource", Action::Create, &seen).await;
+    report(&rig, other, TestStatus::Fail).await;
+    assert_eq!(rig.get(other).await.state, S::AwaitingApproval, "they only warn");
+}
+
+async fn exempt(rig: &Rig, days: i64) -> slipway_domain::exemption::Exemption {
+    let request = NewExemption {
+        rule: "stateful_delete".to_owned(),
+        address: "aws_db_instance.*".to_owned(),
+        project: None,
+        environment: None,
+        reason: "the data was moved elsewhere".to_owned(),
+        owner: "dba".to_owned(),
+        expires_at: rig.cx.now() + Duration::days(days),
+    };
+    exemption::create(&rig.cx, &rig.who, request, None).await.unwrap().exemption
+}
+
+async fn what_an_exemption_let_through_ends_with_it(rig: Rig) {
+    let mut settings = deletions_are_denied();
+    let mut rules = ApprovalRules::default();
+    rules.stateful_deletes.approvals = 1;
+    settings.approval = Some(rules);
+    set(&rig, settings).await;
+    exempt(&rig, 2).await;
+    let seen = Seen::default();
+    let id = judged(&rig, "db", "aws_db_instance", Action::Delete, &seen).await;
+    let waits = rig.get(id).await;
+    assert_eq!(waits.state, S::AwaitingApproval, "{:?}", waits.reason);
+    let digest = waits.plan.unwrap().digest;
+    deployment::approve(&rig.cx, &rig.who, id, &digest, None).await.unwrap();
+    rig.clock.advance(Duration::days(3));
+    // The apply finds it: nothing is applied, and a new plan goes before the gates.
+    let (job, lease) = rig.claim(Queue::Apply).await.unwrap();
+    let begun = execution::begin(&rig.cx, &job, &lease).await.unwrap();
+    assert!(matches!(begun, Begun::Nothing), "{begun:?}");
+    assert_eq!(rig.get(id).await.state, S::Submitted);
+    plan_again(&rig, id, "aws_db_instance", Action::Delete, &seen).await;
+    assert_eq!(rig.get(id).await.state, S::Blocked);
+
+    // So does one that is taken back.
+    let given = exempt(&rig, 2).await;
+    gate::reconsider(&rig.cx, &rig.who, id, None).await.unwrap();
+    plan_again(&rig, id, "aws_db_instance", Action::Delete, &seen).await;
+    let waits = rig.get(id).await;
+    assert_eq!(waits.state, S::AwaitingApproval);
+    exemption::revoke(&rig.cx, &rig.who, given.id, None).await.unwrap();
+    let digest = waits.plan.unwrap().digest;
+    let late = deployment::approve(&rig.cx, &rig.who, id, &digest, None).await;
+    assert_eq!(code(late), Code::PlanStale);
+    rig.check_events(id).await;
+}
+
+async fn a_scanner_that_is_missing_is_never_a_pass(rig: Rig) {
+    let scanner = |required| GateSettings {
+        scan: Some(ScanSettings {
+            scanners: vec![ScannerSettings {
+                required,
+                ..ScannerSettings::new(ScannerName::Checkov)
+            }],
+            ..ScanSettings::default()
+        }),
+        ..GateSettings::default()
+    };
+    let missing = ScanStatus::Missing { why: "it is not installed here".to_owned() };
+    let seen = Seen {
+        scans: vec![ScanOutcome::without(ScannerName::Checkov, missing)],
+        ..Seen::default()
+    };
+    let of = async |id| {
+        let report = gate::report(&rig.cx, &rig.who, id).await.unwrap();
+        let gates = report.judgement.gates;
+        let scan = gates.into_iter().find(|gate| gate.gate == GateKind::Scan).unwrap();
+        assert_eq!(report.judgement.skipped[0].tool, "checkov");
+        scan.verdict
+    };
+    set(&rig, scanner(false)).await;
+    let id = judged(&rig, "a", "null_resource", Action::Create, &seen).await;
+    assert_eq!(of(id).await, GateVerdict::Warn);
+    set(&rig, scanner(true)).await;
+    let id = judged(&rig, "b", "null_resource", Action::Create, &seen).await;
+    assert_eq!(of(id).await, GateVerdict::Deny);
+    assert_eq!(rig.get(id).await.state, S::Blocked);
+    // Nobody answered at all, e.g. because the scans broke down.
+    let id = judged(&rig, "c", "null_resource", Action::Create, &Seen::default()).await;
+    assert_eq!(of(id).await, GateVerdict::Deny);
+}
+
+async fn a_gate_says_no_secret(rig: Rig) {
+    set(&rig, deletions_are_denied()).await;
+    let redactor = slipway_domain::redact::Redactor::new(["is deleted"]);
+    let seen = Seen { redactor, ..Seen::default() };
+    let id = judged(&rig, "db", "aws_db_instance", Action::Delete, &seen).await;
+    let report = gate::report(&rig.cx, &rig.who, id).await.unwrap();
+    let text = serde_json::to_string(&report).unwrap();
+    assert!(!text.contains("is deleted") && text.contains("***"), "{text}");
+}
+
+async fn what_is_blocked_can_be_judged_anew(rig: Rig) {
+    set(&rig, deletions_are_denied()).await;
+    let seen = Seen::default();
+    let id = judged(&rig, "db", "aws_db_instance", Action::Delete, &seen).await;
+    let blocked = rig.get(id).await;
+    assert_eq!(blocked.state, S::Blocked);
+    let digest = blocked.plan.unwrap().digest;
+    let refused = deployment::approve(&rig.cx, &rig.who, id, &digest, None).await;
+    assert_eq!(code(refused), Code::IllegalTransition);
+    let report = gate::report(&rig.cx, &rig.who, id).await.unwrap();
+    assert_eq!(report.verdict, GateVerdict::Deny);
+    assert!(report.next_steps.iter().any(|step| step.contains("aws_db_instance.a")));
+    set(&rig, GateSettings::default()).await;
+    gate::reconsider(&rig.cx, &rig.who, id, Some("the rule was changed".to_owned())).await.unwrap();
+    let again = gate::reconsider(&rig.cx, &rig.who, id, None).await;
+    assert_eq!(code(again), Code::IllegalTransition, "its plan is under way");
+    plan_again(&rig, id, "aws_db_instance", Action::Delete, &seen).await;
+    assert_eq!(rig.get(id).await.state, S::AwaitingApproval);
+    rig.check_events(id).await;
+}
