@@ -178,7 +178,7 @@ pub struct DeployArgs {
     #[arg(long, value_name = "PATH", conflicts_with = "template")]
     pub path: Option<String>,
     /// Version of the template; the newest active one when absent
-    #[arg(long, value_name = "N", requires = "template")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["dir", "git", "archive"])]
     pub template_version: Option<i32>,
     /// Project of the stack
     #[arg(long, value_name = "PROJECT", default_value = "default")]

@@ -172,6 +172,11 @@ impl JobRun {
         self.job.deployment_id
     }
 
+    /// Whether the driver has said where the source lies.
+    pub(crate) fn has_source(&self) -> bool {
+        self.source.borrow().is_some()
+    }
+
     /// Waits until the driver has said where the source lies, and where in it the root module is.
     pub(crate) async fn source(&self) -> (PathBuf, Option<String>) {
         let mut told = self.source.subscribe();

@@ -53,7 +53,9 @@ impl Scans {
 
     /// What they said, when they have ended.
     pub(crate) async fn ended(mut self, run: &JobRun) -> Vec<ScanOutcome> {
-        if run.stop().is_some() {
+        // A driver that shows no source has none that could be looked at: the gate finds nobody who
+        // answered.
+        if run.stop().is_some() || !run.has_source() {
             return Vec::new();
         }
         match run.flushing_beside(&mut self.0).await {

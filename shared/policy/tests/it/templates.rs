@@ -25,7 +25,8 @@ const TEMPLATES: &[(&str, &str, &[&str])] = &[
     (
         "aws-s3-bucket",
         r#"{"bucket": "my-logs-1", "region": "ap-northeast-2", "log_bucket": "access-logs"}"#,
-        &[],
+        // Without a key of one's own it is encrypted with that of S3.
+        &["aws_s3_key"],
     ),
     (
         "aws-s3-bucket",
@@ -63,7 +64,8 @@ const TEMPLATES: &[(&str, &str, &[&str])] = &[
         r#"{"name": "bastion", "login_key_name": "ops", "ssh_from": ["203.0.113.7/32"],
             "public": true}"#,
         // The provider takes the encryption of the first disk for RHV images only; these are KVM.
-        &["ncp_storage_unencrypted"],
+        // And it fetches its updates from anywhere.
+        &["ncp_storage_unencrypted", "ncp_open_egress"],
     ),
     (
         "ncp-nks",
@@ -142,7 +144,7 @@ fn a_template_that_is_made_worse_does_not_pass() {
             "aws-s3-bucket",
             "block_public_acls       = true",
             "block_public_acls = false",
-            "aws_s3_block_weak",
+            "aws_s3_block_public_acls",
         ),
         ("aws-s3-bucket", "Effect    = \"Deny\"", "Effect = \"Allow\"", "aws_s3_public_policy"),
         ("aws-vpc", "Resource = \"arn", "Resource = \"*\", X = \"arn", "aws_iam_resource_any"),
