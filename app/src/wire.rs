@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use slipway_api::{ApiOptions, ApiState};
 use slipway_client_scanners::{Choice, Options as ScanOptions, Scanners};
 use slipway_client_vault::{Options as VaultOptions, Token, Transit};
@@ -15,7 +18,9 @@ use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
-use slipway_domain::scan::{RuleBook, ScannerName};
+use slipway_domain::port::driver::Run;
+use slipway_domain::port::scanner::{Scan, ScanInput};
+use slipway_domain::scan::{RuleBook, ScanOutcome, ScanSettings, ScannerName};
 use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{GitOptions, Guard, Inspector, Options as DriverOptions, Terraform};
 use slipway_policy::{Engine, Pack};
@@ -78,6 +83,34 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
         ..DriverOptions::new(terraform.cache_dir.clone())
     };
     Ok(Arc::new(Terraform::detect(options).await?))
+}
+
+/// The scanners of this machine, which are looked for beside everything else: some take seconds to
+/// tell their version, and nobody waits for that but the first scan.
+pub(crate) struct LateScanners(Shared<BoxFuture<'static, Option<Scanners>>>);
+
+impl LateScanners {
+    pub(crate) fn look(config: &Config) -> Self {
+        let config = config.clone();
+        let looking = tokio::spawn(async move { scanners(&config).await });
+        Self(looking.map(Result::ok).boxed().shared())
+    }
+}
+
+#[async_trait]
+impl Scan for LateScanners {
+    async fn scan_all(
+        &self,
+        settings: &ScanSettings,
+        run: &dyn Run,
+        input: &ScanInput,
+    ) -> Vec<ScanOutcome> {
+        match self.0.clone().await {
+            Some(scanners) => scanners.scan_all(settings, run, input).await,
+            // The gate finds nobody who answered.
+            None => Vec::new(),
+        }
+    }
 }
 
 /// Finds the scanners of this machine; none is no error.

@@ -115,6 +115,8 @@ pub async fn work(
         shutdown,
     });
     introduce(&shared).await;
+    let cx = shared.cx.clone();
+    tokio::spawn(async move { slipway_services::gate::warm(&cx).await });
     let beating = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(held::beat(shared.clone(), beating.clone()));

@@ -17,7 +17,7 @@ use crate::Ctx;
 pub(crate) struct Prices(Arc<OnceLock<Result<Arc<Book>, String>>>);
 
 impl Prices {
-    fn book(&self) -> Result<Arc<Book>, String> {
+    pub(super) fn book(&self) -> Result<Arc<Book>, String> {
         self.0
             .get_or_init(|| Book::shipped().map(Arc::new).map_err(|error| error.to_string()))
             .clone()

@@ -62,6 +62,21 @@ struct Known {
     tested: Option<TestReport>,
 }
 
+/// Gets ready what the first plan would otherwise wait for: the shipped policies, compiled, and the
+/// price book. Whatever goes wrong here is told by the gate that needs it.
+pub async fn warm(cx: &Ctx) {
+    let prices = cx.gathered.prices.clone();
+    let book = tokio::task::spawn_blocking(move || prices.book().map(drop));
+    if let Err(fault) = cx.gathered.policies.warm().await {
+        tracing::warn!(%fault, cause = fault.causes(), "the shipped policies could not be compiled");
+    }
+    match book.await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => tracing::warn!(why, "the price book could not be read"),
+        Err(error) => tracing::warn!(%error, "the price book could not be read"),
+    }
+}
+
 /// Asks the gates about a plan that has just been made. A plan without changes is asked nothing.
 pub(crate) async fn judge(
     cx: &Ctx,

@@ -77,6 +77,11 @@ impl Policies {
         Ok(compiled.await?.clone())
     }
 
+    /// Compiles the built-in pack, if nobody did yet.
+    pub(crate) async fn warm(&self) -> Result<(), Fault> {
+        self.shipped().await.map(drop)
+    }
+
     fn known(&self, digest: &str) -> Option<Arc<Engine>> {
         let mut engines = self.0.engines.lock().unwrap_or_else(PoisonError::into_inner);
         let at = engines.iter().position(|(other, _)| other == digest)?;
