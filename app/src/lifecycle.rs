@@ -120,7 +120,8 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
     }
     if let Some(driver) = driver {
         let options = wire::worker(config);
-        let scanners: Option<Arc<dyn Scan>> = Some(Arc::new(wire::LateScanners::look(config)));
+        let scanners: Option<Arc<dyn Scan>> =
+            Some(Arc::new(wire::LateScanners::new(config, &house.cx)));
         let (cx, metrics, shutdown) = (house.cx.clone(), house.metrics.clone(), shutdown.clone());
         let end_loops = end_loops.clone();
         parts.spawn(async move {

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
 use slipway_api::{ApiOptions, ApiState};
 use slipway_client_scanners::{Choice, Options as ScanOptions, Scanners};
 use slipway_client_vault::{Options as VaultOptions, Token, Transit};
 use slipway_config::section::{JobKindLimits, KeyProvider, LogFormat, TransportKind};
 use slipway_config::{Config, DatabaseLocation};
 use slipway_domain::clock::{Clock, SystemClock};
+use slipway_domain::fault::Fault;
 use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
@@ -23,14 +22,14 @@ use slipway_domain::port::scanner::{Scan, ScanInput};
 use slipway_domain::scan::{RuleBook, ScanOutcome, ScanSettings, ScannerName};
 use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{GitOptions, Guard, Inspector, Options as DriverOptions, Terraform};
-use slipway_policy::{Engine, Pack};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
-use slipway_services::{Ctx, Gathered, Library, Settings};
+use slipway_services::{Ctx, Gathered, Library, Settings, policy};
 use slipway_store::crypto::{Keyring, Keys, ServiceOptions};
 use slipway_store::{DatabaseUrl, Error as StoreError, Store};
 use slipway_telemetry::metrics::Metrics;
 use slipway_telemetry::{LogFormat as TelemetryFormat, TelemetryOptions};
 use slipway_worker::Loops;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 /// Everything that doors and workers share.
@@ -85,15 +84,25 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
     Ok(Arc::new(Terraform::detect(options).await?))
 }
 
-/// The scanners of this machine, which are looked for beside everything else: some take seconds to
-/// tell their version, and nobody waits for that but the first scan.
-pub(crate) struct LateScanners(Shared<BoxFuture<'static, Option<Scanners>>>);
+/// The scanners of this machine, looked for when the first scan is wanted: some take seconds to tell
+/// their version, and a worker whose gates ask none of them never starts one.
+pub(crate) struct LateScanners {
+    config: Config,
+    cx: Ctx,
+    found: OnceCell<Scanners>,
+}
 
 impl LateScanners {
-    pub(crate) fn look(config: &Config) -> Self {
-        let config = config.clone();
-        let looking = tokio::spawn(async move { scanners(&config).await });
-        Self(looking.map(Result::ok).boxed().shared())
+    pub(crate) fn new(config: &Config, cx: &Ctx) -> Self {
+        Self { config: config.clone(), cx: cx.clone(), found: OnceCell::new() }
+    }
+
+    async fn found(&self) -> Result<&Scanners, Fault> {
+        let look = async || {
+            let rules = policy::rule_book(&self.cx).await?;
+            Ok(scanners(&self.config, rules).await)
+        };
+        self.found.get_or_try_init(look).await
     }
 }
 
@@ -105,25 +114,19 @@ impl Scan for LateScanners {
         run: &dyn Run,
         input: &ScanInput,
     ) -> Vec<ScanOutcome> {
-        match self.0.clone().await {
-            Some(scanners) => scanners.scan_all(settings, run, input).await,
-            // The gate finds nobody who answered.
-            None => Vec::new(),
+        match self.found().await {
+            Ok(scanners) => scanners.scan_all(settings, run, input).await,
+            Err(fault) => {
+                tracing::error!(%fault, cause = fault.causes(), "nothing was scanned");
+                // The gate finds nobody who answered.
+                Vec::new()
+            }
         }
     }
 }
 
-/// Finds the scanners of this machine; none is no error.
-pub(crate) async fn scanners(config: &Config) -> Scanners {
-    // Which of their checks are ours.
-    let shipped = Engine::compile(&Pack::shipped(), slipway_policy::Limits::default());
-    let rules = shipped.map_or_else(
-        |error| {
-            tracing::error!(%error, "the shipped policies cannot be read");
-            RuleBook::new()
-        },
-        |engine| engine.rule_book(),
-    );
+/// Finds the scanners of this machine; none is no error. `rules` says which of their checks are ours.
+pub(crate) async fn scanners(config: &Config, rules: RuleBook) -> Scanners {
     let scan = &config.scan;
     let mut choices: Vec<Choice> = scan.tools.iter().cloned().filter_map(Choice::at).collect();
     for name in ScannerName::ALL {

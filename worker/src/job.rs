@@ -279,8 +279,8 @@ async fn recover(
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
     let scans = match &found.next {
-        AfterRecovery::Propose(_) => scans.ended(run).await,
-        _ => Vec::new(),
+        AfterRecovery::Propose(_) | AfterRecovery::Continue(_) => scans.ended(run).await,
+        AfterRecovery::Finished(_) | AfterRecovery::Ask => Vec::new(),
     };
     let seen = Seen { redactor: run.redactor(), scans };
     let keep = || recovery::recovered(&shared.cx, job, lease, found.clone(), &seen);

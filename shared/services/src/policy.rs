@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 pub use self::check::{Checked, MAX_ARCHIVE_BYTES, check_tree, tree_limits};
 pub use self::dry_run::{DryRunRequest, MAX_PLANS, NamedPack, dry_run};
 pub(crate) use self::engine::Policies;
-pub use self::engine::{PolicyGate, Ready, Subject, engines, evaluate, gate};
+pub use self::engine::{PolicyGate, Ready, Subject, engines, evaluate, gate, rule_book};
 use crate::change::audit;
 use crate::idempotency::Guard;
 use crate::{Ctx, source};

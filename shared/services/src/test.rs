@@ -135,12 +135,6 @@ fn limits(most: JobLimits, asked_s: u32) -> JobLimits {
     JobLimits { soft_limit_s, hard_limit_s, ..most }
 }
 
-/// The newest tests of a deployment that have a report; `None` when there are none yet. Whatever
-/// becomes of its plan: a deployment has one configuration.
-pub async fn newest(tx: &mut Tx, id: DeploymentId) -> Result<Option<TestRun>, Fault> {
-    Ok(tx.newest_tested(id).await?)
-}
-
 /// Gathers what the driver needs to test. Tests of a deployment that has ended are dropped.
 pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
     let mut tx = cx.store.begin().await?;
@@ -283,7 +277,7 @@ async fn conclude(
     }
     let who = system();
     let mut change = Change::by(cx, &who, &mut record);
-    let bell = after_tests(&mut change, tx, run.id, &report).await?;
+    let bell = after_tests(&mut change, tx, &run, &report).await?;
     drop(change);
     Ok((record, bell))
 }
@@ -294,17 +288,17 @@ async fn conclude(
 pub(crate) async fn after_tests(
     change: &mut Change<'_>,
     tx: &mut Tx,
-    run: TestRunId,
+    run: &TestRun,
     report: &TestReport,
 ) -> Result<Option<Doorbell>, Fault> {
     change.event(EventBody::Tests {
-        test_run_id: run,
+        test_run_id: run.id,
         status: report.status,
         summary: report.summary.clone(),
         counts: report.counts,
     });
     change.save(tx).await?;
-    gate::arrived(change, tx, report).await
+    gate::arrived(change, tx, &run.settings, report).await
 }
 
 #[cfg(test)]

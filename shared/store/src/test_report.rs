@@ -91,15 +91,6 @@ impl Tx {
             .collect()
     }
 
-    /// The newest tests of a deployment that have a report.
-    pub async fn newest_tested(&mut self, of: DeploymentId) -> Result<Option<TestRun>> {
-        sql!(maybe Row, self,
-            selected!("where t.deployment_id = $1 and t.content is not null
-                       order by t.id desc limit 1"), of)?
-        .map(TestRun::try_from)
-        .transpose()
-    }
-
     /// The tests that a job runs.
     pub async fn test_run_of(&mut self, job: JobId) -> Result<Option<TestRun>> {
         sql!(maybe Row, self, selected!("where t.job_id = $1"), job)?

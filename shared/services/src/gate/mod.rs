@@ -108,8 +108,8 @@ pub(crate) async fn judge(
     let of_scans = exempt(&mut scans.findings);
     scan::settle(&settings.scan, &mut scans, &judgement.skipped);
 
-    let mut tests = settings.test.as_ref().map(|asked| test::answer(asked, tested.as_ref()));
-    let of_tests = tests.as_mut().map(|tests| exempt(&mut tests.findings)).unwrap_or_default();
+    // A failed test is mended, not exempted from.
+    let tests = settings.test.as_ref().map(|asked| test::answer(asked, tested.as_ref()));
 
     judgement.gates.push(scans.result);
     judgement.gates.push(policies.result);
@@ -126,7 +126,7 @@ pub(crate) async fn judge(
     judgement.gates.push(need.gate());
     judgement.approval = Some(need);
     judgement.policies = policies.packs.iter().map(|(pack, digest)| named(pack, digest)).collect();
-    judgement.exemptions = joined([policies.exemptions, of_cost, of_scans, of_tests]);
+    judgement.exemptions = joined([policies.exemptions, of_cost, of_scans]);
     judgement.holds_until = exemption::earliest_expiry(&judgement.exemptions);
     judgement.cost = cost_report;
     judgement.bound();
@@ -141,8 +141,8 @@ async fn know(cx: &Ctx, job: &Job) -> Result<Known, Fault> {
     let stack = &record.deployment.stack;
     let settings = resolved_in(cx, &mut tx, stack).await?;
     let exemptions = tx.active_exemptions(&stack.project, &stack.environment, cx.now()).await?;
-    let tested = match settings.test {
-        Some(_) => crate::test::newest(&mut tx, id).await?.and_then(|run| run.report),
+    let tested = match &settings.test {
+        Some(asked) => test::report_of(&mut tx, id, asked).await?,
         None => None,
     };
     Ok(Known { record, settings, exemptions, tested })

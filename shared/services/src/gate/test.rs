@@ -3,6 +3,7 @@
 use slipway_domain::access::Actor;
 use slipway_domain::fault::Fault;
 use slipway_domain::gate::{GateKind, GateVerdict};
+use slipway_domain::id::DeploymentId;
 use slipway_domain::job::Doorbell;
 use slipway_domain::report::Judgement;
 use slipway_domain::state::DeploymentState;
@@ -16,6 +17,17 @@ use crate::{Ctx, planned};
 pub(super) fn answer(settings: &TestSettings, report: Option<&TestReport>) -> Answer {
     let (verdict, findings, detail) = test_report::judge(settings, report);
     Answer { result: result(GateKind::Test, verdict, detail), findings }
+}
+
+/// The newest report of just these tests. What somebody had run with other settings, e.g. less of
+/// them, says nothing to the gate.
+pub(super) async fn report_of(
+    tx: &mut Tx,
+    id: DeploymentId,
+    settings: &TestSettings,
+) -> Result<Option<TestReport>, Fault> {
+    let runs = tx.test_runs(id).await?.into_iter();
+    Ok(runs.filter(|run| run.settings == *settings).find_map(|run| run.report))
 }
 
 /// Asks for the tests that a judgement waits for, if nobody did yet. Returns the bell to ring after
@@ -35,7 +47,7 @@ pub(crate) async fn ask(
         return Ok(None);
     }
     let runs = tx.test_runs(record.deployment.id).await?;
-    if runs.iter().any(|run| run.state.is_under_way()) {
+    if runs.iter().any(|run| run.state.is_under_way() && run.settings == *settings) {
         return Ok(None);
     }
     let by = Actor::system("gates");
@@ -47,6 +59,7 @@ pub(crate) async fn ask(
 pub(crate) async fn arrived(
     change: &mut Change<'_>,
     tx: &mut Tx,
+    asked: &TestSettings,
     report: &TestReport,
 ) -> Result<Option<Doorbell>, Fault> {
     if change.record.deployment.state != DeploymentState::Planned {
@@ -54,8 +67,11 @@ pub(crate) async fn arrived(
     }
     let Some(found) = tx.latest_plan(change.record.deployment.id).await? else { return Ok(None) };
     let (mut plan, Some(mut judgement)) = (found.plan, found.judgement) else { return Ok(None) };
-    let Some(settings) = judgement.tests.clone() else { return Ok(None) };
-    let Answer { result, findings } = answer(&settings, Some(report));
+    if judgement.tests.as_ref() != Some(asked) {
+        // Somebody had other tests run.
+        return Ok(None);
+    }
+    let Answer { result, findings } = answer(asked, Some(report));
     let Some(waiting) = judgement.gates.iter_mut().find(|gate| gate.gate == GateKind::Test) else {
         return Ok(None);
     };

@@ -14,6 +14,7 @@ use slipway_domain::finding::Finding;
 use slipway_domain::gate::{GateKind, GateResult};
 use slipway_domain::plan::ResourceChange;
 use slipway_domain::policy::{PackMode, PackSaid, PackUse, PolicySettings, SHIPPED, judge};
+use slipway_domain::scan::RuleBook;
 use slipway_policy::{Context, Document, Engine, Evaluation, Limits, Module, Pack};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -175,6 +176,11 @@ pub(super) async fn engine(cx: &Ctx, pack: &PackUse) -> Result<(PackUse, Ready),
         }
     };
     Ok((pack, ready))
+}
+
+/// Which checks of scanners are rules of the shipped pack.
+pub async fn rule_book(cx: &Ctx) -> Result<RuleBook, Fault> {
+    Ok(cx.gathered.policies.shipped().await?.rule_book())
 }
 
 /// What is judged.

@@ -29,6 +29,7 @@ on_both_engines! {
     a_plan_that_only_creates_may_go_by_itself,
     a_plan_waits_for_the_tests_that_settings_ask_for,
     tests_that_fail_block_where_they_are_required,
+    tests_of_other_settings_say_nothing_to_the_gate,
     what_an_exemption_let_through_ends_with_it,
     a_scanner_that_is_missing_is_never_a_pass,
     a_gate_says_no_secret,
@@ -174,6 +175,30 @@ async fn a_plan_waits_for_the_tests_that_settings_ask_for(rig: Rig) {
     assert_eq!(of(GateKind::Test), GateVerdict::Pass);
     assert_eq!(of(GateKind::Approval), GateVerdict::NeedsApproval);
     rig.check_events(id).await;
+}
+
+/// A run of less than the gate wants opens nothing, before the plan and while it waits.
+async fn tests_of_other_settings_say_nothing_to_the_gate(rig: Rig) {
+    set(&rig, tests(true)).await;
+    let seen = Seen::default();
+    let id = judged(&rig, "net", "null_resource", Action::Create, &seen).await;
+    report(&rig, id, TestStatus::Fail).await;
+    assert_eq!(rig.get(id).await.state, S::Blocked);
+    let less = TestSettings { validate: true, terraform_test: false, ..TestSettings::default() };
+    test::request_tests(&rig.cx, &rig.who, id, less.clone()).await.unwrap();
+    report(&rig, id, TestStatus::Pass).await;
+    gate::reconsider(&rig.cx, &rig.who, id, None).await.unwrap();
+    plan_again(&rig, id, "null_resource", Action::Create, &seen).await;
+    assert_eq!(rig.get(id).await.state, S::Blocked, "what failed counts, not what was left out");
+
+    let other = judged(&rig, "app", "null_resource", Action::Create, &seen).await;
+    let (own, lease) = rig.claim(Queue::Test).await.unwrap();
+    execution::begin(&rig.cx, &own, &lease).await.unwrap();
+    let refused = test::request_tests(&rig.cx, &rig.who, other, less).await;
+    assert_eq!(code(refused), Code::Conflict, "others are under way");
+    let tested = Tested { cases: vec![TestCase::of("a", TestStatus::Fail)], ..Tested::default() };
+    test::tests_finished(&rig.cx, &own, &lease, tested).await.unwrap();
+    assert_eq!(rig.get(other).await.state, S::Blocked);
 }
 
 async fn tests_that_fail_block_where_they_are_required(rig: Rig) {
