@@ -30,9 +30,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// What is followed.
 pub(crate) enum Followed {
     /// Events.
-    Events(event::Follow),
+    Events(Box<event::Follow>),
     /// Log lines.
-    Log(event::FollowLog),
+    Log(Box<event::FollowLog>),
 }
 
 impl Followed {

@@ -87,7 +87,9 @@ pub(crate) async fn get_deployment_logs(
             }
             _ => sse::resume_from(&headers, query.after)?,
         };
-        event::follow_log(&cx, &reader, id, after).await.map(Followed::Log)
+        event::follow_log(&cx, &reader, id, after)
+            .await
+            .map(|follow| Followed::Log(Box::new(follow)))
     };
     Ok(sse::answer(state, who, id, open).await?)
 }
@@ -178,7 +180,11 @@ pub(crate) async fn get_deployment_events(
         return Ok(Json(page).into_response());
     }
     let (cx, reader) = (state.cx.clone(), who.clone());
-    let open = async move { event::follow(&cx, &reader, id, after).await.map(Followed::Events) };
+    let open = async move {
+        event::follow(&cx, &reader, id, after)
+            .await
+            .map(|follow| Followed::Events(Box::new(follow)))
+    };
     Ok(sse::answer(state, who, id, open).await?)
 }
 

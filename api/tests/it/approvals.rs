@@ -11,7 +11,7 @@ use crate::house::{Answer, House, path, posted};
 fn person(id: &str, roles: &[Role]) -> Principal {
     let mut who = Principal::local(Door::Rest);
     id.clone_into(&mut who.actor.id);
-    who.roles = roles.iter().copied().collect();
+    who.grants.house.roles = roles.iter().copied().collect();
     who
 }
 

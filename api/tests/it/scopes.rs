@@ -133,7 +133,7 @@ fn every_route_has_a_row_and_every_row_a_route() {
 fn with_scopes(scopes: impl IntoIterator<Item = Scope>) -> Principal {
     let mut who = Principal::local(Door::Rest);
     "tester".clone_into(&mut who.actor.id);
-    who.scopes = scopes.into_iter().collect();
+    who.grants.house.scopes = scopes.into_iter().collect();
     who
 }
 

@@ -1,6 +1,6 @@
 //! Who is asking and what they may do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -184,42 +184,102 @@ impl Actor {
     }
 }
 
-/// An authenticated caller with the scopes of this request.
-#[derive(Debug, Clone)]
-pub struct Principal {
-    /// Who.
-    pub actor: Actor,
+/// What somebody may do and is, within one bound: a project, or the whole house.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hold {
     /// What they may do.
     pub scopes: BTreeSet<Scope>,
     /// What they are, for rules that ask for somebody with a role.
     pub roles: BTreeSet<Role>,
+}
+
+/// What somebody may do where. What holds in the house holds in every project too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Everywhere.
+    pub house: Hold,
+    /// In single projects, by name.
+    pub projects: BTreeMap<String, Hold>,
+}
+
+/// Where somebody may do a thing: which rows a list may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// In every project, those to come too.
+    Everywhere,
+    /// In these projects only; in none when it is empty.
+    Projects(BTreeSet<String>),
+}
+
+impl Grants {
+    /// Every scope and every role, everywhere.
+    pub fn everything() -> Self {
+        let house = Hold { scopes: Scope::ALL.iter().copied().collect(), roles: Role::ALL.into() };
+        Self { house, projects: BTreeMap::new() }
+    }
+
+    /// Whether `scope` is held in `project`.
+    pub fn may_in(&self, project: &str, scope: Scope) -> bool {
+        let own = self.projects.get(project);
+        self.house.scopes.contains(&scope) || own.is_some_and(|hold| hold.scopes.contains(&scope))
+    }
+
+    /// Whether `scope` is held in at least one project, or everywhere.
+    pub fn may_somewhere(&self, scope: Scope) -> bool {
+        self.house.scopes.contains(&scope)
+            || self.projects.values().any(|hold| hold.scopes.contains(&scope))
+    }
+
+    /// Where `scope` is held.
+    pub fn reach(&self, scope: Scope) -> Reach {
+        if self.house.scopes.contains(&scope) {
+            return Reach::Everywhere;
+        }
+        let held = self.projects.iter().filter(|(_, hold)| hold.scopes.contains(&scope));
+        Reach::Projects(held.map(|(project, _)| project.clone()).collect())
+    }
+
+    /// What they are in `project`.
+    pub fn roles_in(&self, project: &str) -> BTreeSet<Role> {
+        let own = self.projects.get(project).map(|hold| hold.roles.iter().copied());
+        self.house.roles.iter().copied().chain(own.into_iter().flatten()).collect()
+    }
+}
+
+/// An authenticated caller with what it may do in this request.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// Who.
+    pub actor: Actor,
+    /// What they may do where, as far as the token of this request lets them.
+    pub grants: Grants,
     /// Network address of the caller, if it came over the network.
     pub address: Option<String>,
+    /// What the caller's program calls itself (`User-Agent`), cut to a bounded length.
+    pub user_agent: Option<String>,
+    /// The id of the token that was shown: of a session, an API key or an exchanged workload token.
+    pub token: Option<String>,
     /// Trace context of this request (W3C `traceparent`).
     pub traceparent: Option<String>,
 }
 
 impl Principal {
-    /// The operator of a loopback installation, before identity is built: everything is allowed.
+    /// Whoever `actor` is, with `grants`, and nothing known of the call.
+    pub fn new(actor: Actor, grants: Grants) -> Self {
+        Self { actor, grants, address: None, user_agent: None, token: None, traceparent: None }
+    }
+
+    /// The operator of a loopback installation, where nobody has an account: everything is allowed.
     pub fn local(via: Door) -> Self {
-        Self {
-            actor: Actor { id: "local".to_owned(), kind: ActorKind::Person, via },
-            scopes: Scope::ALL.iter().copied().collect(),
-            roles: Role::ALL.into(),
-            address: None,
-            traceparent: None,
-        }
+        let actor = Actor { id: "local".to_owned(), kind: ActorKind::Person, via };
+        Self::new(actor, Grants::everything())
     }
 
     /// Slipway itself, acting on nobody's behalf.
     pub fn system(name: &str) -> Self {
-        Self {
-            actor: Actor::system(name),
-            scopes: Scope::ALL.iter().copied().collect(),
-            roles: BTreeSet::new(),
-            address: None,
-            traceparent: None,
-        }
+        let mut grants = Grants::everything();
+        grants.house.roles.clear();
+        Self::new(Actor::system(name), grants)
     }
 
     /// The id of the trace that this request belongs to.
@@ -228,17 +288,22 @@ impl Principal {
         self.traceparent.as_deref()?.split('-').nth(1).map(str::to_owned)
     }
 
-    /// Whether the caller holds `scope`.
+    /// Whether the caller holds `scope` everywhere.
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        self.grants.house.scopes.contains(&scope)
     }
 
-    /// Refuses a caller without `scope`.
+    /// Refuses a caller who does not hold `scope` everywhere.
     pub fn need(&self, scope: Scope) -> Result<(), Fault> {
-        if self.may(scope) {
-            Ok(())
-        } else {
-            Err(Fault::new(Code::Forbidden, format!("{} lacks the scope {scope}.", self.actor.id)))
-        }
+        if self.may(scope) { Ok(()) } else { Err(self.lacks(scope)) }
+    }
+
+    /// Refuses a caller who holds `scope` nowhere.
+    pub fn need_somewhere(&self, scope: Scope) -> Result<(), Fault> {
+        if self.grants.may_somewhere(scope) { Ok(()) } else { Err(self.lacks(scope)) }
+    }
+
+    fn lacks(&self, scope: Scope) -> Fault {
+        Fault::new(Code::Forbidden, format!("{} lacks the scope {scope}.", self.actor.id))
     }
 }

@@ -1,6 +1,8 @@
 //! Approving, rejecting and revoking: decisions about plans, on the record, and what follows when
 //! a plan has all that it needs. Who must say yes is worked out in `domain::approval`.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use slipway_domain::access::{Principal, Role, Scope};
 use slipway_domain::approval::{
@@ -53,6 +55,11 @@ pub(crate) async fn is_complete(
     let Some(plan) = &of.plan else { return Ok(false) };
     let decisions = tx.approvals_of(of.id).await?;
     Ok(domain::standing(need, plan.id, &decisions, cx.now()).complete)
+}
+
+/// What somebody is in a deployment's project.
+fn roles_of(who: &Principal, of: &Deployment) -> BTreeSet<Role> {
+    who.grants.roles_in(&of.stack.project)
 }
 
 fn no_plan() -> Fault {
@@ -113,7 +120,7 @@ pub async fn approve(
     if let Some(why) = need.refuses_actor(&who.actor) {
         return Err(Fault::new(Code::Forbidden, why));
     }
-    if !lifts && let Some(why) = need.refuses(&who.actor, &who.roles) {
+    if !lifts && let Some(why) = need.refuses(&who.actor, &roles_of(who, &record.deployment)) {
         return Err(Fault::new(Code::Forbidden, why));
     }
     let expires_at = need.expires_at(now);
@@ -217,7 +224,8 @@ pub async fn revoke(
         return Err(Fault::not_found("approval", approval));
     };
     let own = decision.by.id == who.actor.id;
-    if !own && !who.roles.iter().any(|role| role.stands_for(Role::Approver)) {
+    let roles = roles_of(who, &record.deployment);
+    if !own && !roles.iter().any(|role| role.stands_for(Role::Approver)) {
         return Err(Fault::new(
             Code::Forbidden,
             format!(
@@ -389,7 +397,8 @@ fn lifts_freeze(
     let Some(plan) = &d.plan else { return false };
     let counts = |x: &&Decision| x.is_yes_to(plan.id) && !x.is_expired(now);
     let mut approvers: Vec<_> = decisions.iter().filter(counts).map(|x| &x.roles).collect();
-    approvers.push(&who.roles);
+    let own = roles_of(who, d);
+    approvers.push(&own);
     let after = domain::frozen(freeze, &approvers, now);
     after.is_none_or(|after| after.until < frozen.until)
 }
@@ -478,7 +487,7 @@ fn decision(
         plan_digest: plan_digest.to_owned(),
         decision: Verb::Approve,
         by: who.actor.clone(),
-        roles: who.roles.clone(),
+        roles: roles_of(who, &record.deployment),
         comment,
         at: cx.now(),
         expires_at: None,

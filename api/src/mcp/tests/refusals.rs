@@ -152,10 +152,10 @@ async fn foreign_hosts_and_origins_and_large_bodies_are_refused() {
 async fn a_tool_without_its_scope_is_neither_listed_nor_callable() {
     let house = House::new().await;
     let mut reader = Principal::local(Door::Mcp);
-    reader.scopes =
+    reader.grants.house.scopes =
         [Scope::McpExecute, Scope::DeploymentsRead, Scope::TemplatesRead, Scope::StacksRead].into();
     let mut stranger = Principal::local(Door::Mcp);
-    stranger.scopes.remove(&Scope::McpExecute);
+    stranger.grants.house.scopes.remove(&Scope::McpExecute);
     let reads = [
         "list_templates",
         "wait_for_deployment",

@@ -39,8 +39,9 @@ on_both_engines! {
 
 fn person(id: &str, roles: &[Role]) -> Principal {
     let actor = Actor { id: id.to_owned(), kind: ActorKind::Person, via: Door::Rest };
-    let roles = roles.iter().copied().collect();
-    Principal { actor, roles, ..Principal::local(Door::Rest) }
+    let mut who = Principal { actor, ..Principal::local(Door::Rest) };
+    who.grants.house.roles = roles.iter().copied().collect();
+    who
 }
 
 fn with_rules(mut rig: Rig, approvals: ApprovalRules) -> Rig {
@@ -175,7 +176,7 @@ async fn who_may_not_is_told_who_may(rig: Rig) {
     bot.actor.kind = ActorKind::Agent;
     assert!(forbidden(say(bot).await).contains("is an agent"));
     let mut no_scope = person("eve", &Role::ALL);
-    no_scope.scopes.remove(&Scope::DeploymentsApprove);
+    no_scope.grants.house.scopes.remove(&Scope::DeploymentsApprove);
     assert!(forbidden(say(no_scope).await).contains("deployments:approve"));
     assert!(approvals(&rig, id).await.items.is_empty(), "nothing of it is on record");
     assert_eq!(say(person("ann", &[Role::Approver])).await.unwrap().state, S::Approved);

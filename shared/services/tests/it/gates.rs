@@ -101,7 +101,7 @@ async fn settings_are_versions_and_the_narrowest_holds(rig: Rig) {
     assert_eq!(audited.iter().filter(|action| *action == "gates.forget").count(), 1);
 
     let mut who = rig.who.clone();
-    who.scopes.remove(&Scope::GatesWrite);
+    who.grants.house.scopes.remove(&Scope::GatesWrite);
     let refused = gate::set(&rig.cx, &who, GateScope::default(), rules(1), Precondition::Any).await;
     assert_eq!(code(refused), Code::Forbidden);
 }

@@ -194,7 +194,7 @@ async fn everything_that_is_wrong_is_said_and_nothing_is_kept(rig: Rig) {
     }
     assert_eq!(code(upload(&rig, SHIPPED, one(GOOD)).await), Code::PolicyInUse);
     let mut stranger = rig.who.clone();
-    stranger.scopes.remove(&Scope::PoliciesWrite);
+    stranger.grants.house.scopes.remove(&Scope::PoliciesWrite);
     let refused = policy::upload(&rig.cx, &stranger, "mine", one(GOOD), None).await;
     assert_eq!(code(refused), Code::Forbidden);
     assert_eq!(policy::list(&rig.cx, &rig.who).await.unwrap().len(), 1, "nothing was kept");
@@ -436,7 +436,7 @@ async fn exemptions_are_granted_within_scopes(rig: Rig) {
         expires_at: rig.cx.now() + chrono::Duration::days(30),
     };
     let mut few = rig.who.clone();
-    few.scopes = [Scope::ExemptionsWrite].into();
+    few.grants.house.scopes = [Scope::ExemptionsWrite].into();
     let granted = exemption::create(&rig.cx, &few, request.clone(), Some("k")).await.unwrap();
     assert_eq!(granted.exemption.reason, "a page that everybody may read");
     let again = exemption::create(&rig.cx, &few, request.clone(), Some("k")).await.unwrap();

@@ -470,7 +470,7 @@ async fn versions_are_compared_without_their_secrets(rig: Rig) {
 async fn scopes_are_asked_for(rig: Rig) {
     let of = rig.stack("net").await;
     let mut none = rig.who.clone();
-    none.scopes = Scope::ALL
+    none.grants.house.scopes = Scope::ALL
         .iter()
         .copied()
         .filter(|s| !matches!(s, Scope::StateRead | Scope::StateWrite | Scope::StacksRead))

@@ -187,7 +187,7 @@ async fn names_of_the_installation_are_not_taken(rig: Rig) {
     assert_eq!((own.source, own.version), (TemplateSource::BuiltIn, 1));
     assert_eq!(template::versions(&rig.cx, &rig.who, "hello").await.unwrap().len(), 1);
     let mut reader = rig.who.clone();
-    reader.scopes.remove(&Scope::TemplatesWrite);
+    reader.grants.house.scopes.remove(&Scope::TemplatesWrite);
     let refused = template::publish(&rig.cx, &reader, publication("net"), archive("x"), None).await;
     assert_eq!(refused.unwrap_err().code, Code::Forbidden);
 }

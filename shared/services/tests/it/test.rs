@@ -96,7 +96,7 @@ async fn who_asks_for_what_is_under_way_gets_just_that(rig: Rig) {
 async fn some_deployments_are_not_tested_and_not_by_everybody(rig: Rig) {
     let (id, _) = rig.planned("net").await;
     let mut who = rig.who.clone();
-    who.scopes.remove(&Scope::DeploymentsApply);
+    who.grants.house.scopes.remove(&Scope::DeploymentsApply);
     let refused = test::request_tests(&rig.cx, &who, id, real()).await;
     assert_eq!(code(refused), Code::Forbidden, "it makes real things");
     test::request_tests(&rig.cx, &who, id, TestSettings::default()).await.unwrap();
