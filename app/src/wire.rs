@@ -79,6 +79,7 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
         },
         limits: source_limits(config),
         parallelism: u16::try_from(terraform.parallelism).ok(),
+        gc_percent: u16::try_from(terraform.gc_percent).ok(),
         ..DriverOptions::new(terraform.cache_dir.clone())
     };
     Ok(Arc::new(Terraform::detect(options).await?))

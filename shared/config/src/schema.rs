@@ -189,7 +189,7 @@ mod tests {
             source.max_entries source.max_unpacked_bytes telemetry.log_format telemetry.log_level \
             telemetry.otlp_endpoint telemetry.service_name telemetry.trace_sample_ratio \
             templates.dir terraform.allowed_providers terraform.binary terraform.cache_dir terraform.cli_config_file \
-            terraform.env_allow terraform.parallelism terraform.provider_mirror terraform.tools \
+            terraform.env_allow terraform.gc_percent terraform.parallelism terraform.provider_mirror terraform.tools \
             worker.drain_grace_s worker.heartbeat_s worker.lease_s worker.listen worker.poll_s worker.queues worker.recovery_grace_s worker.workspace";
         assert_eq!(paths, expected.split_whitespace().collect::<Vec<_>>());
         assert_eq!(key("api.listen").env, "SLIPWAY_API_LISTEN");
