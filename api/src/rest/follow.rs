@@ -14,7 +14,7 @@ use slipway_services::{deployment, event};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::extract::{Caller, Path, Query};
-use crate::live::sse::{self, Followed};
+use crate::live::sse::{self, Followed, SentEvent};
 use crate::openapi::{Always, OfOne, Streaming};
 use crate::problem::Refused;
 use crate::state::ApiState;
@@ -53,7 +53,7 @@ pub(crate) struct LogQuery {
     responses(
         (status = 200, description = "A page, or the stream.", content(
             (LogPage = "application/json"),
-            (String = "text/event-stream"),
+            (SentEvent = "text/event-stream"),
         )),
         Always, OfOne, Streaming,
     ))]
@@ -147,7 +147,7 @@ pub(crate) struct EventPage {
     ),
     responses(
         (status = 200, description = "The stream, or a page.", content(
-            (String = "text/event-stream"),
+            (SentEvent = "text/event-stream"),
             (EventPage = "application/json"),
         )),
         Always, OfOne, Streaming,
