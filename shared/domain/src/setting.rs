@@ -179,8 +179,11 @@ pub struct Setting {
 #[serde(deny_unknown_fields)]
 pub struct NewSetting {
     /// Its key: letters, digits, `-`, `_`, and single dots between parts; begins with a letter.
-    #[schema(example = "db.pool_size", max_length = 128,
-        pattern = "^[A-Za-z][A-Za-z0-9_-]*(\\.[A-Za-z0-9_-]+)*$")]
+    #[schema(
+        example = "db.pool_size",
+        max_length = 128,
+        pattern = "^[A-Za-z][A-Za-z0-9_-]*(\\.[A-Za-z0-9_-]+)*$"
+    )]
     pub key: String,
     /// For whom it holds; for everybody when absent.
     #[serde(default)]

@@ -79,7 +79,8 @@ mod tests {
         assert_eq!(secrets_in(&variables, &hidden), ["s3cret", "5432"]);
         assert_eq!(masked(&variables, &Hidden::All)["region"], json!("***"));
         let uses: Variables =
-            [("a".to_owned(), json!(["${secret.pw}"])), ("b".to_owned(), json!("${config.n}"))].into();
+            [("a".to_owned(), json!(["${secret.pw}"])), ("b".to_owned(), json!("${config.n}"))]
+                .into();
         let shown = masked(&uses, &Hidden::Names(BTreeSet::new()));
         assert_eq!((&shown["a"], &shown["b"]), (&json!("***"), &json!("${config.n}")));
     }

@@ -260,10 +260,7 @@ impl Judged {
             plan_file: self.plan_file.artifact.digest.clone(),
             source: planned.source_digest,
             lock_file: planned.lock_file_digest,
-            variables: cx
-                .store
-                .house()
-                .mac(VARIABLES, &usage::bound(variables, &self.settings)?),
+            variables: cx.store.house().mac(VARIABLES, &usage::bound(variables, &self.settings)?),
             tool: planned.tool.clone(),
             state: planned.state.clone(),
             operation: record.deployment.operation.as_str().to_owned(),

@@ -28,9 +28,7 @@ use slipway_store::state::{NewOrphan, NewStateVersion};
 
 use crate::change::{Change, lock};
 use crate::ending::Ending;
-use crate::execution::{
-    Begun, lock_stack, locked, open, state_of, system, wait_for_state_lock,
-};
+use crate::execution::{Begun, lock_stack, locked, open, state_of, system, wait_for_state_lock};
 use crate::gate::Seen;
 use crate::planned::{Judged, present, variables_digest};
 use crate::setting::usage;

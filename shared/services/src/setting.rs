@@ -101,8 +101,7 @@ pub async fn create(
         let there = tx.setting_in(&setting.scope, &setting.key).await?;
         return Err(taken(&setting, there.map(|there| there.id)));
     }
-    let version =
-        version_of(&setting, SettingAction::Created, None, said(request.comment));
+    let version = version_of(&setting, SettingAction::Created, None, said(request.comment));
     tx.insert_setting_version(cx.mint.uuid(), id, &version, sealed.as_ref()).await?;
     record(cx, &mut tx, who, "setting.create", &setting, &version).await?;
     if let Some(guard) = &guard
@@ -182,7 +181,25 @@ fn living(setting: &Setting) -> Result<(), Fault> {
     }
 }
 
-/// What a change makes of an item.
+/// What somebody does to an item.
+enum Edit {
+    Update(ChangeSetting),
+    Delete,
+    RollBack(RollBack),
+}
+
+impl Edit {
+    /// What it is called on the audit log.
+    const fn audited(&self) -> &'static str {
+        match self {
+            Self::Update(_) => "setting.update",
+            Self::Delete => "setting.delete",
+            Self::RollBack(_) => "setting.roll_back",
+        }
+    }
+}
+
+/// What an edit makes of an item.
 struct Next {
     setting: Setting,
     action: SettingAction,
@@ -199,36 +216,36 @@ pub async fn update(
     request: ChangeSetting,
     from: Option<Precondition>,
 ) -> Result<Setting, Fault> {
-    let problems = texts(request.description.as_deref(), request.comment.as_deref());
-    change(cx, who, id, from, "setting.update", async |cx, now| {
-        living(now)?;
-        let mut problems = problems.clone();
-        if let Some(value) = &request.value {
-            let problem = now.kind.problem(value);
-            problems.extend(problem.map(|why| FieldError::at("/value", why)));
-        }
-        if now.kind == SettingKind::Secret && request.schema.is_some() {
-            problems.push(FieldError::at("/schema", NO_SCHEMA));
-        }
-        if !problems.is_empty() {
-            return Err(Fault::fields(Code::InvalidInput, problems));
-        }
-        let value = request.value.clone().unwrap_or_else(|| now.value.clone());
-        schema::check(request.schema.as_ref(), &value).await?;
-        let secret = match (now.kind, &request.value) {
-            (SettingKind::Secret, None) => Some(kept_secret(cx, now, now.version).await?),
-            (kind, _) => secret_of(kind, &value),
-        };
-        let setting = Setting {
-            value: if secret.is_some() { MASK.into() } else { value },
-            schema: request.schema.clone(),
-            description: said(request.description.clone()),
-            ..now.clone()
-        };
-        let (action, comment) = (SettingAction::Updated, said(request.comment.clone()));
-        Ok(Next { setting, action, from_version: None, comment, secret })
-    })
-    .await
+    change(cx, who, id, from, &Edit::Update(request)).await
+}
+
+async fn updated(cx: &Ctx, now: &Setting, request: &ChangeSetting) -> Result<Next, Fault> {
+    living(now)?;
+    let mut problems = texts(request.description.as_deref(), request.comment.as_deref());
+    if let Some(value) = &request.value {
+        let problem = now.kind.problem(value);
+        problems.extend(problem.map(|why| FieldError::at("/value", why)));
+    }
+    if now.kind == SettingKind::Secret && request.schema.is_some() {
+        problems.push(FieldError::at("/schema", NO_SCHEMA));
+    }
+    if !problems.is_empty() {
+        return Err(Fault::fields(Code::InvalidInput, problems));
+    }
+    let value = request.value.clone().unwrap_or_else(|| now.value.clone());
+    schema::check(request.schema.as_ref(), &value).await?;
+    let secret = match (now.kind, &request.value) {
+        (SettingKind::Secret, None) => Some(kept_secret(cx, now, now.version).await?),
+        (kind, _) => secret_of(kind, &value),
+    };
+    let setting = Setting {
+        value: if secret.is_some() { MASK.into() } else { value },
+        schema: request.schema.clone(),
+        description: said(request.description.clone()),
+        ..now.clone()
+    };
+    let (action, comment) = (SettingAction::Updated, said(request.comment.clone()));
+    Ok(Next { setting, action, from_version: None, comment, secret })
 }
 
 /// Deletes an item. Its versions, its secrets and its audit stay; plans that were made with it can
@@ -239,15 +256,14 @@ pub async fn delete(
     id: SettingId,
     from: Option<Precondition>,
 ) -> Result<(), Fault> {
-    change(cx, who, id, from, "setting.delete", async |cx, now| {
-        living(now)?;
-        let setting =
-            Setting { deleted_at: Some(cx.now().trunc_subsecs(6)), ..now.clone() };
-        let (action, comment) = (SettingAction::Deleted, None);
-        Ok(Next { setting, action, from_version: None, comment, secret: None })
-    })
-    .await
-    .map(|_| ())
+    change(cx, who, id, from, &Edit::Delete).await.map(|_| ())
+}
+
+fn deleted(cx: &Ctx, now: &Setting) -> Result<Next, Fault> {
+    living(now)?;
+    let setting = Setting { deleted_at: Some(cx.now().trunc_subsecs(6)), ..now.clone() };
+    let action = SettingAction::Deleted;
+    Ok(Next { setting, action, from_version: None, comment: None, secret: None })
 }
 
 /// To which version an item goes back.
@@ -255,6 +271,7 @@ pub async fn delete(
 #[serde(deny_unknown_fields)]
 pub struct RollBack {
     /// The version whose value, schema and description it gets, as a new version.
+    #[schema(minimum = 1)]
     pub to_version: i32,
     /// Why, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -270,37 +287,36 @@ pub async fn roll_back(
     request: RollBack,
     from: Option<Precondition>,
 ) -> Result<Setting, Fault> {
+    change(cx, who, id, from, &Edit::RollBack(request)).await
+}
+
+async fn rolled_back(cx: &Ctx, now: &Setting, request: &RollBack) -> Result<Next, Fault> {
     let problems = texts(None, request.comment.as_deref());
-    change(cx, who, id, from, "setting.roll_back", async |cx, now| {
-        if !problems.is_empty() {
-            return Err(Fault::fields(Code::InvalidInput, problems.clone()));
-        }
-        let wanted = request.to_version;
-        let VersionRecord { version: old, .. } = version_record(cx, now.id, wanted)
-            .await?
-            .filter(|_| wanted != now.version)
-            .filter(|old| old.version.action != SettingAction::Deleted)
-            .ok_or_else(|| {
-                Fault::field(
-                    "/to_version",
-                    format!("{wanted} is no version of this item that it can go back to"),
-                )
-            })?;
-        let secret = match now.kind {
-            SettingKind::Secret => Some(kept_secret(cx, now, wanted).await?),
-            _ => None,
-        };
-        let setting = Setting {
-            value: old.value.unwrap_or(Value::Null),
-            schema: old.schema,
-            description: old.description,
-            deleted_at: None,
-            ..now.clone()
-        };
-        let (action, comment) = (SettingAction::RolledBack, said(request.comment.clone()));
-        Ok(Next { setting, action, from_version: Some(wanted), comment, secret })
-    })
-    .await
+    if !problems.is_empty() {
+        return Err(Fault::fields(Code::InvalidInput, problems));
+    }
+    let wanted = request.to_version;
+    let old = version_record(cx, now.id, wanted)
+        .await?
+        .map(|row| row.version)
+        .filter(|old| wanted != now.version && old.action != SettingAction::Deleted)
+        .ok_or_else(|| {
+            let why = format!("{wanted} is no version of this item that it can go back to");
+            Fault::field("/to_version", why)
+        })?;
+    let secret = match now.kind {
+        SettingKind::Secret => Some(kept_secret(cx, now, wanted).await?),
+        _ => None,
+    };
+    let setting = Setting {
+        value: old.value.unwrap_or(Value::Null),
+        schema: old.schema,
+        description: old.description,
+        deleted_at: None,
+        ..now.clone()
+    };
+    let (action, comment) = (SettingAction::RolledBack, said(request.comment.clone()));
+    Ok(Next { setting, action, from_version: Some(wanted), comment, secret })
 }
 
 /// Makes the next version of an item, from the one that the caller names.
@@ -309,13 +325,17 @@ async fn change(
     who: &Principal,
     id: SettingId,
     from: Option<Precondition>,
-    audited: &str,
-    next: impl AsyncFn(&Ctx, &Setting) -> Result<Next, Fault>,
+    edit: &Edit,
 ) -> Result<Setting, Fault> {
     for _ in 0..TRIES {
         let now = with_history(cx, who, Scope::ConfigWrite, id).await?;
         expected(&now, from)?;
-        let Next { mut setting, action, from_version, comment, secret } = next(cx, &now).await?;
+        let next = match edit {
+            Edit::Update(request) => updated(cx, &now, request).await?,
+            Edit::Delete => deleted(cx, &now)?,
+            Edit::RollBack(request) => rolled_back(cx, &now, request).await?,
+        };
+        let Next { mut setting, action, from_version, comment, secret } = next;
         setting.version = now.version + 1;
         setting.updated_at = cx.now().trunc_subsecs(6);
         setting.updated_by = who.actor.clone();
@@ -324,9 +344,7 @@ async fn change(
         let version = version_of(&setting, action, from_version, comment);
         let mut tx = cx.store.begin().await?;
         let comes_back = now.deleted_at.is_some() && setting.deleted_at.is_none();
-        if comes_back
-            && let Some(there) = tx.setting_in(&setting.scope, &setting.key).await?
-        {
+        if comes_back && let Some(there) = tx.setting_in(&setting.scope, &setting.key).await? {
             return Err(taken(&setting, Some(there.id)));
         }
         match tx.update_setting(&setting, now.version).await {
@@ -337,7 +355,7 @@ async fn change(
             Err(error) => return Err(error.into()),
         }
         tx.insert_setting_version(cx.mint.uuid(), id, &version, sealed.as_ref()).await?;
-        record(cx, &mut tx, who, audited, &setting, &version).await?;
+        record(cx, &mut tx, who, edit.audited(), &setting, &version).await?;
         tx.commit().await?;
         changed(cx, &setting, action.as_str(), who).await;
         return Ok(setting);
@@ -457,18 +475,16 @@ async fn changed(cx: &Ctx, setting: &Setting, what: &str, who: &Principal) {
         version = setting.version, by = who.actor.id, what, "central configuration changed");
 }
 
-/// Versions of an item, newest first; `before` is the version that the page begins behind.
+/// Versions of an item, newest first.
 pub async fn versions(
     cx: &Ctx,
     who: &Principal,
     id: SettingId,
-    before: Option<i32>,
-    limit: u32,
-) -> Result<Vec<SettingVersion>, Fault> {
+    page: PageRequest,
+) -> Result<Page<SettingVersion>, Fault> {
     with_history(cx, who, Scope::ConfigRead, id).await?;
-    let mut tx = cx.store.read().await?;
-    let rows = tx.setting_versions(id, before, i64::from(limit)).await?;
-    Ok(rows.into_iter().map(|row| row.version).collect())
+    let rows = cx.store.read().await?.setting_versions(id, page).await?;
+    Ok(Page::from_surplus(rows, page, |row| row.row).map(|row| row.version))
 }
 
 async fn version_record(
@@ -596,16 +612,11 @@ pub struct RotatedSetting {
 
 /// Gives the data keys of all versions of an item the key that seals now. No value is opened, and who
 /// reads meanwhile finds either the old envelope or the new one.
-pub async fn rotate(
-    cx: &Ctx,
-    who: &Principal,
-    id: SettingId,
-) -> Result<RotatedSetting, Fault> {
+pub async fn rotate(cx: &Ctx, who: &Principal, id: SettingId) -> Result<RotatedSetting, Fault> {
     let setting = with_history(cx, who, Scope::ConfigWrite, id).await?;
     let key = cx.store.keys().current().await?;
     let done = cx.store.rewrap_setting(id, &key).await?;
-    let rotated =
-        RotatedSetting { id, key, versions: done.looked, rewrapped: done.rewrapped };
+    let rotated = RotatedSetting { id, key, versions: done.looked, rewrapped: done.rewrapped };
     let mut tx = cx.store.begin().await?;
     let detail = serde_json::json!({"key": setting.key, "scope": setting.scope,
         "sealed_with": rotated.key, "versions": rotated.versions,

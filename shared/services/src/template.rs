@@ -17,11 +17,11 @@ use utoipa::ToSchema;
 
 use crate::Ctx;
 use crate::library::VERSION;
-use crate::setting::usage::Checkable;
 pub use crate::library::{Library, Loaded};
 pub use crate::publish::{
     Deprecate, Publish, Published, Restore, delete_version, deprecate, publish, restore,
 };
+use crate::setting::usage::Checkable;
 use crate::source::{self, Content};
 
 /// Longest file whose text a rendering shows, in bytes.

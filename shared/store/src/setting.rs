@@ -77,6 +77,7 @@ impl TryFrom<Row> for Setting {
 
 #[derive(sqlx::FromRow)]
 struct VersionRow {
+    id: Uuid,
     version: i32,
     action: String,
     value: Option<String>,
@@ -92,6 +93,8 @@ struct VersionRow {
 /// A version with what tells whether its secret is that of another version.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VersionRecord {
+    /// Its row.
+    pub row: Uuid,
     /// The version; a secret is masked in it.
     pub version: SettingVersion,
     /// Keyed digest of its secret, if it has one.
@@ -103,6 +106,7 @@ impl TryFrom<VersionRow> for VersionRecord {
     fn try_from(row: VersionRow) -> Result<Self> {
         let masked = row.mac.is_some().then(|| Value::from(MASK));
         Ok(Self {
+            row: row.id,
             version: SettingVersion {
                 version: row.version,
                 action: SettingAction::parse(&row.action).ok_or_else(|| {
@@ -191,7 +195,7 @@ macro_rules! select {
 macro_rules! select_version {
     ($rest:literal) => {
         concat!(
-            "select version, action, value, mac, schema, description, from_version, comment, at, ",
+            "select id, version, action, value, mac, schema, description, from_version, comment, at, ",
             "by_actor from setting_versions ",
             $rest
         )
@@ -336,17 +340,23 @@ impl Tx {
         .collect()
     }
 
-    /// Up to `limit` versions of an item, newest first; only those before `before`.
+    /// Up to `limit + 1` versions of an item, newest first.
     pub async fn setting_versions(
         &mut self,
         of: SettingId,
-        before: Option<i32>,
-        limit: i64,
+        page: PageRequest,
     ) -> Result<Vec<VersionRecord>> {
+        let before = match page.after {
+            None => i32::MAX,
+            // A cursor that names no row of this item is at the end.
+            Some(row) => sql!(scalar_maybe i32, self,
+                "select version from setting_versions where id = $1 and setting_id = $2", row, of)?
+            .unwrap_or(0),
+        };
         sql!(all VersionRow, self,
             select_version!("where setting_id = $1 and version < $2
                  order by version desc limit $3"),
-            of, before.unwrap_or(i32::MAX), limit)?
+            of, before, i64::from(page.limit) + 1)?
         .into_iter()
         .map(VersionRecord::try_from)
         .collect()

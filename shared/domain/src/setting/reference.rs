@@ -177,12 +177,10 @@ struct Filling<'a, F> {
 impl<F: FnMut(&Reference) -> Result<Value, String>> Filling<'_, F> {
     fn value(&mut self, at: &str, value: &Value) -> Value {
         match value {
-            Value::String(text) if !is_plain(value) => {
-                self.text(at, text).unwrap_or_else(|why| {
-                    self.problems.push(FieldError::at(at, why));
-                    Value::Null
-                })
-            }
+            Value::String(text) if !is_plain(value) => self.text(at, text).unwrap_or_else(|why| {
+                self.problems.push(FieldError::at(at, why));
+                Value::Null
+            }),
             Value::Array(items) => items
                 .iter()
                 .enumerate()

@@ -97,9 +97,8 @@ impl SettingScope {
     /// Whether it holds for a place. A place that leaves something out gets only what does not name
     /// that.
     pub fn holds_for(&self, place: &Self) -> bool {
-        let fits = |named: &Option<String>, there: &Option<String>| {
-            named.is_none() || named == there
-        };
+        let fits =
+            |named: &Option<String>, there: &Option<String>| named.is_none() || named == there;
         fits(&self.project, &place.project)
             && fits(&self.environment, &place.environment)
             && fits(&self.service, &place.service)

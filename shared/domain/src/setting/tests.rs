@@ -135,9 +135,8 @@ fn references_are_filled_with_their_type_and_in_text() {
         (true, "pw") => Ok(json!("hunter2")),
         _ => Err(format!("no {reference}")),
     };
-    let filled = |value: Value| fill(&variables(value), value_of).map(|mut all| {
-        all.remove("v").unwrap()
-    });
+    let filled =
+        |value: Value| fill(&variables(value), value_of).map(|mut all| all.remove("v").unwrap());
     assert_eq!(filled(json!("${config.n}")).unwrap(), json!(3));
     assert_eq!(filled(json!("${config.list}")).unwrap(), json!([1, 2]));
     assert_eq!(filled(json!("x${config.n}-${secret.pw}$")).unwrap(), json!("x3-hunter2$"));
@@ -145,8 +144,12 @@ fn references_are_filled_with_their_type_and_in_text() {
         filled(json!({"${config.n}": ["${secret.pw}", 1]})).unwrap(),
         json!({"${config.n}": ["hunter2", 1]})
     );
-    assert_eq!(filled(json!("$${config.n} ${var.x} $$")).unwrap(), json!("${config.n} ${var.x} $$"));
-    let wrong = filled(json!({"a/b": ["x", "${config.nope}"], "c": "a${config.list}"})).unwrap_err();
+    assert_eq!(
+        filled(json!("$${config.n} ${var.x} $$")).unwrap(),
+        json!("${config.n} ${var.x} $$")
+    );
+    let wrong =
+        filled(json!({"a/b": ["x", "${config.nope}"], "c": "a${config.list}"})).unwrap_err();
     let at: Vec<_> = wrong.iter().map(|problem| problem.pointer.as_str()).collect();
     assert_eq!(at, ["/variables/v/a~1b/1", "/variables/v/c"]);
     for bad in ["${config.}", "${secret.a b}", "${config.a", "a ${config.a${config.b}}"] {

@@ -106,7 +106,11 @@ impl Cache {
     }
 
     /// What is remembered of a place, or the era in which it must be read.
-    fn get(&self, transport: &SharedTransport, place: &SettingScope) -> Result<Arc<Effective>, u64> {
+    fn get(
+        &self,
+        transport: &SharedTransport,
+        place: &SettingScope,
+    ) -> Result<Arc<Effective>, u64> {
         let mut remembered = self.remembered();
         remembered.listen(transport);
         match remembered.places.get(place) {

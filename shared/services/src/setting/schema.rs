@@ -24,16 +24,8 @@ const MAX_PATTERN: usize = 1 << 20;
 const MOST_FAULTS: usize = 20;
 
 /// Keywords whose value is one schema.
-const ONE: &[&str] = &[
-    "additionalProperties",
-    "contains",
-    "else",
-    "if",
-    "items",
-    "not",
-    "propertyNames",
-    "then",
-];
+const ONE: &[&str] =
+    &["additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then"];
 /// Keywords whose value is a list of schemas.
 const MANY: &[&str] = &["allOf", "anyOf", "oneOf", "prefixItems"];
 /// Keywords whose value is an object of schemas.
@@ -174,9 +166,9 @@ impl<'a> Walk<'a> {
 
     /// A reference: to a definition at the top, and not in a circle.
     fn definition(&mut self, at: &str, to: &str) -> Result<(), FieldError> {
-        let defined = to.strip_prefix("#/$defs/").and_then(|name| {
-            self.root.get("$defs")?.as_object()?.get_key_value(name)
-        });
+        let defined = to
+            .strip_prefix("#/$defs/")
+            .and_then(|name| self.root.get("$defs")?.as_object()?.get_key_value(name));
         let Some((name, definition)) = defined else {
             return Err(FieldError::at(at, "a $ref can only name one of the schema's own $defs"));
         };

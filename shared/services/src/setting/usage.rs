@@ -14,9 +14,7 @@ use slipway_domain::fault::{Code, Fault, FieldError};
 use slipway_domain::redact::Redactor;
 use slipway_domain::secret::Secret;
 use slipway_domain::setting::effective::{EffectiveSetting, EffectiveSettings};
-use slipway_domain::setting::reference::{
-    Reference, are_plain, fill, references_in, uses_secret,
-};
+use slipway_domain::setting::reference::{Reference, are_plain, fill, references_in, uses_secret};
 use slipway_domain::setting::{SettingKind, SettingScope, SettingUse};
 use slipway_domain::stack::StackKey;
 use slipway_domain::variable::secrets_in;
@@ -224,11 +222,7 @@ pub(crate) async fn known_secrets(tx: &mut Tx, of: &Deployment) -> Result<Vec<St
     }
 }
 
-async fn fill_with(
-    tx: &mut Tx,
-    given: Variables,
-    uses: Vec<SettingUse>,
-) -> Result<Filled, Fault> {
+async fn fill_with(tx: &mut Tx, given: Variables, uses: Vec<SettingUse>) -> Result<Filled, Fault> {
     let mut secrets = Vec::new();
     let mut values: BTreeMap<Reference, Value> = BTreeMap::new();
     let mut gone = Vec::new();
@@ -262,9 +256,10 @@ async fn fill_with(
         return Err(not_filled(gone));
     }
     let variables = fill(&given, |reference| {
-        values.get(reference).cloned().ok_or_else(|| {
-            format!("the plan was made without {reference}; make a new plan")
-        })
+        values
+            .get(reference)
+            .cloned()
+            .ok_or_else(|| format!("the plan was made without {reference}; make a new plan"))
     })
     .map_err(not_filled)?;
     Ok(Filled { given, variables, uses, secrets })
