@@ -156,3 +156,60 @@ pub(crate) async fn read_anew(cx: &Ctx, place: SettingScope) -> Result<Effective
     let items = cx.store.read().await?.settings_for(&place).await?;
     Ok(EffectiveSettings::of(place, items))
 }
+
+#[cfg(test)]
+mod tests {
+    use slipway_queue::Embedded;
+
+    use super::*;
+
+    fn shop() -> SettingScope {
+        SettingScope { project: Some("shop".to_owned()), ..SettingScope::default() }
+    }
+
+    fn effective() -> Arc<Effective> {
+        Arc::new(Effective::new(EffectiveSettings::of(shop(), [])).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_remembered_until_somebody_changes_something_or_it_is_too_old() {
+        let transport: SharedTransport = Arc::new(Embedded::default());
+        let cache = Cache::default();
+        let fill = || {
+            let era = cache.get(&transport, &shop()).unwrap_err();
+            cache.put(&transport, era, Instant::now(), &effective());
+            assert!(cache.get(&transport, &shop()).is_ok());
+        };
+        fill();
+        // What else is said is nothing to it.
+        let id = slipway_domain::id::DeploymentId::new(&slipway_domain::id::RandomMint);
+        transport.publish(Signal::Changed(id)).await.unwrap();
+        assert!(cache.get(&transport, &shop()).is_ok());
+        for news in [Signal::Settings, Signal::Missed] {
+            transport.publish(news).await.unwrap();
+            assert!(cache.get(&transport, &shop()).is_err(), "{news:?}");
+            fill();
+        }
+        // More was said than is kept for a slow listener: any of it may have been about this.
+        for _ in 0..5000 {
+            transport.publish(Signal::Changed(id)).await.unwrap();
+        }
+        assert!(cache.get(&transport, &shop()).is_err());
+        fill();
+        // A message that was lost.
+        tokio::time::advance(OLDEST - Duration::from_millis(1)).await;
+        assert!(cache.get(&transport, &shop()).is_ok());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(cache.get(&transport, &shop()).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_a_change_is_not_remembered_after_it() {
+        let transport: SharedTransport = Arc::new(Embedded::default());
+        let cache = Cache::default();
+        let era = cache.get(&transport, &shop()).unwrap_err();
+        transport.publish(Signal::Settings).await.unwrap();
+        cache.put(&transport, era, Instant::now(), &effective());
+        assert!(cache.get(&transport, &shop()).is_err());
+    }
+}
