@@ -101,6 +101,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::PlanDigestMismatch | Code::PlanStale | Code::PreconditionFailed => {
             StatusCode::PRECONDITION_FAILED
         }
+        Code::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,

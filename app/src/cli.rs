@@ -1,6 +1,8 @@
 //! What the client's part of the command line looks like: subcommands, flags, help. No behaviour;
 //! that is in [`crate::client`].
 
+pub mod settings;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -93,6 +95,8 @@ pub enum ClientCommand {
     Queues(QueuesArgs),
     /// What the gates look for: see it, set it, and what holds for a project and environment
     Gates(GatesArgs),
+    /// The central configuration: settings, their history, secrets, and what holds where
+    Settings(settings::SettingsArgs),
     /// List the jobs; requeue dead ones, remove ended ones
     Jobs(JobsArgs),
     /// List the worker processes

@@ -102,6 +102,12 @@ fn could_not_begin(job: &Job, fault: &Fault) -> Option<Ending> {
     if fault.code == Code::LeaseLost {
         return None;
     }
+    if fault.kind() == Kind::Invalid {
+        // Something that it needs is not there, and will not come by waiting.
+        tracing::warn!(%fault, "the job could not begin");
+        let summary = format!("the {} could not begin: {}", job.kind, public(fault));
+        return Some(Ending::Failed { summary, diagnostics: Vec::new() });
+    }
     tracing::error!(%fault, cause = fault.causes(), "the job could not begin");
     let error = format!("the {} could not begin: {}", job.kind, public(fault));
     // Nothing was touched: the retry's rule for applies (dead, not repeated) is right as well.
@@ -200,6 +206,7 @@ async fn plan(
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let scans = Scans::beside(shared, run);
+    let settings = input.settings.clone();
     let planned = guarded(run, async move { driver.plan(&*its_run, input).await }).await;
     let planned = match planned {
         Ok(planned) => verdict::planned(&run.redactor(), planned),
@@ -207,7 +214,7 @@ async fn plan(
     };
     // A plan without changes goes before no gate.
     let scans = if planned.no_changes { Vec::new() } else { scans.ended(run).await };
-    let seen = Seen { redactor: run.redactor(), scans };
+    let seen = Seen { redactor: run.redactor(), scans, settings };
     let keep = || execution::plan_finished(&shared.cx, job, lease, planned.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {
@@ -273,6 +280,7 @@ async fn recover(
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let scans = Scans::beside(shared, run);
+    let settings = input.settings.clone();
     let found = guarded(run, async move { driver.recover(&*its_run, input).await }).await;
     let found = match found {
         Ok(found) => verdict::recovered(&run.redactor(), found),
@@ -282,7 +290,7 @@ async fn recover(
         AfterRecovery::Propose(_) | AfterRecovery::Continue(_) => scans.ended(run).await,
         AfterRecovery::Finished(_) | AfterRecovery::Ask => Vec::new(),
     };
-    let seen = Seen { redactor: run.redactor(), scans };
+    let seen = Seen { redactor: run.redactor(), scans, settings };
     let keep = || recovery::recovered(&shared.cx, job, lease, found.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {

@@ -3,6 +3,7 @@
 
 pub(crate) mod approval;
 pub(crate) mod artifact;
+mod conditional;
 pub(crate) mod deployment;
 pub(crate) mod exemption;
 pub(crate) mod follow;
@@ -13,6 +14,7 @@ pub(crate) mod policy;
 pub(crate) mod queue;
 pub(crate) mod recovery;
 pub(crate) mod report;
+pub(crate) mod setting;
 pub(crate) mod stack;
 pub(crate) mod state;
 pub(crate) mod state_version;
@@ -77,6 +79,15 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(exemption::list_exemptions, exemption::create_exemption))
         .routes(routes!(exemption::get_exemption))
         .routes(routes!(exemption::revoke_exemption))
+        .routes(routes!(setting::list_settings, setting::create_setting))
+        .routes(routes!(setting::resolve_settings))
+        .routes(routes!(setting::get_setting, setting::update_setting, setting::delete_setting))
+        .routes(routes!(setting::list_setting_versions))
+        .routes(routes!(setting::diff_setting))
+        .routes(routes!(setting::rollback_setting))
+        .routes(routes!(setting::list_setting_audit))
+        .routes(routes!(setting::reveal_setting))
+        .routes(routes!(setting::rotate_setting))
         .routes(routes!(queue::list_queues))
         .routes(routes!(queue::get_queue_stats))
         .routes(routes!(queue::set_queue))

@@ -15,6 +15,7 @@ mod problems;
 mod queues;
 mod scopes;
 mod serving;
+mod settings;
 mod states;
 mod streams;
 mod uploads;

@@ -1,6 +1,7 @@
 //! The golden list: which scope each route needs. A route without a row fails.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::body::Body;
 use axum::http::{Request, header};
@@ -46,6 +47,18 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ("GET", "/api/v1/deployments/{id}/recovery", "", &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/deployments/{id}/recovery", "", &[Scope::DeploymentsApprove]),
     ("POST", "/api/v1/deployments/{id}/reject", "", &[Scope::DeploymentsApprove]),
+    ("GET", "/api/v1/config", "", &[Scope::ConfigRead]),
+    ("POST", "/api/v1/config", "", &[Scope::ConfigWrite]),
+    ("GET", "/api/v1/config/resolve", "?project=shop", &[Scope::ConfigRead]),
+    ("GET", "/api/v1/config/{id}", "", &[Scope::ConfigRead]),
+    ("PUT", "/api/v1/config/{id}", "", &[Scope::ConfigWrite]),
+    ("DELETE", "/api/v1/config/{id}", "", &[Scope::ConfigWrite]),
+    ("GET", "/api/v1/config/{id}/audit", "", &[Scope::ConfigRead]),
+    ("GET", "/api/v1/config/{id}/diff", "", &[Scope::ConfigRead]),
+    ("POST", "/api/v1/config/{id}/reveal", "", &[Scope::SecretsReveal]),
+    ("POST", "/api/v1/config/{id}/rollback", "", &[Scope::ConfigWrite]),
+    ("POST", "/api/v1/config/{id}/rotate", "", &[Scope::ConfigWrite]),
+    ("GET", "/api/v1/config/{id}/versions", "", &[Scope::ConfigRead]),
     ("GET", "/api/v1/gates/resolved", "?project=a&environment=b", &[Scope::GatesRead]),
     ("GET", "/api/v1/gates/settings", "", &[Scope::GatesRead]),
     ("PUT", "/api/v1/gates/settings", "", &[Scope::GatesWrite]),
@@ -181,6 +194,9 @@ async fn fill(house: &House, route: &str, deployment: &Value) -> String {
     } else if route.contains("/exemptions/") {
         let granted = house.post("/api/v1/exemptions", &exemption()).await;
         granted.ok(201)["id"].as_str().unwrap().to_owned()
+    } else if route.contains("/config/{id}") {
+        let made = house.post("/api/v1/config", &setting(deployment["id"].as_str().unwrap())).await;
+        made.ok(201)["id"].as_str().unwrap().to_owned()
     } else if route.contains("/jobs/") {
         house.get("/api/v1/jobs").await.ok(200)["items"][0]["id"].as_str().unwrap().to_owned()
     } else {
@@ -203,6 +219,9 @@ fn body(method: &str, route: &str) -> (&'static str, Body) {
         "/api/v1/deployments" => submission(),
         "/api/v1/templates" => json!({"name": "x", "archive": "AA=="}),
         "/api/v1/exemptions" => exemption(),
+        "/api/v1/config" => setting("made"),
+        "/api/v1/config/{id}/reveal" => json!({"reason": "to see"}),
+        "/api/v1/config/{id}/rollback" => json!({"to_version": 1}),
         "/api/v1/policies/{name}/versions" => {
             json!({"modules": [{"path": "a.rego", "text": "package user.a\n"}]})
         }
@@ -225,3 +244,11 @@ fn exemption() -> Value {
     json!({"rule": "CKV_AWS_20", "address": "aws_s3_bucket.site", "owner": "web",
         "reason": "a page that everybody may read", "expires_at": "2026-03-01T00:00:00Z"})
 }
+
+/// One for everywhere, of a name of its own.
+fn setting(name: &str) -> Value {
+    let key = format!("k.{}.{}", name, NUMBER.fetch_add(1, Ordering::SeqCst));
+    json!({"key": key, "type": "secret", "value": "hunter2"})
+}
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);

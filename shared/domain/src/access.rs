@@ -56,6 +56,10 @@ scopes! {
     PoliciesWrite = "policies:write";
     /// Grant and revoke exemptions for one project and environment.
     ExemptionsWrite = "exemptions:write";
+    /// See the central configuration; secrets stay masked.
+    ConfigRead = "config:read";
+    /// Change the central configuration.
+    ConfigWrite = "config:write";
     /// See sensitive values in clear.
     SecretsReveal = "secrets:reveal";
     /// See queues, jobs and workers.

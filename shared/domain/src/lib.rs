@@ -32,6 +32,7 @@ pub mod report;
 pub mod run_history;
 pub mod scan;
 pub mod secret;
+pub mod setting;
 pub mod source;
 pub mod stack;
 pub mod state;

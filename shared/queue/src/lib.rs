@@ -30,6 +30,8 @@ pub enum Signal {
     Changed(DeploymentId),
     /// The running job of this deployment should stop; look at its row.
     Cancel(DeploymentId),
+    /// Something of the central configuration was changed: what is remembered of it is old.
+    Settings,
     /// Somebody was without the broker for a while, so any of the above may have been missed: look
     /// at the rows. A transport says it to its own process when it is connected again, and to all
     /// of them when it could not send what it should have.

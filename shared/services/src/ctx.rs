@@ -19,6 +19,7 @@ use crate::intake::Intake;
 use crate::library::Library;
 use crate::look::{Line, Looks};
 use crate::policy::Policies;
+use crate::setting;
 use crate::source::Trees;
 use crate::unchanged::Ends;
 
@@ -54,6 +55,7 @@ pub struct Gathered {
     pub(crate) unchanged: Gather<Ends>,
     pub(crate) policies: Policies,
     pub(crate) prices: Prices,
+    pub(crate) settings: setting::Cache,
 }
 
 /// What the operator chose, as far as verbs need it.

@@ -25,6 +25,7 @@ use crate::change::{Change, audit, enqueue, lock};
 use crate::idempotency::Guard;
 use crate::intake::{Archive, Entry, Outcome};
 use crate::look::waiting;
+use crate::setting::usage;
 use crate::source::{self, Content, Resolved};
 use crate::{Ctx, cancel as stopping, template};
 
@@ -38,7 +39,9 @@ pub struct Submit {
     /// variables of the stack's current deployment are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Values of the configuration's input variables.
+    /// Values of the configuration's input variables. `${config.KEY}` and `${secret.KEY}` in a string
+    /// stand for items of the central configuration, as the worker finds them when it makes the plan;
+    /// `$${config.` and `$${secret.` for themselves, with one `$` less.
     #[serde(default)]
     #[schema(value_type = Object)]
     pub variables: Variables,
@@ -136,8 +139,8 @@ pub async fn submit_archive(
     let id = ArtifactId::new(&*cx.mint);
     request.source = Some(Source::Archive { artifact_id: id, path: path.clone() });
     check(who, &request)?;
-    let (source, resolved) =
-        source::resolve_sent(cx, id, archive, path, &request.variables).await?;
+    let variables = usage::check(cx, &request.stack, &request.variables).await?;
+    let (source, resolved) = source::resolve_sent(cx, id, archive, path, &variables).await?;
     record(cx, who, Prepared { request, source, resolved }, guard).await
 }
 
@@ -182,7 +185,8 @@ struct Prepared {
 
 async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
     if let Some(mut source) = request.source.clone() {
-        let resolved = source::resolve(cx, &source, &request.variables).await?;
+        let variables = usage::check(cx, &request.stack, &request.variables).await?;
+        let resolved = source::resolve(cx, &source, &variables).await?;
         if let Source::Template { version, .. } = &mut source {
             // On record stands which one it got.
             *version = resolved.version;
@@ -207,8 +211,8 @@ async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
     variables.append(&mut request.variables);
     request.variables = variables;
     let (root, before) = (record.source_root, record.deployment.variables);
-    let hidden =
-        source::hidden_of_kept(cx, artifact, root.clone(), &request.variables, &before).await?;
+    let variables = usage::check(cx, &request.stack, &request.variables).await?;
+    let hidden = source::hidden_of_kept(cx, artifact, root.clone(), &variables, &before).await?;
     Ok(Prepared {
         source: record.deployment.source,
         resolved: Resolved { content: Content::Kept(artifact), root, hidden, version: None },

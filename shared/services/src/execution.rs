@@ -24,7 +24,7 @@ use slipway_domain::secret::MASK;
 use slipway_domain::source::Source;
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_domain::state_version::StateOrigin;
-use slipway_domain::variable::{Hidden, secrets_in};
+use slipway_domain::variable::Hidden;
 use slipway_store::Tx;
 use slipway_store::deployment::Record;
 use slipway_store::state::NewStateVersion;
@@ -32,8 +32,9 @@ use slipway_store::state::NewStateVersion;
 use crate::change::{Change, lock};
 use crate::ending::fail;
 pub use crate::ending::{Ending, ended, ring_waiting};
-use crate::planned::approved_before;
 pub use crate::planned::plan_finished;
+use crate::planned::{approved_before, variables_digest};
+use crate::setting::usage::{self, Filled};
 use crate::taking::start_detail;
 pub use crate::taking::{Started, Taken, ready, take};
 use crate::{Ctx, approval, cancel, deployment, recovery, source, test};
@@ -173,20 +174,13 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         let detail = start_detail(job, lease);
         Change::by(cx, &who, &mut record).go(&mut tx, by, None, detail).await?;
     }
-    let variables = tx.variables(job.deployment_id).await?;
+    let given = tx.variables(job.deployment_id).await?;
     tx.commit().await?;
     cx.tell(job.deployment_id).await;
-    let redactor = Redactor::new(secrets_in(&variables, &hidden(&record.deployment)));
-    Ok(match job.kind {
-        JobKind::Plan => {
-            let input = Box::new(plan_input(cx, &record, variables).await?);
-            Begun::Plan { input, redactor }
-        }
-        JobKind::Apply | JobKind::Recover | JobKind::Test => {
-            let input = Box::new(apply_input(cx, &record, variables).await?);
-            Begun::Apply { input, redactor }
-        }
-    })
+    if job.kind == JobKind::Plan {
+        return begun_plan(cx, &record, given).await;
+    }
+    apply_input(cx, &record, given).await
 }
 
 /// When somebody with a tool of their own holds the lock of the stack's state: puts the job back,
@@ -218,11 +212,21 @@ fn approved(record: &Record) -> Result<(), Fault> {
     }
 }
 
-pub(crate) async fn plan_input(
+/// Fills the variables of a plan with what holds now, and gathers the rest.
+pub(crate) async fn begun_plan(
     cx: &Ctx,
     record: &Record,
-    variables: Variables,
-) -> Result<PlanInput, Fault> {
+    given: Variables,
+) -> Result<Begun, Fault> {
+    let mut tx = cx.store.read().await?;
+    let filled = usage::fill_newest(&mut tx, &record.deployment.stack, given).await?;
+    drop(tx);
+    let redactor = filled.redactor(&record.deployment);
+    let input = Box::new(plan_input(cx, record, filled).await?);
+    Ok(Begun::Plan { input, redactor })
+}
+
+async fn plan_input(cx: &Ctx, record: &Record, filled: Filled) -> Result<PlanInput, Fault> {
     let d = &record.deployment;
     let source = match record.source_artifact {
         Some(artifact) => SourceInput::Tree(source::kept(cx, artifact).await?),
@@ -238,7 +242,7 @@ pub(crate) async fn plan_input(
         },
     };
     let state = state_of(cx, record).await?;
-    let approved = approved_before(cx, record, &variables).await?;
+    let approved = approved_before(cx, record, &filled).await?;
     Ok(PlanInput {
         deployment_id: d.id,
         stack_id: d.stack_id,
@@ -246,24 +250,30 @@ pub(crate) async fn plan_input(
         operation: d.operation,
         source,
         root: record.source_root.clone(),
-        variables,
+        variables: filled.variables,
+        settings: filled.uses,
         tool: d.options.tool.as_deref().and_then(ToolChoice::parse),
         state,
         approved,
     })
 }
 
-async fn apply_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<ApplyInput, Fault> {
+async fn apply_input(cx: &Ctx, record: &Record, given: Variables) -> Result<Begun, Fault> {
     let d = &record.deployment;
     let gone = |what: &str| Fault::internal(format!("the {what} of {} is gone", d.id));
     let mut tx = cx.store.read().await?;
     let plan = tx.latest_plan(d.id).await?.ok_or_else(|| gone("plan"))?;
+    let filled = usage::fill_planned(&mut tx, &plan.plan.settings, given).await?;
     drop(tx);
     // The approval names a digest; what it covers must be what is about to be applied.
     let digest = plan.binding.digest();
     if d.approval.as_ref().is_none_or(|approval| approval.plan_digest != digest) {
         return Err(Fault::internal(format!("the plan of {} has another digest", d.id)));
     }
+    if variables_digest(cx, &plan.binding, &filled)? != plan.binding.variables {
+        return Err(Fault::internal(format!("the variables of {} have another digest", d.id)));
+    }
+    let redactor = filled.redactor(d);
     let state = state_of(cx, record).await?;
     let artifact = record.source_artifact.ok_or_else(|| gone("source"))?;
     let (_, plan_file) = open(cx, plan.plan_file).await?;
@@ -271,19 +281,20 @@ async fn apply_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<
     if slipway_domain::artifact::digest(&plan_file) != plan.binding.plan_file {
         return Err(Fault::internal(format!("the plan file of {} has another digest", d.id)));
     }
-    Ok(ApplyInput {
+    let input = Box::new(ApplyInput {
         deployment_id: d.id,
         stack_id: d.stack_id,
         stack: d.stack.clone(),
         operation: d.operation,
         source: source::kept(cx, artifact).await?,
         root: record.source_root.clone(),
-        variables,
+        variables: filled.variables,
         tool: plan.plan.tool,
         plan_file,
         context,
         state,
-    })
+    });
+    Ok(Begun::Apply { input, redactor })
 }
 
 /// Keeps log lines and events of a running job, in order. A deployment that has ended (superseded

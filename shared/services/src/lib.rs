@@ -33,6 +33,7 @@ mod publish;
 pub mod queue;
 pub mod recovery;
 pub mod run_history;
+pub mod setting;
 mod source;
 pub mod stack;
 pub mod state;

@@ -31,6 +31,7 @@ pub mod retention;
 pub mod rotation;
 mod rows;
 pub mod run_history;
+pub mod setting;
 pub mod stack;
 pub mod state;
 pub mod template;

@@ -10,6 +10,7 @@ mod policies;
 mod pools;
 mod rotation;
 mod secrets;
+mod settings;
 mod state_backend;
 mod templates;
 mod test;

@@ -48,7 +48,9 @@ async fn every_tool_says_what_it_is() {
         let hints = tool["annotations"].as_object().unwrap();
         let all = ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"];
         assert!(all.iter().all(|hint| hints[*hint].is_boolean()), "{name}: {hints:?}");
-        let reads = ["list_", "get_", "read_", "wait_"].iter().any(|verb| name.starts_with(verb));
+        let reads = ["list_", "get_", "read_", "resolve_", "wait_"]
+            .iter()
+            .any(|verb| name.starts_with(verb));
         assert_eq!(hints["readOnlyHint"], reads, "{name}");
         assert_ne!(hints["readOnlyHint"], hints["destructiveHint"], "{name}");
 

@@ -9,6 +9,7 @@ pub(super) mod plan;
 mod recovery;
 mod report;
 pub(super) mod schema;
+mod setting;
 pub(super) mod stack;
 pub(super) mod template;
 
@@ -114,5 +115,7 @@ pub(super) fn all() -> Vec<Entry> {
         log::read(),
         deployment::list(),
         stack::list(),
+        setting::list(),
+        setting::resolve(),
     ]
 }

@@ -6,6 +6,7 @@ mod follow;
 mod gate;
 mod operate;
 mod policy;
+mod setting;
 mod state;
 mod transport;
 

@@ -5,6 +5,7 @@ mod deploy;
 mod gate;
 mod operate;
 mod policy;
+mod setting;
 mod show;
 mod state;
 mod template;
@@ -70,6 +71,7 @@ pub(super) async fn perform(
         ClientCommand::Exemptions(args) => policy::exemptions(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
+        ClientCommand::Settings(args) => setting::settings(&desk, args.verb).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,
     }

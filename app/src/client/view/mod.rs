@@ -12,6 +12,7 @@ mod operate;
 mod policy;
 mod progress;
 mod recovery;
+mod setting;
 mod state;
 mod template;
 mod test;
@@ -31,6 +32,9 @@ pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::policy::{dry_run, exemptions, modules, policies, policy_version};
 pub use self::progress::Progress;
 pub use self::recovery::recovery;
+pub use self::setting::{
+    effective_settings, setting, setting_audit, setting_diff, setting_versions, settings,
+};
 pub use self::state::{orphans, state_diff, state_version, state_versions};
 pub use self::template::{published, rendered, template, template_state, templates};
 pub use self::test::tests;

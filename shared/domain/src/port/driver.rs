@@ -21,6 +21,7 @@ use crate::plan::{Binding, Diagnostic, OutputChange, ResourceChange, StateMark, 
 use crate::recovery::{JournalEntry, RecoveryReport, Resolution};
 use crate::redact::Redactor;
 use crate::run_history::Measure;
+use crate::setting::SettingUse;
 use crate::stack::{DriverKind, StackKey};
 use crate::template::InputSpec;
 use crate::test_report::{TestSettings, Tested};
@@ -156,6 +157,8 @@ pub struct PlanInput {
     pub root: Option<String>,
     /// Input values, in clear.
     pub variables: Variables,
+    /// The items of the central configuration that they were made with; for the house.
+    pub settings: Vec<SettingUse>,
     /// The program that is asked for; the driver's own choice when absent.
     pub tool: Option<ToolChoice>,
     /// The stack's current state, if Slipway keeps one.
@@ -336,6 +339,8 @@ pub struct RecoverInput {
     pub root: Option<String>,
     /// Input values, in clear.
     pub variables: Variables,
+    /// The items of the central configuration that they were made with; for the house.
+    pub settings: Vec<SettingUse>,
     /// What the variables above come to in a plan's binding.
     pub variables_digest: String,
     /// What the plan that a person saw is bound to.

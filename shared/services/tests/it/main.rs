@@ -12,6 +12,7 @@ mod recovery;
 mod repeats;
 mod rig;
 mod secrets;
+mod settings;
 mod stale;
 mod state;
 mod templates;

@@ -48,6 +48,7 @@ mod policy;
 mod queue;
 mod rotation;
 mod run_history;
+mod setting;
 mod state;
 mod template;
 mod test_report;
