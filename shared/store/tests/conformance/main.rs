@@ -156,6 +156,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
             options: How::default(),
             plan: None,
             approval: None,
+            stale: None,
             approvals: None,
             failure: None,
             cancel_requested_at: None,
