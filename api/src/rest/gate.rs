@@ -122,7 +122,7 @@ pub(crate) async fn resolve_gate_settings(
     Ok(Json(gate::resolved(&state.cx, &who, &project, &environment).await?))
 }
 
-fn precondition(headers: &HeaderMap) -> Result<Precondition, Fault> {
+pub(crate) fn precondition(headers: &HeaderMap) -> Result<Precondition, Fault> {
     let wrong = || {
         Fault::new(
             Code::InvalidInput,

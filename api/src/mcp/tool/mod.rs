@@ -2,6 +2,7 @@
 //! a feature, named like the file of the verbs.
 
 pub(super) mod deployment;
+mod drift;
 pub(super) mod follow;
 pub(super) mod log;
 pub(super) mod output;
@@ -114,5 +115,7 @@ pub(super) fn all() -> Vec<Entry> {
         log::read(),
         deployment::list(),
         stack::list(),
+        drift::get(),
+        drift::reconcile(),
     ]
 }
