@@ -124,11 +124,11 @@ pub(crate) async fn submit_deployment(
             deployment::submit_archive(&state.cx, &who, request, archive, path, key).await?
         }
     };
-    Ok(self::accepted(accepted))
+    Ok(submitted(accepted))
 }
 
 /// The answer to a submission.
-pub(crate) fn accepted(accepted: Accepted) -> Response {
+pub(crate) fn submitted(accepted: Accepted) -> Response {
     let location = format!("/api/v1/deployments/{}", accepted.deployment.id);
     let mut response =
         (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted.deployment))

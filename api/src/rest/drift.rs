@@ -14,7 +14,7 @@ use slipway_domain::page::{Page, PageRequest};
 use slipway_services::drift;
 use utoipa::IntoParams;
 
-use super::deployment::{Name, accepted, idempotency_key};
+use super::deployment::{Name, idempotency_key, submitted};
 use super::{gate, page};
 use crate::extract::{Caller, Json as Body, NoQuery, Path, Query};
 use crate::openapi::{Always, Creating, Deciding, Moving, OfOne};
@@ -137,7 +137,7 @@ pub(crate) async fn reconcile_stack_drift(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let key = idempotency_key(&headers)?;
-    Ok(accepted(drift::reconcile(&state.cx, &who, id, key).await?))
+    Ok(submitted(drift::reconcile(&state.cx, &who, id, key).await?))
 }
 
 /// How a stack is checked for drift

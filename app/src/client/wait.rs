@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use slipway_domain::Code;
 use slipway_domain::deployment::{Deployment, Operation, Waiting};
 use slipway_domain::event::EventBody;
+use slipway_domain::gate::GateVerdict;
 use slipway_domain::id::DeploymentId;
 use slipway_domain::plan::Plan;
 use slipway_domain::state::DeploymentState;

@@ -49,7 +49,7 @@ pub(super) async fn drift(desk: &Desk<'_>, args: DriftArgs) -> Result<Exit, Clie
 }
 
 fn show(desk: &Desk<'_>, known: &StackDrift) -> Result<(), ClientError> {
-    desk.screen.result(known, |paint| view::drift(known, Desk::now(), paint))
+    Ok(desk.screen.result(known, |paint| view::drift(known, Desk::now(), paint))?)
 }
 
 /// Waits until no check is queued or runs. Checks have limits, so this ends.
@@ -99,5 +99,5 @@ async fn settings(desk: &Desk<'_>, args: DriftSettingsArgs) -> Result<(), Client
     } else {
         before
     };
-    desk.screen.result(&kept, |_| view::drift_settings(&kept))
+    Ok(desk.screen.result(&kept, |_| view::drift_settings(&kept))?)
 }

@@ -84,7 +84,8 @@ fn group(group: &DriftGroup) -> String {
         let _ = writeln!(text, "  {}", plain(&resource.address));
         for at in resource.attributes.iter().take(MAX_ATTRIBUTES) {
             let (before, after) = (at.before.to_string(), at.after.to_string());
-            let _ = writeln!(text, "    {}: {} -> {}", plain(&at.path), plain(&before), plain(&after));
+            let _ =
+                writeln!(text, "    {}: {} -> {}", plain(&at.path), plain(&before), plain(&after));
         }
         let shown = resource.attributes.len().min(MAX_ATTRIBUTES);
         let more = resource.attributes.len() - shown + resource.attributes_left_off;
@@ -94,7 +95,8 @@ fn group(group: &DriftGroup) -> String {
     }
     for output in &group.outputs {
         let (before, after) = (output.before.to_string(), output.after.to_string());
-        let _ = writeln!(text, "  {}: {} -> {}", plain(&output.name), plain(&before), plain(&after));
+        let _ =
+            writeln!(text, "  {}: {} -> {}", plain(&output.name), plain(&before), plain(&after));
     }
     let listed = group.resources.len() + group.outputs.len();
     if group.count > listed {
