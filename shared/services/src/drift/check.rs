@@ -193,6 +193,8 @@ pub(crate) async fn settle(
     tx.end_job(job.id, JobState::Failed, Some(&summary), now).await?;
     let mut row = tx.lock_drift(job.stack_id).await?;
     row.status = DriftStatus::Failed;
+    // What the stack runs now was tried: it is no reason to try it again at once.
+    row.deployment_id = Some(job.deployment_id);
     row.failure = Some(DriftFailure::new(now, summary, diagnostics));
     row.put_off = None;
     tx.save_drift(&row, None, Next::Kept).await?;

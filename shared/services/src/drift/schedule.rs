@@ -4,7 +4,7 @@
 use slipway_domain::fault::{Fault, Kind};
 use slipway_domain::id::StackId;
 use slipway_domain::job::Doorbell;
-use slipway_store::drift::Next;
+use slipway_store::drift::{Next, Record};
 
 use super::{begin_check, first_wait, next_wait, obstacle, settings_of, soon};
 use crate::Ctx;
@@ -92,8 +92,13 @@ async fn begin_one(cx: &Ctx, of: StackId) -> Result<Option<Doorbell>, Fault> {
         tx.commit().await?;
         return Ok(Some(bell));
     };
-    let next =
-        if obstacle.passes { soon(cx, &settings) } else { Next::In(next_wait(cx, &settings)) };
+    let next = if obstacle.passes {
+        soon(cx, &settings)
+    } else {
+        // What is not there any more does not drift.
+        row = Record { checks: row.checks, ..Record::new(of) };
+        Next::In(next_wait(cx, &settings))
+    };
     row.put_off = Some(obstacle.why);
     tx.save_drift(&row, None, next).await?;
     tx.commit().await?;

@@ -344,6 +344,14 @@ async fn a_check_that_is_stopped_or_handed_back_leaves_what_was_known(rig: Rig) 
     assert_eq!(rig.drift(of).await.failure.unwrap().summary, "no credentials");
     assert_eq!(rig.job_of(&job).await.state, JobState::Failed);
     assert_eq!(rig.get(id).await.state, S::Succeeded);
+    // One that drifts, is deployed and cannot be checked is not checked over and over.
+    rig.check(of, Some("b")).await;
+    rig.apply("net", 2).await;
+    let (job, lease) = rig.checking(of).await;
+    let broken = Ending::Failed { summary: "no credentials".to_owned(), diagnostics: vec![] };
+    execution::ended(&rig.cx, &job, &lease, broken).await.unwrap();
+    assert_eq!(upkeep::check_drift(&rig.cx).await.unwrap(), 0);
+    assert_eq!(drift::drifted(&rig.cx).await.unwrap(), 1, "what was known stays");
 }
 
 async fn settings_say_whether_and_how_often(rig: Rig) {
@@ -423,6 +431,7 @@ async fn what_was_destroyed_and_what_was_never_deployed_is_not_looked_at(rig: Ri
     let ask = async |of| code(drift::request_check(&rig.cx, &rig.who, of).await);
     assert_eq!(ask(of).await, Code::NotReady);
     let (of, _) = rig.deployed("net").await;
+    rig.check(of, Some("b")).await;
     let mut request = rig.request("net").await;
     request.operation = Operation::Destroy;
     let id = deployment::submit(&rig.cx, &rig.who, request, None).await.unwrap().deployment.id;
@@ -437,8 +446,11 @@ async fn what_was_destroyed_and_what_was_never_deployed_is_not_looked_at(rig: Ri
     execution::begin(&rig.cx, &job, &lease).await.unwrap();
     rig.end_apply(&job, &lease, 2).await;
     assert_eq!(ask(of).await, Code::NotReady);
-    rig.make_due(of).await;
+    assert_eq!(drift::drifted(&rig.cx).await.unwrap(), 1);
     assert_eq!(upkeep::check_drift(&rig.cx).await.unwrap(), 0);
+    assert_eq!(drift::drifted(&rig.cx).await.unwrap(), 0, "what is gone does not drift");
+    assert_eq!(rig.drift(of).await.status, DriftStatus::Unknown);
+    assert!(rig.drift(of).await.next_check_at.unwrap() > chrono::Utc::now());
     assert!(rig.drift(of).await.put_off.unwrap().contains("destroyed"));
     let refused = drift::reconcile(&rig.cx, &rig.who, of, None).await;
     assert_eq!(code(refused.map(|accepted| accepted.deployment.id)), Code::NotReady);
