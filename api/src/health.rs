@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::job::Queue;
+use slipway_services::drift;
 use slipway_services::health::{self, Health, Status};
 use slipway_services::queue::{self, QueueTotals};
 use slipway_telemetry::metrics::Metrics;
@@ -95,6 +96,10 @@ pub(crate) async fn get_metrics(State(state): State<ApiState>, _: NoQuery) -> Re
         Ok(totals) => count_queues(&state.metrics, &totals),
         // The other figures are worth the more when the database is away.
         Err(fault) => tracing::warn!(%fault, cause = fault.causes(), "queues were not counted"),
+    }
+    match drift::drifted(&state.cx).await {
+        Ok(stacks) => state.metrics.set_drifted_stacks(stacks),
+        Err(fault) => tracing::warn!(%fault, cause = fault.causes(), "drift was not counted"),
     }
     state.metrics.set_quarantined(state.cx.transport.quarantined());
     let (kind, text) = state.metrics.render();

@@ -133,6 +133,7 @@ pub(crate) fn base() -> OpenApi {
         .tags(Some([
             tag("deployments", "Attempts to bring a stack to a desired state."),
             tag("stacks", "The long-lived things that are deployed."),
+            tag("drift", "What is other in the world than the state of a stack says."),
             tag("states", "Terraform states: the backend, versions, locks, orphans."),
             tag("queues", "Queues, jobs and workers, for operators and autoscalers."),
             tag(

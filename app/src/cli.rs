@@ -2,6 +2,7 @@
 //! that is in [`crate::client`].
 
 pub mod settings;
+mod drift;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,8 @@ use slipway_domain::state::DeploymentState;
 use crate::client::exit;
 use crate::client::input::Assignment;
 use crate::client::reference::{DeploymentRef, StackRef};
+
+pub use self::drift::{DriftArgs, DriftSettingsArgs, DriftVerb};
 
 /// Where `slipway dev` listens unless it is told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -83,6 +86,8 @@ pub enum ClientCommand {
     Stacks(StacksArgs),
     /// A stack's Terraform state: versions, differences, the lock, refused states
     State(StateArgs),
+    /// What was changed outside of the stacks: list it, show it, check, put it right
+    Drift(DriftArgs),
     /// List deployments, newest first
     Deployments(DeploymentsArgs),
     /// List the templates, or show, push, render and deprecate them
@@ -145,6 +150,9 @@ pub struct OptionArgs {
     /// Let earlier deployments of this stack that are not being applied yet end as superseded
     #[arg(long)]
     pub supersede: bool,
+    /// Only plan: have the plan made and judged, and never apply it
+    #[arg(long, conflicts_with = "supersede")]
+    pub plan_only: bool,
     /// What its jobs go before in their queues: low, normal or high (high is for operators)
     #[arg(long, value_name = "PRIORITY", default_value = "normal")]
     pub priority: Priority,
@@ -322,6 +330,9 @@ pub struct EventsArgs {
     /// Keep printing until the deployment ends
     #[arg(long, short)]
     pub follow: bool,
+    /// Keep printing after its end, too: that its stack drifts, that its plan is out of date
+    #[arg(long, requires = "follow")]
+    pub stay: bool,
 }
 
 /// `slipway cancel`.

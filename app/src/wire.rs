@@ -13,6 +13,7 @@ use slipway_client_vault::{Options as VaultOptions, Token, Transit};
 use slipway_config::section::{JobKindLimits, KeyProvider, LogFormat, TransportKind};
 use slipway_config::{Config, DatabaseLocation};
 use slipway_domain::clock::{Clock, SystemClock};
+use slipway_domain::drift::schedule::Schedule;
 use slipway_domain::fault::Fault;
 use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{Mint as _, RandomMint};
@@ -231,6 +232,12 @@ fn settings(config: &Config, source_limits: Limits, gates: GateSettings) -> Sett
         apply_limits: limits(&config.jobs.apply),
         test_limits: limits(&config.jobs.test),
         adaptive_limits: config.jobs.adaptive_limits,
+        drift: Schedule {
+            enabled: config.drift.enabled,
+            interval_s: config.drift.interval_s,
+            jitter_percent: config.drift.jitter_percent,
+            per_round: config.drift.per_round,
+        },
         idempotency_ttl: chrono::Duration::hours(config.retention.idempotency_hours.into()),
         recovery_grace: chrono::Duration::seconds(config.worker.recovery_grace_s.into()),
         log_retention: chrono::Duration::days(config.retention.logs_days.into()),

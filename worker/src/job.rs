@@ -6,14 +6,14 @@ use std::time::Duration;
 use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::job::{Job, JobKind, Lease};
 use slipway_domain::port::driver::{
-    AfterRecovery, Applied, ApplyInput, Driver, DriverError, Health, PlanInput, RecoverInput,
-    Run as _, Stop, TestInput,
+    AfterRecovery, Applied, ApplyInput, DriftInput, Driver, DriverError, Health, PlanInput,
+    RecoverInput, Run as _, Stop, TestInput,
 };
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::{self, Begun, Ending, Started, Taken};
 use slipway_services::gate::Seen;
 use slipway_services::recovery::{self, AfterRecord};
-use slipway_services::{Ctx, cancel, run_history, test as tests};
+use slipway_services::{Ctx, cancel, drift as drifts, run_history, test as tests};
 use slipway_telemetry::carrier;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -70,6 +70,7 @@ async fn run_in_span(
         Ok(Begun::Apply { input, redactor }) => (Work::Apply(input), redactor),
         Ok(Begun::Recover { input, redactor }) => (Work::Recover(input), redactor),
         Ok(Begun::Test { input, redactor }) => (Work::Test(input), redactor),
+        Ok(Begun::Drift { input, redactor }) => (Work::Drift(input), redactor),
         Ok(Begun::Nothing) => {
             tracing::info!("nothing to do, any more or yet");
             return "skipped";
@@ -95,6 +96,7 @@ enum Work {
     Apply(Box<ApplyInput>),
     Recover(Box<RecoverInput>),
     Test(Box<TestInput>),
+    Drift(Box<DriftInput>),
 }
 
 /// A job that could not even begin: the fault is ours, so it may pass.
@@ -177,6 +179,7 @@ async fn drive(
         Work::Apply(input) => apply(shared, job, lease, &run, *input, brake).await,
         Work::Recover(input) => recover(shared, job, lease, &run, *input, brake).await,
         Work::Test(input) => test(shared, job, lease, &run, *input, brake).await,
+        Work::Drift(input) => drift(shared, job, lease, &run, *input, brake).await,
     };
     // The workspace is wiped off the async threads.
     let _ = tokio::task::spawn_blocking(move || drop(run)).await;
@@ -331,6 +334,32 @@ async fn test(
     }
 }
 
+/// Looks for drift. That there is some is no failure of the job.
+async fn drift(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    run: &Arc<JobRun>,
+    input: DriftInput,
+    brake: &Brake,
+) -> Outcome {
+    let driver: Arc<dyn Driver> = shared.tools.driver.clone();
+    let its_run = run.clone();
+    let found = guarded(run, async move { driver.drift(&*its_run, input).await }).await;
+    let found = match found {
+        Ok(found) => verdict::drifted(&run.redactor(), found),
+        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+    };
+    let keep = || drifts::drift_finished(&shared.cx, job, lease, found.clone());
+    match persist(brake, keep).await {
+        Ok(_) => {
+            tracing::info!("drift check finished");
+            "succeeded"
+        }
+        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
+    }
+}
+
 /// Looks at what was applied, and ends the deployment.
 async fn verify(
     shared: &Shared,
@@ -367,7 +396,9 @@ fn could_not_record(job: &Job, fault: &Fault) -> Option<Ending> {
     tracing::error!(%fault, cause = fault.causes(), "the result could not be recorded");
     let summary = format!("the result of the {} could not be recorded", job.kind);
     Some(match job.kind {
-        JobKind::Plan | JobKind::Recover => Ending::Retry { error: summary, delay_ms: 1000 },
+        JobKind::Plan | JobKind::Recover | JobKind::Drift => {
+            Ending::Retry { error: summary, delay_ms: 1000 }
+        }
         JobKind::Apply | JobKind::Test => Ending::Lost { summary },
     })
 }
@@ -408,8 +439,8 @@ async fn end(
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, outcome, "job ended");
-            // Tests end no deployment.
-            if job.kind != JobKind::Test {
+            // What is beside its way ends no deployment.
+            if !job.kind.is_beside() {
                 count_end(shared, &deployment);
             }
             outcome

@@ -21,6 +21,10 @@ pub struct Loops {
     pub reap: Duration,
     /// How often expired plans are looked for.
     pub expire: Duration,
+    /// How often checks for drift are looked for that are due.
+    pub drift: Duration,
+    /// How often plans are looked for that nobody applies and that are out of date.
+    pub stale: Duration,
     /// How often what is past its time is removed.
     pub sweep: Duration,
 }
@@ -31,6 +35,8 @@ impl Default for Loops {
             relay: Duration::from_secs(1),
             reap: Duration::from_secs(1),
             expire: Duration::from_secs(10),
+            drift: Duration::from_secs(10),
+            stale: Duration::from_secs(5),
             sweep: Duration::from_mins(10),
         }
     }
@@ -48,6 +54,8 @@ impl Loops {
                 Ok(())
             }),
             each("expire", self.expire).take(async |cx| upkeep::expire(cx).await.map(|_| ())),
+            each("drift", self.drift).take(async |cx| upkeep::check_drift(cx).await.map(|_| ())),
+            each("stale", self.stale).take(async |cx| upkeep::mark_stale(cx).await.map(|_| ())),
             each("sweep", self.sweep).take(async |cx| {
                 let swept = upkeep::sweep(cx).await?;
                 if swept != upkeep::Swept::default() {

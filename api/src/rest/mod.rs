@@ -5,6 +5,7 @@ pub(crate) mod approval;
 pub(crate) mod artifact;
 mod conditional;
 pub(crate) mod deployment;
+pub(crate) mod drift;
 pub(crate) mod exemption;
 pub(crate) mod follow;
 pub(crate) mod gate;
@@ -64,6 +65,11 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(stack::list_stacks))
         .routes(routes!(stack::get_stack))
         .routes(routes!(stack::list_stack_deployments))
+        .routes(routes!(drift::list_drift))
+        .routes(routes!(drift::get_stack_drift))
+        .routes(routes!(drift::check_stack_drift))
+        .routes(routes!(drift::reconcile_stack_drift))
+        .routes(routes!(drift::get_stack_drift_settings, drift::set_stack_drift_settings))
         .routes(routes!(template::list_templates))
         .routes(routes!(template::get_template))
         .routes(routes!(template::list_template_versions))

@@ -30,7 +30,7 @@ pub use provenance::{Provenance, Provenances};
 pub use schema::{Key, json_schema, keys};
 
 use section::{
-    Api, Artifacts, Database, Gates, Jobs, Keys, Queue, Retention, Scan, Source, Telemetry,
+    Api, Artifacts, Database, Drift, Gates, Jobs, Keys, Queue, Retention, Scan, Source, Telemetry,
     Templates, Terraform, Worker,
 };
 
@@ -56,6 +56,8 @@ pub struct Config {
     pub terraform: Terraform,
     /// What the gates look for where nothing else was said.
     pub gates: Gates,
+    /// How stacks are checked for drift where nothing else was said.
+    pub drift: Drift,
     /// The scanners that a worker has, and how they are run.
     pub scan: Scan,
     /// What a submitted configuration may come from and hold.
@@ -83,6 +85,7 @@ impl Default for Config {
             jobs: Jobs::default(),
             terraform: Terraform::default(),
             gates: Gates::default(),
+            drift: Drift::default(),
             scan: Scan::default(),
             source: Source::default(),
             templates: Templates::default(),

@@ -175,7 +175,8 @@ mod tests {
         let paths: Vec<_> = keys().into_iter().map(|key| key.path).collect();
         let expected = "api.allowed_hosts api.listen api.max_archive_bytes api.max_body_bytes \
             api.max_state_bytes api.request_timeout_s api.stream_max_s artifacts.dir artifacts.inline_max_bytes data_dir \
-            database.connect_timeout_s database.max_connections database.url gates.settings_file jobs.adaptive_limits \
+            database.connect_timeout_s database.max_connections database.url drift.enabled drift.interval_s \
+            drift.jitter_percent drift.per_round gates.settings_file jobs.adaptive_limits \
             jobs.apply.hard_limit_s jobs.apply.max_attempts jobs.apply.soft_limit_s \
             jobs.plan.hard_limit_s jobs.plan.max_attempts jobs.plan.soft_limit_s \
             jobs.test.hard_limit_s jobs.test.max_attempts jobs.test.soft_limit_s \

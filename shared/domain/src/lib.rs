@@ -12,6 +12,7 @@ pub mod cancel;
 pub mod clock;
 pub mod cost;
 pub mod deployment;
+pub mod drift;
 pub mod event;
 pub mod exemption;
 pub mod fault;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use slipway_domain::clock::Clock;
+use slipway_domain::drift::schedule::Schedule;
 use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{DeploymentId, Mint};
 use slipway_domain::job::{Doorbell, JobKind, JobLimits};
@@ -77,6 +78,8 @@ pub struct Settings {
     pub apply_limits: JobLimits,
     /// Limits of test jobs: what tests ask for is cut to them.
     pub test_limits: JobLimits,
+    /// How stacks are checked for drift where nothing else was said.
+    pub drift: Schedule,
     /// Whether a stack whose runs take long gets more time before it is asked to stop.
     pub adaptive_limits: bool,
     /// How long the recovery of a lost apply waits for what its worker left on its machine. After
@@ -92,8 +95,8 @@ impl Settings {
     /// Limits of jobs of this kind.
     pub fn job_limits(&self, kind: JobKind) -> JobLimits {
         match kind {
-            // It plans, too.
-            JobKind::Plan | JobKind::Recover => self.plan_limits,
+            // They plan, too.
+            JobKind::Plan | JobKind::Recover | JobKind::Drift => self.plan_limits,
             JobKind::Apply => self.apply_limits,
             JobKind::Test => self.test_limits,
         }

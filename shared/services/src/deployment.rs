@@ -7,7 +7,7 @@ use slipway_domain::access::{Principal, Scope};
 use slipway_domain::artifact::{ArtifactKind, digest};
 use slipway_domain::deployment::{Deployment, Operation, Options, Variables};
 use slipway_domain::fault::{Code, Fault, FieldError};
-use slipway_domain::id::{ArtifactId, DeploymentId};
+use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
 use slipway_domain::job::{Doorbell, JobKind, Priority};
 use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::plan::ToolChoice;
@@ -105,6 +105,54 @@ pub async fn submit(
     }
 }
 
+/// Submits a deployment of what a stack runs now: with the source, the variables and the options of
+/// its current deployment. It goes its way like any other, through every gate and approval.
+pub async fn redeploy(
+    cx: &Ctx,
+    who: &Principal,
+    of: StackId,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted, Fault> {
+    who.need(Scope::DeploymentsWrite)?;
+    let guard = Guard::new(who, "drift.reconcile", idempotency_key, &of)?;
+    if let Some(answered) = answered(cx, guard.as_ref()).await? {
+        return Ok(answered);
+    }
+    let mut tx = cx.store.read().await?;
+    let stack = tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?.stack;
+    let current = match stack.current_deployment {
+        Some(current) => tx.deployment(current).await?.map(|record| record.deployment),
+        None => None,
+    };
+    drop(tx);
+    let current = current.filter(|current| current.operation == Operation::Deploy);
+    let Some(current) = current else {
+        return Err(Fault::new(
+            Code::NotReady,
+            "The stack runs nothing that could be deployed again.",
+        ));
+    };
+    let may_hurry = who.need(Scope::QueuesOperate).is_ok();
+    let options = Options {
+        // Whoever waits on this stack with another source is not meant.
+        supersede: false,
+        priority: match current.options.priority {
+            Priority::High if !may_hurry => Priority::Normal,
+            priority => priority,
+        },
+        ..current.options
+    };
+    let request = Submit {
+        stack: stack.key,
+        source: None,
+        variables: Variables::new(),
+        operation: Operation::Deploy,
+        options,
+    };
+    let prepared = prepare(cx, request).await?;
+    record(cx, who, prepared, guard).await
+}
+
 /// The answer that was given to the same request before, if any.
 async fn answered(cx: &Ctx, guard: Option<&Guard>) -> Result<Option<Accepted>, Fault> {
     let Some(guard) = guard else { return Ok(None) };
@@ -170,6 +218,12 @@ fn check(who: &Principal, request: &Submit) -> Result<(), Fault> {
     if request.options.priority == Priority::High {
         who.need(Scope::QueuesOperate)?;
     }
+    if request.options.plan_only && request.options.supersede {
+        problems.push(FieldError::at(
+            "/options/plan_only",
+            "plan_only and supersede exclude each other: what is never applied takes nobody's place",
+        ));
+    }
     if request.source.is_none() && request.operation == Operation::Deploy {
         problems.push(FieldError::at("/source", "source is required"));
     }
@@ -193,7 +247,7 @@ async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
         }
         return Ok(Prepared { request, source, resolved });
     }
-    // A teardown of what runs now, with what made it.
+    // A teardown of what runs now, or that once more, with what made it.
     let mut tx = cx.store.read().await?;
     let nothing = || {
         Fault::field(

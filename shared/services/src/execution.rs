@@ -17,7 +17,8 @@ use slipway_domain::job::{Job, JobKind, JobState, Lease};
 use slipway_domain::log::NewLogLine;
 use slipway_domain::plan::ToolChoice;
 use slipway_domain::port::driver::{
-    Applied, ApplyInput, Health, PlanInput, RecoverInput, SourceInput, StateBlob, TestInput,
+    Applied, ApplyInput, DriftInput, Health, PlanInput, RecoverInput, SourceInput, StateBlob,
+    TestInput,
 };
 use slipway_domain::redact::Redactor;
 use slipway_domain::secret::MASK;
@@ -37,7 +38,7 @@ use crate::planned::{approved_before, variables_digest};
 use crate::setting::usage::{self, Filled};
 use crate::taking::start_detail;
 pub use crate::taking::{Started, Taken, ready, take};
-use crate::{Ctx, approval, cancel, deployment, recovery, source, test};
+use crate::{Ctx, approval, cancel, deployment, drift, recovery, source, test};
 
 /// When the state is locked by somebody else, it is looked at again after so long.
 const STATE_LOCK_RETRY_MS: i64 = 3_000;
@@ -75,6 +76,13 @@ pub enum Begun {
     Test {
         /// What they are made of.
         input: Box<TestInput>,
+        /// Knows the deployment's secrets.
+        redactor: Redactor,
+    },
+    /// Look whether this stack is still what its state says.
+    Drift {
+        /// What it is looked at with.
+        input: Box<DriftInput>,
         /// Knows the deployment's secrets.
         redactor: Redactor,
     },
@@ -135,6 +143,7 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         JobKind::Apply => (Move::StartApply, DeploymentState::Applying),
         JobKind::Recover => return recovery::begin(cx, job, lease).await,
         JobKind::Test => return test::begin(cx, job, lease).await,
+        JobKind::Drift => return drift::check::begin(cx, job, lease).await,
     };
     let who = system();
     let mut tx = cx.store.begin().await?;
@@ -203,6 +212,12 @@ pub(crate) fn hidden(deployment: &Deployment) -> Hidden {
 /// Applied is what was approved: the approval must name the plan that is about to be applied.
 fn approved(record: &Record) -> Result<(), Fault> {
     let d = &record.deployment;
+    if d.options.plan_only {
+        return Err(Fault::new(
+            Code::IllegalTransition,
+            "The deployment only plans; its plan is never applied.",
+        ));
+    }
     match (&d.plan, &d.approval) {
         (Some(plan), Some(approval)) if plan.digest == approval.plan_digest => Ok(()),
         _ => Err(Fault::new(

@@ -28,7 +28,7 @@ use crate::execution::{lock_stack, locked, open, system};
 use crate::gate::{self, Seen};
 use crate::setting::usage::{self, Filled};
 use crate::unchanged::Unchanged;
-use crate::{Ctx, approval};
+use crate::{Ctx, approval, stale};
 
 /// Records a finished plan, and what the gates say of it. The many that find nothing to do (drift is looked for in all stacks)
 /// and end at the same time share a unit of work.
@@ -374,6 +374,9 @@ pub(crate) async fn proceed(
         // No rule knows that somebody wanted it to stop.
         verdict = GateVerdict::NeedsApproval;
     }
+    if change.record.deployment.options.plan_only && verdict != GateVerdict::Pending {
+        return stale::conclude(change, tx, plan, verdict).await;
+    }
     if let (GateVerdict::NeedsApproval, Some(approval)) = (verdict, &holds) {
         return carry_on(change, tx, plan, approval).await;
     }
@@ -411,7 +414,7 @@ pub(crate) async fn proceed(
 }
 
 /// Which gates deny, and why.
-fn denied(plan: &Plan) -> String {
+pub(crate) fn denied(plan: &Plan) -> String {
     let denies = plan.gates.iter().filter(|gate| gate.verdict == GateVerdict::Deny);
     let said: Vec<String> =
         denies.map(|gate| format!("the gate {} denies it: {}", gate.gate, gate.detail)).collect();
@@ -466,7 +469,9 @@ async fn finish_without_changes(
     tx.set_outputs(job.deployment_id, &planned.current_outputs).await?;
     let mut change = Change::by(cx, who, record);
     change.go(tx, Move::FindNoChanges, None, serde_json::json!({})).await?;
-    tx.set_current_deployment(job.stack_id, job.deployment_id, now).await?;
+    if !record.deployment.options.plan_only {
+        tx.set_current_deployment(job.stack_id, job.deployment_id, now).await?;
+    }
     tx.end_job(job.id, JobState::Succeeded, None, now).await?;
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod crypto;
 mod db;
 pub mod deployment;
 mod dialect;
+pub mod drift;
 mod error;
 pub mod event;
 pub mod exemption;

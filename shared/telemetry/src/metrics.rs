@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TEXT_FORMAT, TextEncoder,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TEXT_FORMAT, TextEncoder,
 };
 
 /// What a metric is.
@@ -107,6 +107,12 @@ const QUEUE_OLDEST_WAIT: MetricName = named(
     &["queue"],
     "How long the oldest due job has waited; 0 when none waits.",
 );
+const DRIFTED_STACKS: MetricName = named(
+    "slipway_drifted_stacks",
+    MetricKind::Gauge,
+    &[],
+    "Stacks that are known to drift; the same from every process.",
+);
 const QUARANTINED: MetricName = named(
     "slipway_transport_quarantined_total",
     MetricKind::Counter,
@@ -138,6 +144,7 @@ pub const NAMES: &[MetricName] = &[
     WORKER_SLOTS,
     QUEUE_DEPTH,
     QUEUE_OLDEST_WAIT,
+    DRIFTED_STACKS,
     QUARANTINED,
     EVENTS_PUBLISHED,
     BUILD_INFO,
@@ -172,6 +179,7 @@ struct Inner {
     worker_slots: IntGaugeVec,
     queue_depth: IntGaugeVec,
     queue_oldest_wait: GaugeVec,
+    drifted_stacks: IntGauge,
     quarantined: IntCounter,
     /// How many of the quarantined are counted already.
     counted: Mutex<u64>,
@@ -222,6 +230,7 @@ impl Metrics {
                 &registry,
                 GaugeVec::new(opts(&QUEUE_OLDEST_WAIT), QUEUE_OLDEST_WAIT.labels)?,
             )?,
+            drifted_stacks: keep(&registry, IntGauge::with_opts(opts(&DRIFTED_STACKS))?)?,
             quarantined: keep(&registry, IntCounter::with_opts(opts(&QUARANTINED))?)?,
             counted: Mutex::default(),
             events_published: keep(&registry, IntCounter::with_opts(opts(&EVENTS_PUBLISHED))?)?,
@@ -275,6 +284,11 @@ impl Metrics {
     /// The oldest due job of `queue` has waited so long; zero when none waits.
     pub fn set_queue_oldest_wait(&self, queue: &str, waited: Duration) {
         self.0.queue_oldest_wait.with_label_values(&[queue]).set(waited.as_secs_f64());
+    }
+
+    /// How many stacks are known to drift.
+    pub fn set_drifted_stacks(&self, stacks: i64) {
+        self.0.drifted_stacks.set(stacks);
     }
 
     /// So many messages were put aside since the process began; never fewer than before.
@@ -338,6 +352,7 @@ mod tests {
         metrics.job_ended("plan", "done", Duration::from_secs(2));
         metrics.set_queue_depth("plan", "queued", 3);
         metrics.set_queue_oldest_wait("plan", Duration::from_millis(1500));
+        metrics.set_drifted_stacks(4);
         metrics.set_quarantined(2);
         metrics.set_quarantined(7);
         metrics.events_published(5);

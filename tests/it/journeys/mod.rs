@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod drift;
 mod failure;
 mod flow;
 mod gates;

@@ -2,6 +2,7 @@
 //! a feature, named like the file of the verbs.
 
 pub(super) mod deployment;
+mod drift;
 pub(super) mod follow;
 pub(super) mod log;
 pub(super) mod output;
@@ -117,5 +118,7 @@ pub(super) fn all() -> Vec<Entry> {
         stack::list(),
         setting::list(),
         setting::resolve(),
+        drift::get(),
+        drift::reconcile(),
     ]
 }

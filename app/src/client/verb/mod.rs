@@ -2,6 +2,7 @@
 
 mod decide;
 mod deploy;
+mod drift;
 mod gate;
 mod operate;
 mod policy;
@@ -65,6 +66,7 @@ pub(super) async fn perform(
         ClientCommand::Outputs(args) => show::outputs(&desk, args).await,
         ClientCommand::Stacks(args) => show::stacks(&desk, args).await,
         ClientCommand::State(args) => state::state(&desk, args.verb).await,
+        ClientCommand::Drift(args) => drift::drift(&desk, args).await,
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,
         ClientCommand::Templates(args) => template::templates(&desk, args).await,
         ClientCommand::Policies(args) => policy::policies(&desk, args.verb).await,

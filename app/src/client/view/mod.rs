@@ -6,6 +6,7 @@
 
 mod approval;
 mod deployment;
+mod drift;
 mod gate;
 mod list;
 mod operate;
@@ -26,6 +27,7 @@ use comfy_table::presets::NOTHING;
 
 pub use self::approval::{approvals, missing};
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
+pub use self::drift::{drift, drift_settings, drifts};
 pub use self::gate::{gate_settings, resolved_gates};
 pub use self::list::{deployments, log_line, outputs, stacks};
 pub use self::operate::{bulk, jobs, queues, workers};

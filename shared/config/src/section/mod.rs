@@ -4,6 +4,7 @@
 mod api;
 mod artifact;
 mod database;
+mod drift;
 mod gates;
 mod jobs;
 mod key;
@@ -20,6 +21,7 @@ pub use api::Api;
 pub use artifact::Artifacts;
 pub use database::Database;
 pub(crate) use database::SQLITE_SCHEME;
+pub use drift::Drift;
 pub use gates::Gates;
 pub use jobs::{JobKindLimits, Jobs};
 pub use key::{KeyProvider, Keys, Vault};

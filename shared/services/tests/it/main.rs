@@ -4,8 +4,10 @@
 
 mod approval;
 mod cancel;
+mod drift;
 mod endings;
 mod gates;
+mod plan_only;
 mod policy;
 mod races;
 mod recovery;

@@ -44,6 +44,7 @@ macro_rules! on_both_engines {
 }
 
 mod approval;
+mod drift;
 mod policy;
 mod queue;
 mod rotation;
@@ -157,6 +158,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
             options: How::default(),
             plan: None,
             approval: None,
+            stale: None,
             approvals: None,
             failure: None,
             cancel_requested_at: None,
