@@ -71,6 +71,7 @@ async fn what_was_changed_and_removed_outside_is_found_and_nothing_is_changed() 
     std::fs::write(dir.join("a"), "by hand").unwrap();
     std::fs::remove_file(dir.join("b")).unwrap();
     std::fs::write(dir.join("read"), "after").unwrap();
+    let job = Job::new();
     let found = looked(&rig, &job, &source).await.unwrap();
     let mut gone: Vec<_> = found
         .resources
