@@ -6,6 +6,7 @@ mod follow;
 mod gate;
 mod operate;
 mod policy;
+mod project;
 mod state;
 mod transport;
 

@@ -5,6 +5,7 @@ mod deploy;
 mod gate;
 mod operate;
 mod policy;
+mod project;
 mod show;
 mod state;
 mod template;
@@ -68,6 +69,8 @@ pub(super) async fn perform(
         ClientCommand::Templates(args) => template::templates(&desk, args).await,
         ClientCommand::Policies(args) => policy::policies(&desk, args.verb).await,
         ClientCommand::Exemptions(args) => policy::exemptions(&desk, args.verb).await,
+        ClientCommand::Projects(args) => project::projects(&desk, args.verb).await,
+        ClientCommand::Members(args) => project::members(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
