@@ -143,6 +143,7 @@ pub(crate) fn base() -> OpenApi {
             tag("config", "The central configuration: settings, their versions, secrets."),
             tag("templates", "The library of ready-made configurations."),
             tag("policies", "Policy packs, and exemptions from their rules."),
+            tag("projects", "What stacks belong to, and who is what in them and in the house."),
             tag("artifacts", "Uploaded source archives."),
             tag("operations", "Health, metrics and this document."),
         ]))
@@ -252,6 +253,15 @@ const LINKS: &[Link] = &[
     ("create_setting", "201", "setting", "get_setting", BY_ID, None),
     ("create_setting", "201", "versions", "list_setting_versions", BY_ID, None),
     ("create_exemption", "201", "exemption", "get_exemption", BY_ID, None),
+    ("create_project", "201", "project", "get_project", &[("name", "$response.body#/name")], None),
+    (
+        "create_project",
+        "201",
+        "members",
+        "list_project_members",
+        &[("name", "$response.body#/name")],
+        None,
+    ),
     ("create_exemption", "201", "revoke", "revoke_exemption", BY_ID, None),
 ];
 

@@ -1,8 +1,9 @@
 //! What the client's part of the command line looks like: subcommands, flags, help. No behaviour;
 //! that is in [`crate::client`].
 
-pub mod settings;
 mod drift;
+mod project;
+pub mod settings;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ use crate::client::input::Assignment;
 use crate::client::reference::{DeploymentRef, StackRef};
 
 pub use self::drift::{DriftArgs, DriftSettingsArgs, DriftVerb};
+pub use self::project::{MemberVerb, MembersArgs, ProjectVerb, ProjectsArgs};
 
 /// Where `slipway dev` listens unless it is told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -96,6 +98,10 @@ pub enum ClientCommand {
     Policies(PoliciesArgs),
     /// Exemptions from rules: list, grant and revoke them
     Exemptions(ExemptionsArgs),
+    /// List the projects; show, make, describe and remove them
+    Projects(ProjectsArgs),
+    /// Who is what in a project, or in the house: see it and change it
+    Members(MembersArgs),
     /// Show the queues; pause, resume and limit them
     Queues(QueuesArgs),
     /// What the gates look for: see it, set it, and what holds for a project and environment

@@ -3,12 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
+mod access;
 mod approvals;
 mod breaking;
 mod deployments;
 mod document;
 mod doors;
 mod house;
+mod members;
 mod pages;
 mod policies;
 mod problems;

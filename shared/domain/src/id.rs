@@ -159,6 +159,10 @@ id!(
     TestRunId, "tst", "test run"
 );
 id!(
+    /// Somebody who can sign in, or a machine that can.
+    AccountId, "acc", "account"
+);
+id!(
     /// Somebody's yes to a plan.
     ApprovalId, "apr", "approval"
 );

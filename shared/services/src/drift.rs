@@ -25,9 +25,9 @@ pub use crate::deployment::redeploy as reconcile;
 pub use check::drift_finished;
 
 use crate::Ctx;
+use crate::access;
 use crate::change::{audit, bell_of, next_job};
 use crate::gate::Precondition;
-use crate::state::locked_stack;
 
 /// What is known of the drift of all stacks that run something, newest stacks first.
 pub async fn list(
@@ -36,16 +36,15 @@ pub async fn list(
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Page<DriftOverview>, Fault> {
-    who.need(Scope::StacksRead)?;
-    let rows = cx.store.read().await?.drifts(filter, page).await?;
+    let reach = access::reach(who, Scope::StacksRead)?;
+    let rows = cx.store.read().await?.drifts(filter, &reach, page).await?;
     Ok(Page::from_surplus(rows, page, |row| row.stack_id.0))
 }
 
 /// What is known of a stack's drift.
 pub async fn get(cx: &Ctx, who: &Principal, of: StackId) -> Result<StackDrift, Fault> {
-    who.need(Scope::StacksRead)?;
     let mut tx = cx.store.read().await?;
-    let stack = tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?;
+    let stack = access::read_stack(&mut tx, who, of, Scope::StacksRead).await?;
     let row = tx.drift(of).await?.unwrap_or_else(|| Record::new(of));
     Ok(shown(cx, &stack, row))
 }
@@ -97,9 +96,8 @@ fn settings_of(cx: &Ctx, row: &Record) -> StackDriftSettings {
 
 /// The settings of a stack's checks.
 pub async fn settings(cx: &Ctx, who: &Principal, of: StackId) -> Result<StackDriftSettings, Fault> {
-    who.need(Scope::StacksRead)?;
     let mut tx = cx.store.read().await?;
-    tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?;
+    access::read_stack(&mut tx, who, of, Scope::StacksRead).await?;
     let row = tx.drift(of).await?.unwrap_or_else(|| Record::new(of));
     Ok(settings_of(cx, &row))
 }
@@ -112,13 +110,13 @@ pub async fn set_settings(
     settings: DriftSettings,
     from: Precondition,
 ) -> Result<StackDriftSettings, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
+    who.need_somewhere(Scope::DeploymentsWrite)?;
     let problems = settings.problems();
     if !problems.is_empty() {
         return Err(Fault::fields(Code::InvalidInput, problems));
     }
     let mut tx = cx.store.begin().await?;
-    locked_stack(&mut tx, of).await?;
+    access::lock_stack(&mut tx, who, of, Scope::DeploymentsWrite).await?;
     let mut row = tx.lock_drift(of).await?;
     let version = row.settings_version;
     let expected = match from {
@@ -151,9 +149,8 @@ pub async fn set_settings(
 
 /// Has a stack checked now. Asking for what is queued or runs gives just that.
 pub async fn request_check(cx: &Ctx, who: &Principal, of: StackId) -> Result<StackDrift, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
     let mut tx = cx.store.begin().await?;
-    let stack = locked_stack(&mut tx, of).await?;
+    let stack = access::lock_stack(&mut tx, who, of, Scope::DeploymentsWrite).await?;
     let row = tx.lock_drift(of).await?;
     if row.job_id.is_some() {
         return Ok(shown(cx, &stack, row));

@@ -29,6 +29,7 @@ use slipway_store::setting::{SealedSecret, VersionRecord};
 use utoipa::ToSchema;
 
 use crate::Ctx;
+use crate::access::{self, no_project};
 use crate::change::audit;
 use crate::gate::Precondition;
 use crate::idempotency::Guard;
@@ -47,10 +48,25 @@ pub struct Made {
     pub replayed: bool,
 }
 
-/// Whether somebody may do this with items of a scope. The one place where that is decided; callers
-/// have made sure of the scope itself before they looked for anything.
-fn reaches(who: &Principal, right: Scope, _scope: &SettingScope) -> Result<(), Fault> {
-    who.need(right)
+/// Whether somebody may do this with items of a scope. The one place where that is decided. What holds
+/// in all projects may be read by whoever may read settings somewhere, because they hold there too;
+/// the rest is the house's. `missing` is the answer to who holds nothing in the project.
+fn reaches(
+    who: &Principal,
+    right: Scope,
+    scope: &SettingScope,
+    missing: impl FnOnce() -> Fault,
+) -> Result<(), Fault> {
+    match &scope.project {
+        Some(project) => who.need_in(project, right, missing),
+        None if right == Scope::ConfigRead => who.need_somewhere(right),
+        None => who.need(right),
+    }
+}
+
+/// There is no such project, or none for whoever asks.
+fn no_project_of(scope: &SettingScope) -> Fault {
+    no_project(scope.project.as_deref().unwrap_or_default())
 }
 
 /// Makes an item. A living one with the same key in the same scope stands in its way.
@@ -60,7 +76,7 @@ pub async fn create(
     request: NewSetting,
     idempotency_key: Option<&str>,
 ) -> Result<Made, Fault> {
-    who.need(Scope::ConfigWrite)?;
+    who.need_somewhere(Scope::ConfigWrite)?;
     let guard = Guard::new(who, "setting.create", idempotency_key, &request)?;
     if let Some(answered) = answered(cx, guard.as_ref()).await? {
         return Ok(answered);
@@ -69,7 +85,7 @@ pub async fn create(
     if !problems.is_empty() {
         return Err(Fault::fields(Code::InvalidInput, problems));
     }
-    reaches(who, Scope::ConfigWrite, &request.scope)?;
+    reaches(who, Scope::ConfigWrite, &request.scope, || no_project_of(&request.scope))?;
     schema::check(request.schema.as_ref(), &request.value).await?;
     let now = cx.now().trunc_subsecs(6);
     let id = SettingId::new(&*cx.mint);
@@ -139,8 +155,8 @@ pub async fn list(
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Page<Setting>, Fault> {
-    who.need(Scope::ConfigRead)?;
-    let rows = cx.store.read().await?.settings(filter, page).await?;
+    let reach = access::reach(who, Scope::ConfigRead)?;
+    let rows = cx.store.read().await?.settings(filter, &reach, page).await?;
     Ok(Page::from_surplus(rows, page, |row| row.id.0))
 }
 
@@ -158,10 +174,10 @@ async fn with_history(
     right: Scope,
     id: SettingId,
 ) -> Result<Setting, Fault> {
-    who.need(right)?;
-    let found = cx.store.read().await?.setting(id).await?;
-    let setting = found.ok_or_else(|| Fault::not_found("setting", id))?;
-    reaches(who, right, &setting.scope)?;
+    who.need_somewhere(right)?;
+    let missing = || Fault::not_found("setting", id);
+    let setting = cx.store.read().await?.setting(id).await?.ok_or_else(missing)?;
+    reaches(who, right, &setting.scope, missing)?;
     Ok(setting)
 }
 
@@ -634,11 +650,11 @@ pub async fn resolve(
     who: &Principal,
     place: SettingScope,
 ) -> Result<std::sync::Arc<Effective>, Fault> {
-    who.need(Scope::ConfigRead)?;
+    who.need_somewhere(Scope::ConfigRead)?;
     let problems = place.problems("");
     if !problems.is_empty() {
         return Err(Fault::fields(Code::InvalidInput, problems));
     }
-    reaches(who, Scope::ConfigRead, &place)?;
+    reaches(who, Scope::ConfigRead, &place, || no_project_of(&place))?;
     cache::effective(cx, place).await
 }

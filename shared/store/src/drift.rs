@@ -2,6 +2,7 @@
 //! come here. The row of a stack is locked last: after its stack, deployments and jobs.
 
 use chrono::{DateTime, Utc};
+use slipway_domain::access::Reach;
 use slipway_domain::deployment::Stale;
 use slipway_domain::drift::{DriftFailure, DriftOverview, DriftReport, DriftSettings, DriftStatus};
 use slipway_domain::id::{DeploymentId, JobId, StackId};
@@ -13,7 +14,7 @@ use slipway_domain::state::DeploymentState;
 
 use crate::db::{Tx, sql};
 use crate::deployment::to_json;
-use crate::dialect::{fill, only, without_nul};
+use crate::dialect::{fill, only, reached, within, without_nul};
 use crate::error::{Error, Result};
 
 /// A stack's row.
@@ -338,6 +339,7 @@ impl Tx {
     pub async fn drifts(
         &mut self,
         filter: &Filter,
+        reach: &Reach,
         page: PageRequest,
     ) -> Result<Vec<DriftOverview>> {
         let text = only(
@@ -347,6 +349,7 @@ impl Tx {
              from stacks s left join drift r on r.stack_id = s.id
              where s.current_deployment is not null and {r.status = $1}
                and {coalesce(r.status, 'unknown') = $6} and {s.project = $2} and {s.environment = $3} and {s.id < $4}
+               and {within s.project $7}
              order by s.id desc limit $5",
             &[
                 ("r.status = $1", filter.status.is_some_and(|s| s != DriftStatus::Unknown)),
@@ -360,10 +363,11 @@ impl Tx {
                 ("s.id < $4", page.after.is_some()),
             ],
         );
+        let text = within(self, text, reach);
         sql!(all OverviewRow, self, text, filter.status.map(DriftStatus::as_str),
             filter.project.as_deref(), filter.environment.as_deref(),
             page.after.unwrap_or_default(), i64::from(page.limit) + 1,
-            DriftStatus::Unknown.as_str())?
+            DriftStatus::Unknown.as_str(), reached(reach))?
         .into_iter()
         .map(DriftOverview::try_from)
         .collect()

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use slipway_domain::access::Actor;
+use slipway_domain::access::{Actor, Reach};
 use slipway_domain::id::{AuditId, SettingId};
 use slipway_domain::page::PageRequest;
 use slipway_domain::secret::{MASK, Secret};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::db::{Store, Tx, sql};
 use crate::deployment::to_json;
-use crate::dialect::only;
+use crate::dialect::{only, reached, within};
 use crate::error::{Error, Result};
 
 /// What a version's secret is sealed for.
@@ -306,11 +306,18 @@ impl Tx {
     }
 
     /// Up to `limit + 1` living items, newest first.
-    pub async fn settings(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<Setting>> {
+    pub async fn settings(
+        &mut self,
+        filter: &Filter,
+        reach: &Reach,
+        page: PageRequest,
+    ) -> Result<Vec<Setting>> {
         let text = only(
             select!(
                 "where deleted_at is null and {project = $1} and {environment = $2}
-                   and {service = $3} and {key = $4} and {id < $5} order by id desc limit $6"
+                   and {service = $3} and {key = $4} and {id < $5}
+                   and (project = '' or {within project $6})
+                 order by id desc limit $7"
             ),
             &[
                 ("project = $1", filter.project.is_some()),
@@ -320,9 +327,10 @@ impl Tx {
                 ("id < $5", page.after.is_some()),
             ],
         );
+        let text = within(self, text, reach);
         sql!(all Row, self, text, filter.project.as_deref(), filter.environment.as_deref(),
             filter.service.as_deref(), filter.key.as_deref(), page.after.unwrap_or_default(),
-            i64::from(page.limit) + 1)?
+            reached(reach), i64::from(page.limit) + 1)?
         .into_iter()
         .map(Setting::try_from)
         .collect()

@@ -7,6 +7,7 @@ mod follow;
 mod gate;
 mod operate;
 mod policy;
+mod project;
 mod setting;
 mod state;
 mod transport;

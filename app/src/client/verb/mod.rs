@@ -6,6 +6,7 @@ mod drift;
 mod gate;
 mod operate;
 mod policy;
+mod project;
 mod setting;
 mod show;
 mod state;
@@ -71,6 +72,8 @@ pub(super) async fn perform(
         ClientCommand::Templates(args) => template::templates(&desk, args).await,
         ClientCommand::Policies(args) => policy::policies(&desk, args.verb).await,
         ClientCommand::Exemptions(args) => policy::exemptions(&desk, args.verb).await,
+        ClientCommand::Projects(args) => project::projects(&desk, args.verb).await,
+        ClientCommand::Members(args) => project::members(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
         ClientCommand::Settings(args) => setting::settings(&desk, args.verb).await,

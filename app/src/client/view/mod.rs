@@ -12,6 +12,7 @@ mod list;
 mod operate;
 mod policy;
 mod progress;
+mod project;
 mod recovery;
 mod setting;
 mod state;
@@ -33,6 +34,7 @@ pub use self::list::{deployments, log_line, outputs, stacks};
 pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::policy::{dry_run, exemptions, modules, policies, policy_version};
 pub use self::progress::Progress;
+pub use self::project::{members, projects};
 pub use self::recovery::recovery;
 pub use self::setting::{
     effective_settings, setting, setting_audit, setting_diff, setting_versions, settings,

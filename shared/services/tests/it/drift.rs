@@ -490,7 +490,7 @@ async fn a_reconcile_is_a_deployment_like_any_other(rig: Rig) {
 async fn not_everybody_may_ask(rig: Rig) {
     let (of, _) = rig.deployed("net").await;
     let mut who = rig.who.clone();
-    who.scopes.remove(&Scope::DeploymentsWrite);
+    who.grants.house.scopes.remove(&Scope::DeploymentsWrite);
     let off = DriftSettings::default();
     assert_eq!(code(drift::request_check(&rig.cx, &who, of).await), Code::Forbidden);
     assert_eq!(
@@ -500,7 +500,7 @@ async fn not_everybody_may_ask(rig: Rig) {
     let reconciled = drift::reconcile(&rig.cx, &who, of, None).await;
     assert_eq!(code(reconciled.map(|accepted| accepted.deployment.id)), Code::Forbidden);
     assert!(drift::get(&rig.cx, &who, of).await.is_ok());
-    who.scopes.remove(&Scope::StacksRead);
+    who.grants.house.scopes.remove(&Scope::StacksRead);
     assert_eq!(code(drift::get(&rig.cx, &who, of).await), Code::Forbidden);
     let page = PageRequest { limit: 10, after: None };
     let listed = drift::list(&rig.cx, &who, &drift::Filter::default(), page).await;

@@ -2,6 +2,7 @@
 //! a worker ends in a way that nobody planned for.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod approval;
 mod cancel;
 mod drift;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use slipway_domain::Code;
+use slipway_domain::access::Scope;
 use slipway_domain::deployment::Options as How;
 use slipway_domain::id::{DeploymentId, SettingId};
 use slipway_domain::job::Queue;
@@ -302,14 +303,8 @@ async fn a_secret_is_shown_only_to_who_asks_for_it_on_record(rig: Rig) {
     let reveals: Vec<_> = audited.iter().filter(|row| row.action == "setting.reveal").collect();
     assert_eq!(reveals.len(), 5, "those that showed something");
     assert_eq!(reveals[0].detail["reason"], "a test");
-    let blind = slipway_domain::access::Principal {
-        scopes: [
-            slipway_domain::access::Scope::ConfigRead,
-            slipway_domain::access::Scope::ConfigWrite,
-        ]
-        .into(),
-        ..who.clone()
-    };
+    let mut blind = who.clone();
+    blind.grants.house.scopes = [Scope::ConfigRead, Scope::ConfigWrite].into();
     let why = Reveal { reason: "a test".into(), version: None };
     assert_eq!(code(setting::reveal(cx, &blind, one.id, why).await), Code::Forbidden);
 }
