@@ -152,7 +152,8 @@ async fn set(desk: &Desk<'_>, args: SetArgs) -> Result<(), ClientError> {
             return Err(refused(404, Code::NotFound, format!("There is no setting {id}.")));
         }
     };
-    desk.screen.result(&one, |_| view::setting(&one))
+    desk.screen.result(&one, |_| view::setting(&one))?;
+    Ok(())
 }
 
 /// The value that a text stands for. Messages never quote it.
