@@ -1,5 +1,6 @@
 //! What is known of stacks' drift, when they are looked at next, and plans that are out of date.
 
+use slipway_domain::access::Reach;
 use slipway_domain::deployment::Stale;
 use slipway_domain::drift::{DriftFailure, DriftFound, DriftReport, DriftSettings, DriftStatus};
 use slipway_domain::plan::Tool;
@@ -164,7 +165,8 @@ async fn lists_show_what_is_asked_for(rig: Rig) {
     save(&rig.store, &drifted(&net), None, Next::In(1000)).await;
     let list = async |filter: DriftFilter, limit, after| {
         let mut tx = rig.store.read().await.unwrap();
-        let rows = tx.drifts(&filter, PageRequest { limit, after }).await.unwrap();
+        let page = PageRequest { limit, after };
+        let rows = tx.drifts(&filter, &Reach::Everywhere, page).await.unwrap();
         rows.into_iter().map(|row| (row.stack.name, row.status)).collect::<Vec<_>>()
     };
     let with = |status| DriftFilter { status: Some(status), ..DriftFilter::default() };
@@ -182,9 +184,19 @@ async fn lists_show_what_is_asked_for(rig: Rig) {
     let mut tx = rig.store.read().await.unwrap();
     assert_eq!(tx.drifted_stacks().await.unwrap(), 1);
     let (only, page) = (with(DriftStatus::Drifted), PageRequest { limit: 1, after: None });
-    let shown = tx.drifts(&only, page).await.unwrap().remove(0);
+    let shown = tx.drifts(&only, &Reach::Everywhere, page).await.unwrap().remove(0);
     assert_eq!(shown.summary.as_deref(), Some("everything is as the state says"));
     assert!(shown.since.is_some() && shown.next_check_at.is_some());
+    let all = PageRequest { limit: 10, after: None };
+    let mut seen_from = async |projects: &[&str]| {
+        let reach = Reach::Projects(projects.iter().map(|name| (*name).to_owned()).collect());
+        tx.drifts(&DriftFilter::default(), &reach, all).await.unwrap().len()
+    };
+    let own = shown.stack.project.as_str();
+    assert_eq!(seen_from(&[own]).await, 2);
+    assert_eq!(seen_from(&["other", own]).await, 2);
+    assert_eq!(seen_from(&["other"]).await, 0);
+    assert_eq!(seen_from(&[]).await, 0);
 }
 
 async fn a_stack_is_busy_while_an_apply_runs_or_waits(rig: Rig) {

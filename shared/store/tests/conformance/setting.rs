@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use slipway_domain::Secret;
+use slipway_domain::access::Reach;
 use slipway_domain::id::SettingId;
 use slipway_domain::setting::{Setting, SettingAction, SettingKind, SettingScope, SettingVersion};
 use slipway_store::setting::Filter;
@@ -219,7 +220,8 @@ async fn lists_are_filtered_and_in_pages(rig: Rig) {
     }
     let mut tx = rig.store.read().await.unwrap();
     let all = PageRequest { limit: 100, after: None };
-    let mut count = async |filter: Filter| tx.settings(&filter, all).await.unwrap().len();
+    let mut count =
+        async |filter: Filter| tx.settings(&filter, &Reach::Everywhere, all).await.unwrap().len();
     assert_eq!(count(Filter::default()).await, 6);
     let named = |text: &str| Some(text.to_owned());
     assert_eq!(count(Filter { project: named("shop"), ..Filter::default() }).await, 3);
@@ -227,11 +229,23 @@ async fn lists_are_filtered_and_in_pages(rig: Rig) {
     assert_eq!(count(Filter { key: named("a"), ..Filter::default() }).await, 3);
     let one = Filter { key: named("a"), service: named("web"), ..Filter::default() };
     assert_eq!(count(one).await, 1);
-    let first =
-        tx.settings(&Filter::default(), PageRequest { limit: 4, after: None }).await.unwrap();
+    let four = PageRequest { limit: 4, after: None };
+    let first = tx.settings(&Filter::default(), &Reach::Everywhere, four).await.unwrap();
     assert_eq!(first.len(), 5);
     let page = PageRequest { limit: 4, after: Some(first[3].id.0) };
-    assert_eq!(tx.settings(&Filter::default(), page).await.unwrap().len(), 2);
+    let rest = tx.settings(&Filter::default(), &Reach::Everywhere, page).await.unwrap();
+    assert_eq!(rest.len(), 2);
+    // What holds in all projects is everybody's to see.
+    let mut seen_from = async |projects: &[&str]| {
+        let reach = Reach::Projects(projects.iter().map(|name| (*name).to_owned()).collect());
+        tx.settings(&Filter::default(), &reach, all).await.unwrap().len()
+    };
+    let nobodys = seen_from(&[]).await;
+    assert!(nobodys < 6);
+    assert_eq!(seen_from(&["other"]).await, nobodys);
+    assert_eq!(seen_from(&["shop"]).await, nobodys + 3);
+    assert_eq!(seen_from(&["bank"]).await, nobodys + 1);
+    assert_eq!(seen_from(&["bank", "shop"]).await, nobodys + 4);
     let mut held = async |place: SettingScope| {
         let mut all: Vec<_> = tx
             .settings_for(&place)
