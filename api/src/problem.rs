@@ -255,7 +255,7 @@ mod tests {
                 Kind::Forbidden => &[403],
                 Kind::NotFound => &[404],
                 Kind::Conflict => &[409, 423],
-                Kind::Precondition => &[412],
+                Kind::Precondition => &[412, 428],
                 Kind::Gone => &[410],
                 Kind::Limited => &[429],
                 Kind::Unavailable => &[503],

@@ -83,7 +83,9 @@ fn expected(row: &Row, grants: &Grants) -> Outcome {
 /// The words of a 404 for a thing of the project that the caller may not know of.
 fn hidden_words(route: &str, at: &str) -> String {
     let kinds = ["deployment", "stack", "job", "exemption", "artifact"];
-    let kind = kinds.into_iter().find(|kind| route.contains(&format!("/{kind}s/{{id}}")));
+    let named = |kind: &&str| route.contains(&format!("/{kind}s/{{id}}"));
+    let kind =
+        kinds.into_iter().find(named).or(route.contains("/config/{id}").then_some("setting"));
     match kind {
         Some(kind) => {
             let id = at.split(['/', '?']).nth(4).unwrap();

@@ -138,7 +138,7 @@ fn every_reference_and_link_leads_somewhere() {
             }
         }
     }
-    assert_eq!(links, 17);
+    assert_eq!(links, 19);
 }
 
 #[test]

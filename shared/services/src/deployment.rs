@@ -114,13 +114,14 @@ pub async fn redeploy(
     of: StackId,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted, Fault> {
-    who.need_somewhere(Scope::DeploymentsWrite)?;
+    let mut tx = cx.store.read().await?;
+    let stack = access::read_stack(&mut tx, who, of, Scope::DeploymentsWrite).await?.stack;
+    drop(tx);
     let guard = Guard::new(who, "drift.reconcile", idempotency_key, &of)?;
     if let Some(answered) = answered(cx, guard.as_ref()).await? {
         return Ok(answered);
     }
     let mut tx = cx.store.read().await?;
-    let stack = access::read_stack(&mut tx, who, of, Scope::DeploymentsWrite).await?.stack;
     let current = match stack.current_deployment {
         Some(current) => tx.deployment(current).await?.map(|record| record.deployment),
         None => None,

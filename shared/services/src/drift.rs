@@ -110,13 +110,12 @@ pub async fn set_settings(
     settings: DriftSettings,
     from: Precondition,
 ) -> Result<StackDriftSettings, Fault> {
-    who.need_somewhere(Scope::DeploymentsWrite)?;
+    let mut tx = cx.store.begin().await?;
+    access::lock_stack(&mut tx, who, of, Scope::DeploymentsWrite).await?;
     let problems = settings.problems();
     if !problems.is_empty() {
         return Err(Fault::fields(Code::InvalidInput, problems));
     }
-    let mut tx = cx.store.begin().await?;
-    access::lock_stack(&mut tx, who, of, Scope::DeploymentsWrite).await?;
     let mut row = tx.lock_drift(of).await?;
     let version = row.settings_version;
     let expected = match from {

@@ -174,7 +174,6 @@ async fn with_history(
     right: Scope,
     id: SettingId,
 ) -> Result<Setting, Fault> {
-    who.need_somewhere(right)?;
     let missing = || Fault::not_found("setting", id);
     let setting = cx.store.read().await?.setting(id).await?.ok_or_else(missing)?;
     reaches(who, right, &setting.scope, missing)?;
@@ -650,11 +649,10 @@ pub async fn resolve(
     who: &Principal,
     place: SettingScope,
 ) -> Result<std::sync::Arc<Effective>, Fault> {
-    who.need_somewhere(Scope::ConfigRead)?;
+    reaches(who, Scope::ConfigRead, &place, || no_project_of(&place))?;
     let problems = place.problems("");
     if !problems.is_empty() {
         return Err(Fault::fields(Code::InvalidInput, problems));
     }
-    reaches(who, Scope::ConfigRead, &place, || no_project_of(&place))?;
     cache::effective(cx, place).await
 }

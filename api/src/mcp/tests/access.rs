@@ -31,10 +31,12 @@ fn callers() -> Vec<(String, Principal)> {
 }
 
 /// Arguments for a deployment of the project `shop`; `None` for a tool that this test does not know.
-fn arguments(tool: &str, of: &str) -> Option<Value> {
+fn arguments(tool: &str, of: &str, stack: &str) -> Option<Value> {
     let one = json!({"deployment_id": of});
     Some(match tool {
-        "list_templates" | "list_deployments" | "list_stacks" => json!({}),
+        "list_templates" | "list_deployments" | "list_stacks" | "list_config" => json!({}),
+        "resolve_config" => json!({"project": "shop"}),
+        "get_drift" | "reconcile_drift" => json!({"stack_id": stack}),
         "submit_deployment" => submission(),
         "approve_deployment" | "reject_deployment" => {
             json!({"deployment_id": of, "plan_digest": format!("sha256:{}", "0".repeat(64))})
@@ -55,6 +57,8 @@ async fn every_tool_for_every_role() {
     let mut wrong = Vec::new();
     for (caller, who) in &callers {
         let of = local.submit().await;
+        let shown = local.call("get_deployment", json!({"deployment_id": of})).await;
+        let stack = shown.ok()["stack_id"].as_str().unwrap().to_owned();
         house.plan(creates(1)).await;
         let client =
             Client::connect(&house.open_as(Some(who.clone())).await, World::Stateless).await;
@@ -67,7 +71,8 @@ async fn every_tool_for_every_role() {
             .collect();
         for (entry, line) in tool::all().iter().zip(&mut cells) {
             let name = entry.tool.name.as_ref();
-            let given = arguments(name, &of).unwrap_or_else(|| panic!("{name} has no arguments"));
+            let given =
+                arguments(name, &of, &stack).unwrap_or_else(|| panic!("{name} has no arguments"));
             let answer = client.call(name, given.clone()).await;
             let came = if answer.body.get("error").is_some() {
                 assert_eq!(answer.error(), -32602, "{caller}: {name}");
