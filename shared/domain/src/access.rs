@@ -62,6 +62,8 @@ scopes! {
     QueuesRead = "queues:read";
     /// Requeue, purge, pause and resume.
     QueuesOperate = "queues:operate";
+    /// Read, export and verify the audit log.
+    AuditRead = "audit:read";
     /// Use the MCP door.
     McpExecute = "mcp:execute";
 }
@@ -193,8 +195,12 @@ pub struct Principal {
     pub scopes: BTreeSet<Scope>,
     /// What they are, for rules that ask for somebody with a role.
     pub roles: BTreeSet<Role>,
+    /// The session, API key or workload token that it came with: its id, for the record.
+    pub token: Option<String>,
     /// Network address of the caller, if it came over the network.
     pub address: Option<String>,
+    /// What the caller's program calls itself.
+    pub user_agent: Option<String>,
     /// Trace context of this request (W3C `traceparent`).
     pub traceparent: Option<String>,
 }
@@ -206,7 +212,9 @@ impl Principal {
             actor: Actor { id: "local".to_owned(), kind: ActorKind::Person, via },
             scopes: Scope::ALL.iter().copied().collect(),
             roles: Role::ALL.into(),
+            token: None,
             address: None,
+            user_agent: None,
             traceparent: None,
         }
     }
@@ -217,7 +225,9 @@ impl Principal {
             actor: Actor::system(name),
             scopes: Scope::ALL.iter().copied().collect(),
             roles: BTreeSet::new(),
+            token: None,
             address: None,
+            user_agent: None,
             traceparent: None,
         }
     }
