@@ -1,12 +1,12 @@
 //! What every process does for the house: relay doorbells, reap what nobody holds, expire what
 //! waited too long, sweep what is past its time. A lease in the database lets one process at a
-//! time do each; when it dies, another takes over.
+//! time do each; when it dies, another takes over. Sealing the audit log has a lock of its own.
 
 use std::time::Duration;
 
 use slipway_domain::fault::{Fault, Kind};
 use slipway_domain::id::WorkerId;
-use slipway_services::{Ctx, upkeep};
+use slipway_services::{Ctx, audit, upkeep};
 use tokio_util::sync::CancellationToken;
 
 /// How long a loop's lease lasts, as a multiple of its period.
@@ -23,7 +23,16 @@ pub struct Loops {
     pub expire: Duration,
     /// How often what is past its time is removed.
     pub sweep: Duration,
+    /// How often records of the audit log get their place in the chain.
+    pub seal: Duration,
+    /// How often a signed checkpoint of the audit log is kept, and said in the log.
+    pub checkpoint: Duration,
+    /// How long records of the audit log are kept; for ever when absent.
+    pub keep_audit: Option<Duration>,
 }
+
+/// How often a process tells of refused requests that it left out of the audit log.
+const TELL_LEFT_OUT: Duration = Duration::from_mins(1);
 
 impl Default for Loops {
     fn default() -> Self {
@@ -32,6 +41,9 @@ impl Default for Loops {
             reap: Duration::from_secs(1),
             expire: Duration::from_secs(10),
             sweep: Duration::from_mins(10),
+            seal: Duration::from_millis(500),
+            checkpoint: Duration::from_mins(5),
+            keep_audit: None,
         }
     }
 }
@@ -53,8 +65,19 @@ impl Loops {
                 if swept != upkeep::Swept::default() {
                     tracing::info!(?swept, "swept");
                 }
+                let Some(keep) = self.keep_audit else { return Ok(()) };
+                let keep = chrono::Duration::from_std(keep).unwrap_or(chrono::Duration::MAX);
+                let records = audit::prune(cx, keep).await?;
+                if records > 0 {
+                    tracing::info!(records, "audit records were let go");
+                }
                 Ok(())
             }),
+            each("audit-checkpoint", self.checkpoint)
+                .take(async |cx| audit::keep_checkpoint(cx).await),
+            each("audit-seal", self.seal).by_itself(async |cx| audit::seal(cx).await.map(|_| ())),
+            each("audit-left-out", TELL_LEFT_OUT)
+                .by_itself(async |cx| audit::tell_left_out(cx).await.map(|_| ())),
         );
     }
 }
@@ -68,7 +91,25 @@ struct Turn {
 }
 
 impl Turn {
+    /// Works while this process holds the loop's lease.
     async fn take(self, work: impl AsyncFn(&Ctx) -> Result<(), Fault>) {
+        let held = async |cx: &Ctx| if self.holds().await? { work(cx).await } else { Ok(()) };
+        self.each_time(held).await;
+        if let Ok(mut tx) = self.cx.store.begin().await {
+            let _ = tx.drop_loop_lease(self.name, self.id).await;
+            let _ = tx.commit().await;
+        }
+    }
+
+    /// Works in every process, and once more at the end.
+    async fn by_itself(self, work: impl AsyncFn(&Ctx) -> Result<(), Fault>) {
+        self.each_time(&work).await;
+        if let Err(fault) = work(&self.cx).await {
+            tracing::warn!(name = self.name, %fault, "the last turn of a loop failed");
+        }
+    }
+
+    async fn each_time(&self, work: impl AsyncFn(&Ctx) -> Result<(), Fault>) {
         let mut tick = tokio::time::interval(self.period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -76,8 +117,7 @@ impl Turn {
                 () = self.end.cancelled() => break,
                 _ = tick.tick() => {}
             }
-            let done = async { if self.holds().await? { work(&self.cx).await } else { Ok(()) } };
-            if let Err(fault) = done.await {
+            if let Err(fault) = work(&self.cx).await {
                 if fault.kind() == Kind::Unavailable {
                     tracing::warn!(name = self.name, %fault, "a loop waits for the database");
                 } else {
@@ -85,10 +125,6 @@ impl Turn {
                         "a loop failed; it goes on");
                 }
             }
-        }
-        if let Ok(mut tx) = self.cx.store.begin().await {
-            let _ = tx.drop_loop_lease(self.name, self.id).await;
-            let _ = tx.commit().await;
         }
     }
 

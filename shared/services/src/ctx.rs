@@ -13,6 +13,7 @@ use slipway_domain::tree::Limits;
 use slipway_queue::{SharedTransport, Signal};
 use slipway_store::Store;
 
+use crate::audit::Denials;
 use crate::gate::Prices;
 use crate::gather::Gather;
 use crate::intake::Intake;
@@ -54,6 +55,7 @@ pub struct Gathered {
     pub(crate) unchanged: Gather<Ends>,
     pub(crate) policies: Policies,
     pub(crate) prices: Prices,
+    pub(crate) denials: Denials,
 }
 
 /// What the operator chose, as far as verbs need it.

@@ -7,6 +7,7 @@
 
 pub mod approval;
 pub mod artifact;
+pub mod audit;
 pub mod cancel;
 mod change;
 mod ctx;
