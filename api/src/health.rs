@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::job::Queue;
+use slipway_services::audit;
 use slipway_services::health::{self, Health, Status};
 use slipway_services::queue::{self, QueueTotals};
 use slipway_telemetry::metrics::Metrics;
@@ -95,6 +96,10 @@ pub(crate) async fn get_metrics(State(state): State<ApiState>, _: NoQuery) -> Re
         Ok(totals) => count_queues(&state.metrics, &totals),
         // The other figures are worth the more when the database is away.
         Err(fault) => tracing::warn!(%fault, cause = fault.causes(), "queues were not counted"),
+    }
+    match audit::unsealed_for(&state.cx).await {
+        Ok(waited) => state.metrics.set_audit_unsealed(waited.to_std().unwrap_or_default()),
+        Err(fault) => tracing::warn!(%fault, cause = fault.causes(), "the audit log was not asked"),
     }
     state.metrics.set_quarantined(state.cx.transport.quarantined());
     let (kind, text) = state.metrics.render();

@@ -4,6 +4,7 @@
 
 mod credentials;
 mod docs;
+mod edge;
 mod extract;
 mod health;
 mod linger;

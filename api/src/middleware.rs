@@ -2,19 +2,23 @@
 //! trace, metrics, problems, host and origin, security headers, panics, time limits.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use slipway_domain::access::Door;
 use slipway_domain::fault::{Code, Fault};
 use slipway_services::Ctx;
+use slipway_services::audit::{self, Attempt};
 use slipway_telemetry::carrier;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
+use crate::edge::peer;
 use crate::linger::linger;
 use crate::problem::{self, About, Carried, Holder, Refused};
 use crate::state::{ApiOptions, ApiState};
@@ -203,7 +207,18 @@ async fn observe(State(state): State<ApiState>, mut request: Request, next: Next
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         request.headers_mut().insert(REQUEST_ID, value);
     }
+    let asker = peer::announce(&mut request, &state.options);
     let response = next.run(request).instrument(span.clone()).await;
+    if let Some(why) = denial(&response) {
+        let attempt = Attempt {
+            who: asker.who(Door::Rest),
+            known: asker.is_known(),
+            what: format!("{method} {route}"),
+            path: Some(path.clone()),
+            request_id: Some(request_id.clone()),
+        };
+        audit::denied(&state.cx, attempt, &why).instrument(span.clone()).await;
+    }
     let _in_span = span.enter();
     let about = About { instance: path, request_id: request_id.clone(), trace_id };
     let mut response = complete(response, about, &route);
@@ -225,6 +240,17 @@ async fn observe(State(state): State<ApiState>, mut request: Request, next: Next
         "request answered"
     );
     response
+}
+
+/// Why a request was refused for who asked, if it was.
+fn denial(response: &Response) -> Option<Arc<Fault>> {
+    let status = response.status();
+    if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return None;
+    }
+    let carried = response.extensions().get::<Carried>().map(|Carried(fault)| fault.clone());
+    // A library refused it.
+    Some(carried.unwrap_or_else(|| Arc::new(Fault::new(problem::code_of(status), ""))))
 }
 
 /// The caller's own id when it is one that can stand in logs and headers, else a new one.

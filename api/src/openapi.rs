@@ -134,6 +134,7 @@ pub(crate) fn base() -> OpenApi {
             tag("templates", "The library of ready-made configurations."),
             tag("policies", "Policy packs, and exemptions from their rules."),
             tag("artifacts", "Uploaded source archives."),
+            tag("audit", "Who did what, in a chain that shows when somebody touched it."),
             tag("operations", "Health, metrics and this document."),
         ]))
         .components(Some(components.build()))

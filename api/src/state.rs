@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use slipway_domain::fault::{Code, Fault};
 use slipway_services::Ctx;
 use slipway_telemetry::metrics::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+pub use crate::edge::peer::ForwardedHeader;
 
 /// What the operator chose of the doors.
 #[derive(Debug, Clone)]
@@ -33,6 +36,10 @@ pub struct ApiOptions {
     pub max_streams: usize,
     /// How long requests may go on after the shutdown began.
     pub drain_timeout: Duration,
+    /// Networks whose forwarding header is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which these say for whom they ask.
+    pub forwarded_header: ForwardedHeader,
     /// The port of the listener, for links that are shown to people; 0 when unknown.
     pub port: u16,
 }
@@ -51,6 +58,8 @@ impl Default for ApiOptions {
             stream_max: Duration::from_hours(1),
             max_streams: 1024,
             drain_timeout: Duration::from_secs(10),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             port: 0,
         }
     }

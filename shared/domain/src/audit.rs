@@ -200,5 +200,18 @@ pub struct AuditEntry {
     pub seal: Option<Seal>,
 }
 
+/// One line of an export: first where it begins, then the records in the order of the chain, and at
+/// the end a signed checkpoint. An export without it was cut off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ExportLine {
+    /// The record that the first one follows.
+    Anchor(Anchor),
+    /// A record.
+    Record(Box<Sealed>),
+    /// What the chain was when the export began.
+    Checkpoint(SignedCheckpoint),
+}
+
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,10 @@ fn a_record_reads_back_as_it_was_and_keeps_its_hash() {
         let text = serde_json::to_string(&row).unwrap();
         let back: Sealed = serde_json::from_str(&text).unwrap();
         assert_eq!(back, row, "{text}");
+        let line = ExportLine::Record(Box::new(row));
+        let text = serde_json::to_string(&line).unwrap();
+        assert!(text.starts_with(r#"{"kind":"record","seq":"#), "{text}");
+        assert_eq!(serde_json::from_str::<ExportLine>(&text).unwrap(), line, "{text}");
     }
 }
 

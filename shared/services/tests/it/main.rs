@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod approval;
+mod audit;
 mod cancel;
 mod endings;
 mod gates;
