@@ -18,7 +18,8 @@ use slipway_telemetry::carrier;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use crate::edge::peer;
+use crate::edge::limit::limited;
+use crate::edge::{cors, peer};
 use crate::linger::linger;
 use crate::problem::{self, About, Carried, Holder, Refused};
 use crate::state::{ApiOptions, ApiState};
@@ -35,9 +36,11 @@ const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame
 pub(crate) fn around(router: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
     // The last one added is the first to see a request.
     router
+        .layer(axum::middleware::from_fn_with_state(state.clone(), limited))
         .layer(axum::middleware::from_fn_with_state(state.clone(), same_house))
+        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
         .layer(CatchPanicLayer::custom(caught))
-        .layer(axum::middleware::map_response(secure))
+        .layer(axum::middleware::map_response_with_state(state.clone(), secure))
         .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
         .layer(axum::middleware::from_fn(linger))
 }
@@ -73,7 +76,7 @@ fn caught(panic: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 /// Headers that every answer carries unless its handler set them.
-async fn secure(mut response: Response) -> Response {
+async fn secure(State(state): State<ApiState>, mut response: Response) -> Response {
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: HeaderValue| {
         headers.entry(name).or_insert(value);
@@ -82,6 +85,10 @@ async fn secure(mut response: Response) -> Response {
     set(header::CONTENT_SECURITY_POLICY, NOTHING);
     set(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     set(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if state.options.tls.is_some() {
+        // For a year; names below this one are not ours to speak for.
+        set(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
     set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     set(
         HeaderName::from_static("cross-origin-resource-policy"),
@@ -129,7 +136,8 @@ fn check_house(
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
-    if is_same_origin(options, origin, host) {
+    let named = options.cors_origins.iter().any(|allowed| allowed == origin);
+    if named || is_same_origin(options, origin, host) {
         Ok(())
     } else {
         let shown: String = origin.chars().take(100).collect();
@@ -165,7 +173,7 @@ fn listed(options: &ApiOptions, name: &str, port: Option<u16>) -> bool {
 }
 
 /// Whether a page of `origin` is one of ours: the host it calls is its own, or it is allowed.
-fn is_same_origin(options: &ApiOptions, origin: &str, host: &str) -> bool {
+pub(crate) fn is_same_origin(options: &ApiOptions, origin: &str, host: &str) -> bool {
     let (rest, usual) = match origin.split_once("://") {
         Some(("http", rest)) => (rest, 80),
         Some(("https", rest)) => (rest, 443),

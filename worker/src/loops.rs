@@ -52,32 +52,32 @@ impl Loops {
     /// Runs them until `end`.
     pub async fn run(self, cx: Ctx, end: CancellationToken) {
         let id = WorkerId::new(&*cx.mint);
-        let each = |name, period| Turn { cx: cx.clone(), id, name, period, end: end.clone() };
+        let keep_audit = self.keep_audit;
+        let each = |name, period| Turn {
+            cx: cx.clone(),
+            id,
+            name,
+            period,
+            leased: true,
+            keep_audit,
+            end: end.clone(),
+        };
+        // Every process does these.
+        let own = |name, period| Turn { leased: false, ..each(name, period) };
         tokio::join!(
-            each("relay", self.relay).take(async |cx| upkeep::relay(cx).await.map(|_| ())),
-            each("reap", self.reap).take(async |cx| {
-                while upkeep::reap(cx).await?.is_some() {}
+            each("relay", self.relay).take(async |turn| upkeep::relay(&turn.cx).await.map(|_| ())),
+            each("reap", self.reap).take(async |turn| {
+                while upkeep::reap(&turn.cx).await?.is_some() {}
                 Ok(())
             }),
-            each("expire", self.expire).take(async |cx| upkeep::expire(cx).await.map(|_| ())),
-            each("sweep", self.sweep).take(async |cx| {
-                let swept = upkeep::sweep(cx).await?;
-                if swept != upkeep::Swept::default() {
-                    tracing::info!(?swept, "swept");
-                }
-                let Some(keep) = self.keep_audit else { return Ok(()) };
-                let keep = chrono::Duration::from_std(keep).unwrap_or(chrono::Duration::MAX);
-                let records = audit::prune(cx, keep).await?;
-                if records > 0 {
-                    tracing::info!(records, "audit records were let go");
-                }
-                Ok(())
-            }),
+            each("expire", self.expire)
+                .take(async |turn| upkeep::expire(&turn.cx).await.map(|_| ())),
+            each("sweep", self.sweep).take(async |turn| turn.sweep().await),
             each("audit-checkpoint", self.checkpoint)
-                .take(async |cx| audit::keep_checkpoint(cx).await),
-            each("audit-seal", self.seal).by_itself(async |cx| audit::seal(cx).await.map(|_| ())),
-            each("audit-left-out", TELL_LEFT_OUT)
-                .by_itself(async |cx| audit::tell_left_out(cx).await.map(|_| ())),
+                .take(async |turn| audit::keep_checkpoint(&turn.cx).await),
+            own("audit-seal", self.seal).take(async |turn| audit::seal(&turn.cx).await.map(|_| ())),
+            own("audit-left-out", TELL_LEFT_OUT)
+                .take(async |turn| audit::tell_left_out(&turn.cx).await.map(|_| ())),
         );
     }
 }
@@ -87,29 +87,14 @@ struct Turn {
     id: WorkerId,
     name: &'static str,
     period: Duration,
+    /// Whether one process at a time does it.
+    leased: bool,
+    keep_audit: Option<Duration>,
     end: CancellationToken,
 }
 
 impl Turn {
-    /// Works while this process holds the loop's lease.
-    async fn take(self, work: impl AsyncFn(&Ctx) -> Result<(), Fault>) {
-        let held = async |cx: &Ctx| if self.holds().await? { work(cx).await } else { Ok(()) };
-        self.each_time(held).await;
-        if let Ok(mut tx) = self.cx.store.begin().await {
-            let _ = tx.drop_loop_lease(self.name, self.id).await;
-            let _ = tx.commit().await;
-        }
-    }
-
-    /// Works in every process, and once more at the end.
-    async fn by_itself(self, work: impl AsyncFn(&Ctx) -> Result<(), Fault>) {
-        self.each_time(&work).await;
-        if let Err(fault) = work(&self.cx).await {
-            tracing::warn!(name = self.name, %fault, "the last turn of a loop failed");
-        }
-    }
-
-    async fn each_time(&self, work: impl AsyncFn(&Ctx) -> Result<(), Fault>) {
+    async fn take(self, work: impl AsyncFn(&Self) -> Result<(), Fault>) {
         let mut tick = tokio::time::interval(self.period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -117,7 +102,10 @@ impl Turn {
                 () = self.end.cancelled() => break,
                 _ = tick.tick() => {}
             }
-            if let Err(fault) = work(&self.cx).await {
+            let done = async {
+                if !self.leased || self.holds().await? { work(&self).await } else { Ok(()) }
+            };
+            if let Err(fault) = done.await {
                 if fault.kind() == Kind::Unavailable {
                     tracing::warn!(name = self.name, %fault, "a loop waits for the database");
                 } else {
@@ -126,6 +114,30 @@ impl Turn {
                 }
             }
         }
+        if !self.leased {
+            // What has just ended leaves nothing to others.
+            if let Err(fault) = work(&self).await {
+                tracing::warn!(name = self.name, %fault, "the last turn of a loop failed");
+            }
+        } else if let Ok(mut tx) = self.cx.store.begin().await {
+            let _ = tx.drop_loop_lease(self.name, self.id).await;
+            let _ = tx.commit().await;
+        }
+    }
+
+    /// Lets go of what is past its time.
+    async fn sweep(&self) -> Result<(), Fault> {
+        let swept = upkeep::sweep(&self.cx).await?;
+        if swept != upkeep::Swept::default() {
+            tracing::info!(?swept, "swept");
+        }
+        let Some(keep) = self.keep_audit else { return Ok(()) };
+        let keep = chrono::Duration::from_std(keep).unwrap_or(chrono::Duration::MAX);
+        let records = audit::prune(&self.cx, keep).await?;
+        if records > 0 {
+            tracing::info!(records, "audit records were let go");
+        }
+        Ok(())
     }
 
     /// Takes or keeps the loop's lease.

@@ -56,7 +56,6 @@ impl Asker {
     pub(crate) fn is_known(&self) -> bool {
         self.who.get().is_some()
     }
-
 }
 
 /// Finds out where a request comes from and notes it in the request, for whoever comes later.
@@ -93,7 +92,8 @@ fn agent(headers: &HeaderMap) -> Option<String> {
 
 /// The right-most address that is no trusted proxy: what stands further left, the caller wrote.
 fn behind(peer: IpAddr, options: &ApiOptions, headers: &HeaderMap) -> IpAddr {
-    let trusted = |address: &IpAddr| options.trusted_proxies.iter().any(|net| net.contains(address));
+    let trusted =
+        |address: &IpAddr| options.trusted_proxies.iter().any(|net| net.contains(address));
     if !trusted(&peer) {
         return peer;
     }

@@ -124,7 +124,8 @@ impl ServerHandler for Server {
             // The same for what there is not and what this caller has not.
             let name = line(&request.name, 80);
             if let Some(entry) = self.tools.iter().find(|entry| entry.tool.name == request.name) {
-                let missing = if who.may(Scope::McpExecute) { entry.scope } else { Scope::McpExecute };
+                let missing =
+                    if who.may(Scope::McpExecute) { entry.scope } else { Scope::McpExecute };
                 if let Err(why) = who.need(missing) {
                     self.deny(&who, &entry.tool.name, &why).await;
                 }

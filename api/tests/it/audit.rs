@@ -57,7 +57,8 @@ impl Steps {
             .map(|part| if part.starts_with('{') { *parts.next().unwrap() } else { part })
             .collect();
         let before = self.actions().await.len();
-        let kind = if route == "/api/v1/artifacts" { "application/gzip" } else { "application/json" };
+        let kind =
+            if route == "/api/v1/artifacts" { "application/gzip" } else { "application/json" };
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{query}", at.join("/")))
@@ -169,8 +170,13 @@ async fn every_write_leaves_its_record() {
     let lock = json!({"ID": "l", "Who": "ann"});
     at.json(&format!("PUT {STATE}/lock"), &stack, &lock, "state.lock").await;
     at.step(&format!("POST {STATE}"), &stack, "?ID=l", state(1), "state.write").await;
-    let refused = at.house.send(posted(&format!("/api/v1/stacks/{}/state?ID=l", stack[0]),
-        &json!({"version": 4, "lineage": "other", "serial": 1, "resources": []}))).await;
+    let refused = at
+        .house
+        .send(posted(
+            &format!("/api/v1/stacks/{}/state?ID=l", stack[0]),
+            &json!({"version": 4, "lineage": "other", "serial": 1, "resources": []}),
+        ))
+        .await;
     refused.problem(409, "state_refused");
     assert_eq!(at.actions().await[0], "state.refuse");
     at.step(&format!("DELETE {STATE}/lock"), &stack, "", lock.to_string(), "state.unlock").await;
@@ -184,15 +190,31 @@ async fn every_write_leaves_its_record() {
     let orphans = at.house.get(&format!("/api/v1/stacks/{}/state/orphans", stack[0])).await.ok(200);
     let orphan = orphans["items"][0]["id"].as_str().unwrap().to_owned();
     let seen = json!({"current_serial": 3});
-    at.json(&format!("POST {STATE}/orphans/{{orphan}}/adopt"), &[stack[0], &orphan], &seen,
-        "state.adopt").await;
+    at.json(
+        &format!("POST {STATE}/orphans/{{orphan}}/adopt"),
+        &[stack[0], &orphan],
+        &seen,
+        "state.adopt",
+    )
+    .await;
     let again = format!("/api/v1/stacks/{}/state?ID=x", stack[0]);
-    at.house.send(posted(&again, &json!({"version": 4, "lineage": "z", "serial": 1,
-        "resources": []}))).await.problem(409, "state_refused");
+    at.house
+        .send(posted(
+            &again,
+            &json!({"version": 4, "lineage": "z", "serial": 1,
+        "resources": []}),
+        ))
+        .await
+        .problem(409, "state_refused");
     let orphans = at.house.get(&format!("/api/v1/stacks/{}/state/orphans", stack[0])).await.ok(200);
     let orphan = orphans["items"][0]["id"].as_str().unwrap().to_owned();
-    at.json(&format!("DELETE {STATE}/orphans/{{orphan}}"), &[stack[0], &orphan], &none,
-        "state.discard").await;
+    at.json(
+        &format!("DELETE {STATE}/orphans/{{orphan}}"),
+        &[stack[0], &orphan],
+        &none,
+        "state.discard",
+    )
+    .await;
     // Looking at what is secret is on record, too.
     for (below, action) in [("", "state.read"), ("/versions/1/download", "state.read")] {
         let read = at.house.get(&format!("/api/v1/stacks/{}/state{below}", stack[0])).await;
@@ -271,8 +293,10 @@ async fn every_refusal_is_on_record_and_a_flood_is_counted() {
     let refused = ask(&[], Request::post(format!("{at}/cancel")).body(Body::empty()).unwrap());
     house.send(refused).await.problem(403, "forbidden");
     let nonsense = Request::get("/api/v1/stacks").header(header::AUTHORIZATION, "Digest hunter2");
-    house.send(from("192.0.2.8", nonsense.body(Body::empty()).unwrap())).await.problem(401,
-        "unauthenticated");
+    house
+        .send(from("192.0.2.8", nonsense.body(Body::empty()).unwrap()))
+        .await
+        .problem(401, "unauthenticated");
     let mut foreign = posted("/api/v1/deployments", &submission());
     foreign.headers_mut().insert(header::ORIGIN, "https://evil.example".parse().unwrap());
     house.send(from("192.0.2.9", foreign)).await.problem(403, "forbidden");
@@ -288,10 +312,16 @@ async fn every_refusal_is_on_record_and_a_flood_is_counted() {
     assert_eq!(eve["target"], "POST /api/v1/deployments/{id}/cancel");
     assert_eq!(eve["detail"]["path"], format!("{at}/cancel"));
     assert_eq!(eve["reason"], "eve lacks the scope deployments:write.");
-    assert_eq!((&nobody["actor"]["id"], &nobody["address"]), (&json!("unknown"), &json!("192.0.2.8")));
+    assert_eq!(
+        (&nobody["actor"]["id"], &nobody["address"]),
+        (&json!("unknown"), &json!("192.0.2.8"))
+    );
     assert_eq!(nobody["detail"]["code"], "unauthenticated");
     assert!(!found.to_string().contains("hunter2"), "what was shown is not kept");
-    assert_eq!((&origin["actor"]["id"], &origin["address"]), (&json!("unknown"), &json!("192.0.2.9")));
+    assert_eq!(
+        (&origin["actor"]["id"], &origin["address"]),
+        (&json!("unknown"), &json!("192.0.2.9"))
+    );
 
     for _ in 0..100 {
         let again = ask(&[], Request::get("/api/v1/jobs").body(Body::empty()).unwrap());
@@ -308,8 +338,11 @@ async fn every_refusal_is_on_record_and_a_flood_is_counted() {
 async fn a_refused_tool_is_on_record() {
     let house = House::new().await;
     let call = |scopes: &[Scope], tool: &str| {
-        let mut request = posted("/mcp", &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
-            "params": {"name": tool, "arguments": {}}}));
+        let mut request = posted(
+            "/mcp",
+            &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": tool, "arguments": {}}}),
+        );
         let headers = request.headers_mut();
         let both = "application/json, text/event-stream";
         headers.insert(header::ACCEPT, both.parse().unwrap());
@@ -344,8 +377,14 @@ async fn the_log_is_read_exported_and_verified() {
     assert_eq!(listed["items"], json!([]));
     let listed = house.get("/api/v1/audit").await.ok(200);
     assert_eq!(listed["items"][0]["seal"]["seq"], 3);
-    for bad in ["?result=maybe", "?since=yesterday", "?limit=0", "?cursor=x", "?what=1",
-        "?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z"] {
+    for bad in [
+        "?result=maybe",
+        "?since=yesterday",
+        "?limit=0",
+        "?cursor=x",
+        "?what=1",
+        "?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+    ] {
         house.get(&format!("/api/v1/audit{bad}")).await.problem(422, "invalid_input");
     }
 

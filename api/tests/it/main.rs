@@ -9,6 +9,7 @@ mod breaking;
 mod deployments;
 mod document;
 mod doors;
+mod edge;
 mod house;
 mod pages;
 mod policies;

@@ -37,9 +37,7 @@ const MAX_REASON: usize = 2000;
 const MAX_DETAIL: usize = 256 << 10;
 
 /// How it ended.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditResult {
     /// It was done.
@@ -176,8 +174,7 @@ impl AuditRecord {
         self.trace_id = cut_all(self.trace_id, MAX_NAME);
         let text = self.detail.to_string();
         if text.len() > MAX_DETAIL {
-            self.detail =
-                serde_json::json!({"left_out_bytes": text.len(), "digest": digest(text.as_bytes())});
+            self.detail = serde_json::json!({"left_out_bytes": text.len(), "digest": digest(text.as_bytes())});
         }
         self
     }

@@ -46,20 +46,29 @@ impl Quota {
         let (window, step) = (self.window_us(), self.step_us());
         // A clock that was set back must not lock anybody out for longer than a window.
         let from = full_at.clamp(now_us, now_us.saturating_add(window));
-        let after = from.saturating_add(step);
-        let wait = after - now_us - window;
-        let allowed = wait <= 0;
-        let full_at = if allowed { after } else { from };
-        let used = full_at - now_us;
-        let seconds = |us: i64| u32::try_from((us.max(0) + 999_999) / 1_000_000).unwrap_or(u32::MAX);
+        let allowed = from + step - now_us - window <= 0;
+        let full_at = if allowed { from + step } else { from };
+        (full_at, self.told(full_at, now_us, allowed))
+    }
+
+    /// What the caller is told whose number is `full_at` after its request was allowed, or was not.
+    pub fn told(self, full_at: FullAt, now_us: i64, allowed: bool) -> Taken {
+        let (window, step) = (self.window_us(), self.step_us());
+        let used = (full_at - now_us).clamp(0, window + step);
+        let seconds =
+            |us: i64| u32::try_from((us.max(0) + 999_999) / 1_000_000).unwrap_or(u32::MAX);
         let remaining = u32::try_from((window - used).max(0) / step).unwrap_or(u32::MAX);
-        let taken = Taken {
+        Taken {
             allowed,
             remaining: remaining.min(self.requests),
             reset_s: seconds(used),
-            retry_after_s: if allowed { 0 } else { seconds(wait).max(1) },
-        };
-        (full_at, taken)
+            retry_after_s: if allowed { 0 } else { seconds(used + step - window).max(1) },
+        }
+    }
+
+    /// Window and step in microseconds, for who counts elsewhere by the same rule.
+    pub fn micros(self) -> (i64, i64) {
+        (self.window_us(), self.step_us())
     }
 }
 

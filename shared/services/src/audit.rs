@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use slipway_domain::access::{Principal, Scope};
 use slipway_domain::audit::{
-    Anchor, AuditEntry, Checkpoint, Filter, Finding, FindingKind, Sealed, SignedCheckpoint, Verdict,
-    Verifier,
+    Anchor, AuditEntry, Checkpoint, Filter, Finding, FindingKind, Sealed, SignedCheckpoint,
+    Verdict, Verifier,
 };
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::page::{Page, PageRequest};

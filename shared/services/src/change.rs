@@ -36,15 +36,7 @@ impl<'a> Change<'a> {
     /// Begins to change `record`, which must be locked in the unit of work it is saved in.
     pub(crate) fn by(cx: &'a Ctx, who: &'a Principal, record: &'a mut Record) -> Self {
         let stored = record.deployment.state;
-        Self {
-            cx,
-            who,
-            record,
-            now: cx.now(),
-            stored,
-            events: Vec::new(),
-            audit: Vec::new(),
-        }
+        Self { cx, who, record, now: cx.now(), stored, events: Vec::new(), audit: Vec::new() }
     }
 
     /// Adds an event.

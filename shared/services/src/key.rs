@@ -129,7 +129,8 @@ pub async fn rotate(
         AuditRecord::of(clock, mint, who, "keys.rotate", before.current.clone(), detail)
             .ended(result)
     };
-    put(store, record(AuditResult::Allowed, serde_json::json!({"envelopes": before.envelopes}))).await?;
+    put(store, record(AuditResult::Allowed, serde_json::json!({"envelopes": before.envelopes})))
+        .await?;
     let mut rewrapped = 0;
     let mut walked = Ok(());
     'walks: for _ in 0..WALKS {

@@ -2,6 +2,7 @@
 //! deadlines, repetitions and refusals to `transport` and following to `follow`. No rules of
 //! deployments, nothing about terminals.
 
+mod audit;
 mod follow;
 mod gate;
 mod operate;

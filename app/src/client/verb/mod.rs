@@ -1,5 +1,6 @@
 //! One function a subcommand: reads the arguments, calls the server, shows the answer.
 
+mod audit;
 mod decide;
 mod deploy;
 mod gate;
@@ -23,6 +24,8 @@ use super::reference::{DeploymentRef, StackRef};
 use super::screen::Screen;
 use super::wait::{self, Approval, Terms};
 use crate::cli::{ClientCommand, WaitCommandArgs};
+
+pub use audit::read_checkpoints;
 
 /// A list without pages, as `--json` prints it.
 #[derive(Serialize)]
@@ -71,6 +74,7 @@ pub(super) async fn perform(
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
+        ClientCommand::Audit(args) => audit::audit(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,
     }
 }

@@ -12,9 +12,7 @@ use crate::id::AuditId;
 pub const MAX_FINDINGS: usize = 100;
 
 /// What does not fit.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
     /// The record is not the one that was sealed.

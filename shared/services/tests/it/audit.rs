@@ -74,12 +74,27 @@ async fn every_column_of_every_record_counts(rig: Rig) {
     let rows = verify(&rig).await.records;
     unguard(&rig).await;
     let columns = [
-        "actor", "token", "address", "user_agent", "action", "target", "result", "reason", "detail",
-        "trace_id", "before_digest", "after_digest", "mark", "prev_hash", "hash",
+        "actor",
+        "token",
+        "address",
+        "user_agent",
+        "action",
+        "target",
+        "result",
+        "reason",
+        "detail",
+        "trace_id",
+        "before_digest",
+        "after_digest",
+        "mark",
+        "prev_hash",
+        "hash",
     ];
     for seq in 1..=rows {
         for column in columns {
-            let change = format!("update audit set {column} = coalesce({column}, '') || ' ' where seq = {seq}");
+            let change = format!(
+                "update audit set {column} = coalesce({column}, '') || ' ' where seq = {seq}"
+            );
             rig.by_hand(&[change]).await;
             let found = verify(&rig).await.findings;
             assert!(found.iter().any(|f| f.seq == seq), "{column} of {seq}: {found:?}");

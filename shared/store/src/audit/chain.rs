@@ -286,10 +286,15 @@ impl Store {
             return Ok(SealedRun { records: 0, forged: 0, head: last });
         }
         if !head.genuine {
-            tracing::error!(seq = checkpoint.head.seq,
-                "the end of the audit chain was not signed by this installation");
-            return Err(Error::corrupt("audit_chain", "its signature is not ours; see `slipway audit \
-                verify --database`"));
+            tracing::error!(
+                seq = checkpoint.head.seq,
+                "the end of the audit chain was not signed by this installation"
+            );
+            return Err(Error::corrupt(
+                "audit_chain",
+                "its signature is not ours; see `slipway audit \
+                verify --database`",
+            ));
         }
         tx.place_audit(&seals).await?;
         tx.move_audit_head(Checkpoint { head: last, at: now, ..checkpoint }).await?;

@@ -16,5 +16,5 @@ pub(crate) use envelope::HEAD_BYTES;
 pub use keys::{Keys, KeysInUse, Rewrap};
 pub use ring::Keyring;
 pub use service::ServiceOptions;
-pub(crate) use sign::sign;
 pub use sign::is_signed;
+pub(crate) use sign::sign;

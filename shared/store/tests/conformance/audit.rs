@@ -177,7 +177,8 @@ async fn the_chain_has_no_holes_and_nobody_is_left_out(rig: Rig) {
             }
         }
     });
-    let (writers, sealers) = (futures::future::join_all(writers), futures::future::join_all(sealers));
+    let (writers, sealers) =
+        (futures::future::join_all(writers), futures::future::join_all(sealers));
     futures::future::join(writers, sealers).await;
     seal_all(&rig.store).await;
     let verdict = verify(&rig.store).await;
