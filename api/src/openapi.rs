@@ -145,6 +145,7 @@ pub(crate) fn base() -> OpenApi {
             tag("policies", "Policy packs, and exemptions from their rules."),
             tag("projects", "What stacks belong to, and who is what in them and in the house."),
             tag("artifacts", "Uploaded source archives."),
+            tag("audit", "Who did what, in a chain that shows when somebody touched it."),
             tag("operations", "Health, metrics and this document."),
         ]))
         .components(Some(components.build()))

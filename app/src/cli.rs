@@ -1,6 +1,7 @@
 //! What the client's part of the command line looks like: subcommands, flags, help. No behaviour;
 //! that is in [`crate::client`].
 
+mod audit;
 mod drift;
 mod project;
 pub mod settings;
@@ -13,6 +14,7 @@ use slipway_domain::id::{ApprovalId, DeploymentId, ExemptionId, JobId, OrphanId}
 use slipway_domain::job::{JobKind, JobState, Priority, Queue};
 use slipway_domain::state::DeploymentState;
 
+pub use self::audit::{AuditArgs, AuditExportArgs, AuditListArgs, AuditVerb, AuditVerifyArgs};
 use crate::client::exit;
 use crate::client::input::Assignment;
 use crate::client::reference::{DeploymentRef, StackRef};
@@ -110,6 +112,8 @@ pub enum ClientCommand {
     Settings(settings::SettingsArgs),
     /// List the jobs; requeue dead ones, remove ended ones
     Jobs(JobsArgs),
+    /// The audit log: read, export and verify it
+    Audit(AuditArgs),
     /// List the worker processes
     Workers,
 }

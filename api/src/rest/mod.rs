@@ -3,6 +3,7 @@
 
 pub(crate) mod approval;
 pub(crate) mod artifact;
+pub(crate) mod audit;
 mod conditional;
 pub(crate) mod deployment;
 pub(crate) mod drift;
@@ -64,6 +65,10 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(follow::get_deployment_logs))
         .routes(routes!(follow::get_deployment_events))
         .routes(routes!(artifact::get_artifact))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::verify_audit))
+        .routes(routes!(audit::get_audit_checkpoint))
         .routes(routes!(stack::list_stacks))
         .routes(routes!(stack::get_stack))
         .routes(routes!(stack::list_stack_deployments))

@@ -5,10 +5,12 @@
 
 mod access;
 mod approvals;
+mod audit;
 mod breaking;
 mod deployments;
 mod document;
 mod doors;
+mod edge;
 mod house;
 mod members;
 mod pages;

@@ -42,6 +42,10 @@ pub(crate) const GOLDEN: &[Row] = &[
     ("GET", "/api/v1/deployments/{id}", "?wait_s=1", Shop, &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/deployments/{id}/apply", "", Shop, &[Scope::DeploymentsApply]),
     ("GET", "/api/v1/deployments/{id}/approvals", "", Shop, &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/audit", "", InHouse, &[Scope::AuditRead]),
+    ("GET", "/api/v1/audit/checkpoint", "", InHouse, &[Scope::AuditRead]),
+    ("GET", "/api/v1/audit/export", "", InHouse, &[Scope::AuditRead]),
+    ("GET", "/api/v1/audit/verify", "", InHouse, &[Scope::AuditRead]),
     (
         "DELETE",
         "/api/v1/deployments/{id}/approvals/{approval_id}",

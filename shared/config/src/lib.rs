@@ -30,8 +30,8 @@ pub use provenance::{Provenance, Provenances};
 pub use schema::{Key, json_schema, keys};
 
 use section::{
-    Api, Artifacts, Database, Drift, Gates, Jobs, Keys, Queue, Retention, Scan, Source, Telemetry,
-    Templates, Terraform, Worker,
+    Api, Artifacts, Audit, Database, Drift, Gates, Jobs, Keys, Limits, Outbound, Queue, Retention,
+    Scan, Source, Telemetry, Templates, Terraform, Worker,
 };
 
 /// Everything that can be configured. Paths are relative to the working directory.
@@ -44,6 +44,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The HTTP listener.
     pub api: Api,
+    /// How many requests a caller may send.
+    pub limits: Limits,
+    /// Where requests may go that a user named.
+    pub outbound: Outbound,
+    /// The audit log.
+    pub audit: Audit,
     /// Where rows are kept.
     pub database: Database,
     /// What wakes workers.
@@ -79,6 +85,9 @@ impl Default for Config {
         let mut config = Self {
             data_dir: PathBuf::from(".slipway"),
             api: Api::default(),
+            limits: Limits::default(),
+            outbound: Outbound::default(),
+            audit: Audit::default(),
             database: Database::default(),
             queue: Queue::default(),
             worker: Worker::default(),

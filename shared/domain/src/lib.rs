@@ -21,6 +21,7 @@ pub mod gate;
 pub mod gate_settings;
 pub mod id;
 pub mod job;
+pub mod limit;
 pub mod log;
 pub mod member;
 pub mod page;

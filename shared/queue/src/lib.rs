@@ -20,7 +20,7 @@ use tokio::sync::broadcast;
 
 pub use embedded::Embedded;
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
-pub use redis::{Redis, RedisOptions};
+pub use redis::{Redis, RedisBuckets, RedisOptions};
 
 /// What every process is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

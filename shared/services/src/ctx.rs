@@ -14,6 +14,7 @@ use slipway_domain::tree::Limits;
 use slipway_queue::{SharedTransport, Signal};
 use slipway_store::Store;
 
+use crate::audit::Denials;
 use crate::gate::Prices;
 use crate::gather::Gather;
 use crate::intake::Intake;
@@ -57,6 +58,7 @@ pub struct Gathered {
     pub(crate) policies: Policies,
     pub(crate) prices: Prices,
     pub(crate) settings: setting::Cache,
+    pub(crate) denials: Denials,
 }
 
 /// What the operator chose, as far as verbs need it.

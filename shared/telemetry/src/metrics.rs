@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TEXT_FORMAT, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TEXT_FORMAT, TextEncoder,
 };
 
 /// What a metric is.
@@ -125,6 +125,12 @@ const EVENTS_PUBLISHED: MetricName = named(
     &[],
     "Events and log lines that were handed to streams.",
 );
+const AUDIT_UNSEALED: MetricName = named(
+    "slipway_audit_unsealed_seconds",
+    MetricKind::Gauge,
+    &[],
+    "How long the oldest record of the audit log has waited for its place in the chain; 0 when none waits.",
+);
 const BUILD_INFO: MetricName = named(
     "slipway_build_info",
     MetricKind::Gauge,
@@ -147,6 +153,7 @@ pub const NAMES: &[MetricName] = &[
     DRIFTED_STACKS,
     QUARANTINED,
     EVENTS_PUBLISHED,
+    AUDIT_UNSEALED,
     BUILD_INFO,
     named("process_cpu_seconds_total", MetricKind::Counter, &[], "CPU time of the process."),
     named("process_max_fds", MetricKind::Gauge, &[], "File descriptors that it may open."),
@@ -184,6 +191,7 @@ struct Inner {
     /// How many of the quarantined are counted already.
     counted: Mutex<u64>,
     events_published: IntCounter,
+    audit_unsealed: Gauge,
     /// Slots and how many are busy, by queue; the gauges follow it.
     slots: Mutex<BTreeMap<String, Slots>>,
 }
@@ -234,6 +242,7 @@ impl Metrics {
             quarantined: keep(&registry, IntCounter::with_opts(opts(&QUARANTINED))?)?,
             counted: Mutex::default(),
             events_published: keep(&registry, IntCounter::with_opts(opts(&EVENTS_PUBLISHED))?)?,
+            audit_unsealed: keep(&registry, Gauge::with_opts(opts(&AUDIT_UNSEALED))?)?,
             slots: Mutex::default(),
             registry,
         })))
@@ -302,6 +311,11 @@ impl Metrics {
     /// So many events were handed to streams.
     pub fn events_published(&self, count: u64) {
         self.0.events_published.inc_by(count);
+    }
+
+    /// The oldest record of the audit log has waited so long for its place.
+    pub fn set_audit_unsealed(&self, waited: Duration) {
+        self.0.audit_unsealed.set(waited.as_secs_f64());
     }
 
     /// All of it as Prometheus reads it: the content type and the text.

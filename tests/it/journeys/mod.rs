@@ -1,5 +1,6 @@
 //! The main job, from submit to applied, as users live it.
 
+mod audit;
 mod bad_input;
 mod cli;
 mod drift;

@@ -2,6 +2,7 @@
 //! deadlines, repetitions and refusals to `transport` and following to `follow`. No rules of
 //! deployments, nothing about terminals.
 
+mod audit;
 mod drift;
 mod follow;
 mod gate;

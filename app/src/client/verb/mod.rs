@@ -1,5 +1,6 @@
 //! One function a subcommand: reads the arguments, calls the server, shows the answer.
 
+mod audit;
 mod decide;
 mod deploy;
 mod drift;
@@ -26,6 +27,8 @@ use super::reference::{DeploymentRef, StackRef};
 use super::screen::Screen;
 use super::wait::{self, Approval, Terms};
 use crate::cli::{ClientCommand, WaitCommandArgs};
+
+pub use audit::read_checkpoints;
 
 /// A list without pages, as `--json` prints it.
 #[derive(Serialize)]
@@ -78,6 +81,7 @@ pub(super) async fn perform(
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
         ClientCommand::Settings(args) => setting::settings(&desk, args.verb).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
+        ClientCommand::Audit(args) => audit::audit(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,
     }
 }

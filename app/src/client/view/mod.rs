@@ -5,6 +5,7 @@
 //! log line must not be able to move the cursor under a person who decides about a plan.
 
 mod approval;
+mod audit;
 mod deployment;
 mod drift;
 mod gate;
@@ -27,6 +28,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 pub use self::approval::{approvals, missing};
+pub use self::audit::{audit, verdict};
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
 pub use self::drift::{drift, drift_settings, drifts};
 pub use self::gate::{gate_settings, resolved_gates};

@@ -4,6 +4,7 @@
 
 mod access;
 mod approval;
+mod audit;
 mod cancel;
 mod drift;
 mod endings;

@@ -44,6 +44,7 @@ macro_rules! on_both_engines {
 }
 
 mod approval;
+mod audit;
 mod drift;
 mod policy;
 mod project;
