@@ -356,7 +356,7 @@ mod tests {
                 "",
             ),
             (r#"{"stack": ["p", "n", "e"]}"#.to_owned(), "/stack"),
-            (format!(r#"{{{stack}, "options": [true, false, 60]}}"#), "/options"),
+            (format!(r#"{{{stack}, "options": [true, false, false, 60]}}"#), "/options"),
             (format!(r#"{{{stack}, "source": ["template", "x"]}}"#), "/source"),
             (r#"{"stack": 1}"#.to_owned(), "/stack"),
             (r#"{"stack": {"project": 1}}"#.to_owned(), "/stack/project"),

@@ -17,7 +17,7 @@ use utoipa::IntoParams;
 use super::deployment::{Name, idempotency_key, submitted};
 use super::{gate, page};
 use crate::extract::{Caller, Json as Body, NoQuery, Path, Query};
-use crate::openapi::{Always, Creating, Deciding, Moving, OfOne};
+use crate::openapi::{Always, Deciding, Moving, OfOne};
 use crate::problem::Refused;
 use crate::state::ApiState;
 
@@ -127,7 +127,7 @@ pub(crate) async fn check_stack_drift(
                     answer to an earlier request with the same key."),
             ),
             body = Deployment),
-        Always, OfOne, Creating,
+        Always, OfOne, Moving,
     ))]
 pub(crate) async fn reconcile_stack_drift(
     State(state): State<ApiState>,

@@ -34,7 +34,7 @@ async fn the_list_is_the_one_in_the_docs() {
     );
     let tokens = tools.to_string().len() / 4;
     println!("tools/list: {} tools, about {tokens} tokens", tools.as_array().unwrap().len());
-    assert!(tokens < 6_000, "the list of tools costs {tokens} tokens");
+    assert!(tokens < 6_500, "the list of tools costs {tokens} tokens");
 }
 
 #[tokio::test]
