@@ -11,6 +11,7 @@ use slipway_api::ApiOptions;
 use slipway_domain::access::{Door, Principal, Scope};
 use slipway_domain::approval::ApprovalRules;
 use slipway_domain::audit::{AuditResult, ExportLine, Filter, Mark, Verifier, Walked};
+use slipway_domain::id::AccountId;
 use slipway_domain::job::Queue;
 use slipway_domain::page::PageRequest;
 use slipway_services::audit;
@@ -33,6 +34,8 @@ struct Steps {
     seen: BTreeSet<(String, String)>,
     /// Whatever is wrong, all of it.
     wrong: Vec<String>,
+    /// `If-Match` of the next call.
+    from: Option<String>,
 }
 
 impl Steps {
@@ -61,12 +64,14 @@ impl Steps {
         let before = self.actions().await.len();
         let kind =
             if route == "/api/v1/artifacts" { "application/gzip" } else { "application/json" };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{query}", at.join("/")))
-            .header(header::CONTENT_TYPE, kind)
-            .body(body.into())
-            .unwrap();
+            .header(header::CONTENT_TYPE, kind);
+        if let Some(from) = &self.from {
+            request = request.header(header::IF_MATCH, from);
+        }
+        let request = request.body(body.into()).unwrap();
         let answer = self.house.send(request).await;
         if !answer.status.is_success() {
             self.wrong.push(format!("{call}: {}", answer.text()));
@@ -78,6 +83,21 @@ impl Steps {
         }
         self.seen.insert((method.to_owned(), route.to_owned()));
         answer
+    }
+
+    /// The same, from a version that was read.
+    async fn tagged(
+        &mut self,
+        call: &str,
+        parts: &[&str],
+        version: &str,
+        body: impl Into<Body>,
+        action: &str,
+    ) {
+        self.from =
+            Some(if version == "*" { version.to_owned() } else { format!("\"{version}\"") });
+        self.step(call, parts, "", body, action).await;
+        self.from = None;
     }
 
     async fn json(&mut self, call: &str, parts: &[&str], body: &Value, action: &str) -> Value {
@@ -105,8 +125,12 @@ fn state(serial: i64) -> String {
 #[expect(clippy::too_many_lines, reason = "one call a route")]
 async fn every_write_leaves_its_record() {
     let two = ApprovalRules { approvals: 2, ..ApprovalRules::default() };
-    let mut at =
-        Steps { house: House::asking(two).await, seen: BTreeSet::new(), wrong: Vec::new() };
+    let mut at = Steps {
+        house: House::asking(two).await,
+        seen: BTreeSet::new(),
+        wrong: Vec::new(),
+        from: None,
+    };
     let none = json!({});
 
     // Deployments.
@@ -160,8 +184,8 @@ async fn every_write_leaves_its_record() {
     let granted = at.json("POST /api/v1/exemptions", &[], &exemption, "exemption.create").await;
     let id = granted["id"].as_str().unwrap();
     at.json("POST /api/v1/exemptions/{id}/revoke", &[id], &none, "exemption.revoke").await;
-    let settings = json!({"scan": {"block_at": "critical"}});
-    at.json("PUT /api/v1/gates/settings", &[], &settings, "gates.set").await;
+    let settings = json!({"scan": {"honour_inline_skips": true}});
+    at.tagged("PUT /api/v1/gates/settings", &[], "*", settings.to_string(), "gates.set").await;
     let version = at.house.get("/api/v1/gates/settings").await.ok(200);
     let etag = format!("\"{}\"", version["items"][0]["version"]);
     let forget = Request::delete("/api/v1/gates/settings").header(header::IF_MATCH, etag);
@@ -169,6 +193,40 @@ async fn every_write_leaves_its_record() {
     assert!(gone.status.is_success(), "{}", gone.text());
     assert_eq!(at.actions().await[0], "gates.forget");
     at.seen.insert(("DELETE".to_owned(), "/api/v1/gates/settings".to_owned()));
+
+    // The central configuration.
+    let setting = json!({"key": "k", "type": "string", "value": "a"});
+    let made = at.json("POST /api/v1/config", &[], &setting, "setting.create").await;
+    let one = [made["id"].as_str().unwrap()];
+    const CONFIG: &str = "/api/v1/config/{id}";
+    let other = json!({"value": "b"}).to_string();
+    at.tagged(&format!("PUT {CONFIG}"), &one, "1", other, "setting.update").await;
+    let back = json!({"to_version": 1}).to_string();
+    at.tagged(&format!("POST {CONFIG}/rollback"), &one, "2", back, "setting.roll_back").await;
+    at.tagged(&format!("DELETE {CONFIG}"), &one, "3", "", "setting.delete").await;
+    let secret = json!({"key": "s", "type": "secret", "value": "hunter2"});
+    let made = at.json("POST /api/v1/config", &[], &secret, "setting.create").await;
+    let one = [made["id"].as_str().unwrap()];
+    let why = json!({"reason": "to see"});
+    at.json(&format!("POST {CONFIG}/reveal"), &one, &why, "setting.reveal").await;
+    at.json(&format!("POST {CONFIG}/rotate"), &one, &none, "setting.rotate").await;
+
+    // Projects and members.
+    let mill = json!({"name": "mill"});
+    at.json("POST /api/v1/projects", &[], &mill, "project.create").await;
+    const PROJECT: &str = "/api/v1/projects/{name}";
+    let change = json!({"description": "grain"});
+    at.json(&format!("PATCH {PROJECT}"), &["mill"], &change, "project.change").await;
+    let account = AccountId::new(&*at.house.cx.mint).to_string();
+    let roles = json!({"roles": ["developer"]});
+    for (route, parts) in [
+        (format!("{PROJECT}/members/{{account}}"), &["mill", account.as_str()][..]),
+        ("/api/v1/members/{account}".to_owned(), &[account.as_str()][..]),
+    ] {
+        at.json(&format!("PUT {route}"), parts, &roles, "member.set").await;
+        at.json(&format!("DELETE {route}"), parts, &none, "member.remove").await;
+    }
+    at.json(&format!("DELETE {PROJECT}"), &["mill"], &none, "project.remove").await;
 
     // States.
     let stack = at.house.get("/api/v1/stacks").await.ok(200)["items"][0]["id"].clone();
@@ -241,6 +299,15 @@ async fn every_write_leaves_its_record() {
     at.house.get(&format!("/api/v1/deployments/{id}/outputs?reveal=true")).await.ok(200);
     assert_eq!(at.actions().await[0], "output.reveal");
 
+    // Drift of what was applied.
+    let of = at.house.get(&format!("/api/v1/deployments/{id}")).await.ok(200)["stack_id"].clone();
+    let of = [of.as_str().unwrap()];
+    const DRIFT: &str = "/api/v1/stacks/{id}/drift";
+    let never = json!({"enabled": false});
+    at.json(&format!("PUT {DRIFT}/settings"), &of, &never, "drift.set").await;
+    at.json(&format!("POST {DRIFT}/check"), &of, &none, "drift.check").await;
+    at.json(&format!("POST {DRIFT}/reconcile"), &of, &none, "deployment.submit").await;
+
     let api = serde_json::to_value(slipway_api::openapi()).unwrap();
     let routes = api["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().keys().filter(|method| *method != "get");
@@ -290,7 +357,7 @@ async fn every_refusal_is_on_record_and_a_flood_is_counted() {
         let mut who = Principal::local(Door::Rest);
         "eve".clone_into(&mut who.actor.id);
         who.token = Some("key_7".to_owned());
-        who.scopes = scopes.iter().copied().collect();
+        who.grants.house.scopes = scopes.iter().copied().collect();
         request.extensions_mut().insert(who);
         let headers = request.headers_mut();
         headers.insert("x-forwarded-for", "1.2.3.4, 192.0.2.7".parse().unwrap());
@@ -298,7 +365,10 @@ async fn every_refusal_is_on_record_and_a_flood_is_counted() {
         request
     };
     let at = path(&house.submit(json!({})).await);
-    let refused = ask(&[], Request::post(format!("{at}/cancel")).body(Body::empty()).unwrap());
+    let refused = ask(
+        &[Scope::StacksRead],
+        Request::post(format!("{at}/cancel")).body(Body::empty()).unwrap(),
+    );
     house.send(refused).await.problem(403, "forbidden");
     let nonsense = Request::get("/api/v1/stacks").header(header::AUTHORIZATION, "Digest hunter2");
     house
@@ -319,7 +389,7 @@ async fn every_refusal_is_on_record_and_a_flood_is_counted() {
     assert_eq!((&eve["address"], &eve["user_agent"]), (&json!("192.0.2.7"), &json!("probe/1")));
     assert_eq!(eve["target"], "POST /api/v1/deployments/{id}/cancel");
     assert_eq!(eve["detail"]["path"], format!("{at}/cancel"));
-    assert_eq!(eve["reason"], "eve lacks the scope deployments:write.");
+    assert_eq!(eve["reason"], "eve lacks the scope deployments:write in shop.");
     assert_eq!(
         (&nobody["actor"]["id"], &nobody["address"]),
         (&json!("unknown"), &json!("192.0.2.8"))
@@ -332,7 +402,8 @@ async fn every_refusal_is_on_record_and_a_flood_is_counted() {
     );
 
     for _ in 0..100 {
-        let again = ask(&[], Request::get("/api/v1/jobs").body(Body::empty()).unwrap());
+        let again =
+            ask(&[Scope::StacksRead], Request::get("/api/v1/jobs").body(Body::empty()).unwrap());
         house.send(again).await.problem(403, "forbidden");
     }
     let found = house.get("/api/v1/audit?result=denied&actor=eve&limit=200").await.ok(200);
@@ -356,7 +427,7 @@ async fn a_refused_tool_is_on_record() {
         headers.insert(header::ACCEPT, both.parse().unwrap());
         headers.insert("mcp-protocol-version", "2025-06-18".parse().unwrap());
         let mut who = Principal::local(Door::Mcp);
-        who.scopes = scopes.iter().copied().collect();
+        who.grants.house.scopes = scopes.iter().copied().collect();
         request.extensions_mut().insert(who);
         request
     };
@@ -380,11 +451,12 @@ async fn the_log_is_read_exported_and_verified() {
     let first = house.get("/api/v1/audit?action=deployment.&limit=2").await;
     assert!(first.header("link").contains("rel=\"next\""), "{}", first.text());
     assert!(first.ok(200)["items"][0].get("seal").is_none(), "not sealed yet");
-    assert_eq!(audit::seal(&house.cx).await.unwrap(), 3);
+    // The first one made the project as well.
+    assert_eq!(audit::seal(&house.cx).await.unwrap(), 4);
     let listed = house.get("/api/v1/audit?target=nothing").await.ok(200);
     assert_eq!(listed["items"], json!([]));
     let listed = house.get("/api/v1/audit").await.ok(200);
-    assert_eq!(listed["items"][0]["seal"]["seq"], 3);
+    assert_eq!(listed["items"][0]["seal"]["seq"], 4);
     for bad in [
         "?result=maybe",
         "?since=yesterday",
@@ -413,7 +485,7 @@ async fn the_log_is_read_exported_and_verified() {
     }
     verifier.reached(&end.checkpoint);
     let verdict = verifier.verdict();
-    assert!(verdict.intact && verdict.records == 3, "{verdict:?}");
+    assert!(verdict.intact && verdict.records == 4, "{verdict:?}");
     assert!(slipway_store::crypto::is_signed(end));
     let asked = house.get("/api/v1/audit?action=audit.export").await.ok(200);
     assert_eq!(asked["items"].as_array().unwrap().len(), 1, "who took it is on record");

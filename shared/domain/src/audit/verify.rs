@@ -37,6 +37,7 @@ pub enum FindingKind {
 
 /// Something that does not fit, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[schema(as = ChainFinding)]
 pub struct Finding {
     /// What.
     pub kind: FindingKind,
