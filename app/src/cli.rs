@@ -1,6 +1,9 @@
 //! What the client's part of the command line looks like: subcommands, flags, help. No behaviour;
 //! that is in [`crate::client`].
 
+mod price;
+mod report;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -12,6 +15,9 @@ use slipway_domain::state::DeploymentState;
 use crate::client::exit;
 use crate::client::input::Assignment;
 use crate::client::reference::{DeploymentRef, StackRef};
+
+pub use self::price::{PricesArgs, PricesVerb};
+pub use self::report::ReportArgs;
 
 /// Where `slipway dev` listens unless it is told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -46,7 +52,7 @@ pub enum ClientCommand {
     /// Show a deployment's current plan
     Plan(OfDeployment),
     /// Show what the gates found in a deployment's plan, why it is blocked and what to do
-    Report(OfDeployment),
+    Report(ReportArgs),
     /// Have a blocked or waiting plan made and judged anew
     #[command(after_long_help = exit::help())]
     Reconsider(ReconsiderArgs),
@@ -89,6 +95,8 @@ pub enum ClientCommand {
     Policies(PoliciesArgs),
     /// Exemptions from rules: list, grant and revoke them
     Exemptions(ExemptionsArgs),
+    /// Price files of vendors that plans are priced by: list, import and remove them
+    Prices(PricesArgs),
     /// Show the queues; pause, resume and limit them
     Queues(QueuesArgs),
     /// What the gates look for: see it, set it, and what holds for a project and environment

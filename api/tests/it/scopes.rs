@@ -43,6 +43,8 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ("GET", "/api/v1/deployments/{id}/plan", "", &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/deployments/{id}/reconsider", "", &[Scope::DeploymentsWrite]),
     ("GET", "/api/v1/deployments/{id}/report", "", &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/deployments/{id}/report.html", "", &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/deployments/{id}/report.sarif", "", &[Scope::DeploymentsRead]),
     ("GET", "/api/v1/deployments/{id}/recovery", "", &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/deployments/{id}/recovery", "", &[Scope::DeploymentsApprove]),
     ("POST", "/api/v1/deployments/{id}/reject", "", &[Scope::DeploymentsApprove]),
@@ -50,6 +52,10 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ("GET", "/api/v1/gates/settings", "", &[Scope::GatesRead]),
     ("PUT", "/api/v1/gates/settings", "", &[Scope::GatesWrite]),
     ("DELETE", "/api/v1/gates/settings", "", &[Scope::GatesWrite]),
+    ("GET", "/api/v1/prices", "", &[Scope::GatesRead]),
+    ("POST", "/api/v1/prices", "?format=csv&source=test", &[Scope::GatesWrite]),
+    ("GET", "/api/v1/prices/{id}", "", &[Scope::GatesRead]),
+    ("DELETE", "/api/v1/prices/{id}", "", &[Scope::GatesWrite]),
     ("GET", "/api/v1/exemptions", "", &[Scope::PoliciesRead]),
     ("POST", "/api/v1/exemptions", "", &[Scope::ExemptionsWrite, Scope::PoliciesWrite]),
     ("GET", "/api/v1/exemptions/{id}", "", &[Scope::PoliciesRead]),
@@ -181,6 +187,8 @@ async fn fill(house: &House, route: &str, deployment: &Value) -> String {
     } else if route.contains("/exemptions/") {
         let granted = house.post("/api/v1/exemptions", &exemption()).await;
         granted.ok(201)["id"].as_str().unwrap().to_owned()
+    } else if route.contains("/prices/") {
+        format!("prc_{:032x}", 1)
     } else if route.contains("/jobs/") {
         house.get("/api/v1/jobs").await.ok(200)["items"][0]["id"].as_str().unwrap().to_owned()
     } else {

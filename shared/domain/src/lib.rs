@@ -25,6 +25,7 @@ pub mod page;
 pub mod plan;
 pub mod policy;
 pub mod port;
+pub mod price;
 pub mod queue;
 pub mod recovery;
 pub mod redact;

@@ -13,12 +13,12 @@ use slipway_domain::tree::Limits;
 use slipway_queue::{SharedTransport, Signal};
 use slipway_store::Store;
 
-use crate::gate::Prices;
 use crate::gather::Gather;
 use crate::intake::Intake;
 use crate::library::Library;
 use crate::look::{Line, Looks};
 use crate::policy::Policies;
+use crate::price::Prices;
 use crate::source::Trees;
 use crate::unchanged::Ends;
 

@@ -29,6 +29,7 @@ pub mod output;
 pub mod plan;
 mod planned;
 pub mod policy;
+pub mod price;
 mod publish;
 pub mod queue;
 pub mod recovery;

@@ -25,6 +25,7 @@ pub mod log;
 mod migrate;
 pub mod plan;
 pub mod policy;
+mod price;
 pub mod queue;
 pub mod recovery;
 pub mod retention;

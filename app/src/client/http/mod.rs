@@ -6,6 +6,7 @@ mod follow;
 mod gate;
 mod operate;
 mod policy;
+mod price;
 mod state;
 mod transport;
 

@@ -5,6 +5,7 @@ mod deploy;
 mod gate;
 mod operate;
 mod policy;
+mod price;
 mod show;
 mod state;
 mod template;
@@ -48,7 +49,7 @@ pub(super) async fn perform(
         ClientCommand::Destroy(args) => deploy::destroy(&desk, *args).await,
         ClientCommand::Wait(args) => wait_for(&desk, args).await,
         ClientCommand::Plan(args) => show::plan(&desk, &args.deployment).await,
-        ClientCommand::Report(args) => show::report(&desk, &args.deployment).await,
+        ClientCommand::Report(args) => show::report(&desk, args).await,
         ClientCommand::Reconsider(args) => decide::reconsider(&desk, args).await,
         ClientCommand::Approve(args) => decide::approve(&desk, args).await,
         ClientCommand::Approvals(args) => decide::approvals(&desk, &args.deployment).await,
@@ -69,6 +70,7 @@ pub(super) async fn perform(
         ClientCommand::Policies(args) => policy::policies(&desk, args.verb).await,
         ClientCommand::Exemptions(args) => policy::exemptions(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
+        ClientCommand::Prices(args) => price::prices(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,

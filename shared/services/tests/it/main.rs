@@ -7,6 +7,7 @@ mod cancel;
 mod endings;
 mod gates;
 mod policy;
+mod prices;
 mod races;
 mod recovery;
 mod repeats;
