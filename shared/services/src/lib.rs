@@ -33,6 +33,7 @@ pub mod output;
 pub mod plan;
 mod planned;
 pub mod policy;
+pub mod price;
 pub mod project;
 mod publish;
 pub mod queue;
