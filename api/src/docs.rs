@@ -24,7 +24,7 @@ use crate::state::ApiState;
 mod reference;
 
 /// What a page without scripts may load.
-const PAGE: HeaderValue = HeaderValue::from_static(
+pub(crate) const PAGE: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
 );
 /// What Swagger UI may load: its own files, and what it draws by itself.
@@ -169,6 +169,15 @@ const fn advice(code: Code) -> &'static str {
             "Settings name this version of the pack, or it is the built-in one. Change those \
              settings first; `detail` says whose they are."
         }
+        Code::ProjectExists => "Use the project that is there, or another name.",
+        Code::ProjectInUse => {
+            "Stacks, settings of gates or exemptions that hold belong to the project; `detail` says \
+             how many. It can be removed when it has none."
+        }
+        Code::LastAdmin => {
+            "The change would leave the house without an admin, and nobody could let others in any \
+             more. Make somebody else an admin of the house first."
+        }
         Code::UnsafeArchive => {
             "The archive holds entries that leave its tree, links out of it, devices, no files at \
              all, or more than the limits allow; or it is not a tar.gz. Nothing of it was kept."
@@ -222,6 +231,10 @@ const fn advice(code: Code) -> &'static str {
         Code::TemplateInUse => {
             "Deployments name this version of the template, and their history needs it. Deprecate \
              it instead: nobody gets it by default then."
+        }
+        Code::PreconditionRequired => {
+            "A change must say which version it is made from, so that nobody's change is lost. Read \
+             the thing, and send its ETag in If-Match (or `*` for whatever there is)."
         }
         Code::PreconditionFailed => {
             "Somebody changed it since it was read. Read it again, make the change to that, and send \

@@ -2,11 +2,10 @@
 //! in plain text is said here with a code, and with the place of the fault.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::str::FromStr;
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use slipway_domain::access::{Door, Principal};
 use slipway_domain::fault::{Code, Fault, FieldError};
 
 use crate::credentials;
+use crate::edge::peer;
 use crate::problem::Refused;
 use crate::state::ApiState;
 
@@ -39,10 +39,7 @@ impl FromRequestParts<ApiState> for Caller {
             credentials::presented(&parts.headers)?;
             Principal::local(Door::Rest)
         };
-        if who.address.is_none() {
-            let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-            who.address = address.map(|ConnectInfo(address)| address.ip().to_string());
-        }
+        peer::complete(&mut who, &parts.headers, &parts.extensions);
         if who.traceparent.is_none() {
             who.traceparent = slipway_telemetry::carrier::current_traceparent();
         }
@@ -356,7 +353,7 @@ mod tests {
                 "",
             ),
             (r#"{"stack": ["p", "n", "e"]}"#.to_owned(), "/stack"),
-            (format!(r#"{{{stack}, "options": [true, false, 60]}}"#), "/options"),
+            (format!(r#"{{{stack}, "options": [true, false, false, 60]}}"#), "/options"),
             (format!(r#"{{{stack}, "source": ["template", "x"]}}"#), "/source"),
             (r#"{"stack": 1}"#.to_owned(), "/stack"),
             (r#"{"stack": {"project": 1}}"#.to_owned(), "/stack/project"),

@@ -1,6 +1,13 @@
 //! What the client's part of the command line looks like: subcommands, flags, help. No behaviour;
 //! that is in [`crate::client`].
 
+mod audit;
+mod drift;
+mod price;
+mod project;
+mod report;
+pub mod settings;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -9,9 +16,15 @@ use slipway_domain::id::{ApprovalId, DeploymentId, ExemptionId, JobId, OrphanId}
 use slipway_domain::job::{JobKind, JobState, Priority, Queue};
 use slipway_domain::state::DeploymentState;
 
+pub use self::audit::{AuditArgs, AuditExportArgs, AuditListArgs, AuditVerb, AuditVerifyArgs};
 use crate::client::exit;
 use crate::client::input::Assignment;
 use crate::client::reference::{DeploymentRef, StackRef};
+
+pub use self::drift::{DriftArgs, DriftSettingsArgs, DriftVerb};
+pub use self::price::{PricesArgs, PricesVerb};
+pub use self::project::{MemberVerb, MembersArgs, ProjectVerb, ProjectsArgs};
+pub use self::report::ReportArgs;
 
 /// Where `slipway dev` listens unless it is told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -46,7 +59,7 @@ pub enum ClientCommand {
     /// Show a deployment's current plan
     Plan(OfDeployment),
     /// Show what the gates found in a deployment's plan, why it is blocked and what to do
-    Report(OfDeployment),
+    Report(ReportArgs),
     /// Have a blocked or waiting plan made and judged anew
     #[command(after_long_help = exit::help())]
     Reconsider(ReconsiderArgs),
@@ -81,6 +94,8 @@ pub enum ClientCommand {
     Stacks(StacksArgs),
     /// A stack's Terraform state: versions, differences, the lock, refused states
     State(StateArgs),
+    /// What was changed outside of the stacks: list it, show it, check, put it right
+    Drift(DriftArgs),
     /// List deployments, newest first
     Deployments(DeploymentsArgs),
     /// List the templates, or show, push, render and deprecate them
@@ -89,12 +104,22 @@ pub enum ClientCommand {
     Policies(PoliciesArgs),
     /// Exemptions from rules: list, grant and revoke them
     Exemptions(ExemptionsArgs),
+    /// List the projects; show, make, describe and remove them
+    Projects(ProjectsArgs),
+    /// Who is what in a project, or in the house: see it and change it
+    Members(MembersArgs),
+    /// Price files of vendors that plans are priced by: list, import and remove them
+    Prices(PricesArgs),
     /// Show the queues; pause, resume and limit them
     Queues(QueuesArgs),
     /// What the gates look for: see it, set it, and what holds for a project and environment
     Gates(GatesArgs),
+    /// The central configuration: settings, their history, secrets, and what holds where
+    Settings(settings::SettingsArgs),
     /// List the jobs; requeue dead ones, remove ended ones
     Jobs(JobsArgs),
+    /// The audit log: read, export and verify it
+    Audit(AuditArgs),
     /// List the worker processes
     Workers,
 }
@@ -141,6 +166,9 @@ pub struct OptionArgs {
     /// Let earlier deployments of this stack that are not being applied yet end as superseded
     #[arg(long)]
     pub supersede: bool,
+    /// Only plan: have the plan made and judged, and never apply it
+    #[arg(long, conflicts_with = "supersede")]
+    pub plan_only: bool,
     /// What its jobs go before in their queues: low, normal or high (high is for operators)
     #[arg(long, value_name = "PRIORITY", default_value = "normal")]
     pub priority: Priority,
@@ -318,6 +346,9 @@ pub struct EventsArgs {
     /// Keep printing until the deployment ends
     #[arg(long, short)]
     pub follow: bool,
+    /// Keep printing after its end, too: that its stack drifts, that its plan is out of date
+    #[arg(long, requires = "follow")]
+    pub stay: bool,
 }
 
 /// `slipway cancel`.

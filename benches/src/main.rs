@@ -5,6 +5,7 @@
 //! HTTP doors, as its users do.
 
 mod bare;
+mod config_resolve;
 mod figure;
 mod gates;
 mod load;
@@ -26,7 +27,8 @@ use std::process::ExitCode;
 use settings::Settings;
 
 /// Every benchmark, by the name that `./bench` takes.
-const NAMES: [&str; 4] = [gates::NAME, plan_overhead::NAME, queue::NAME, submit::NAME];
+const NAMES: [&str; 5] =
+    [config_resolve::NAME, gates::NAME, plan_overhead::NAME, queue::NAME, submit::NAME];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,6 +67,7 @@ fn run(name: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match name {
+            config_resolve::NAME => config_resolve::run(&settings).await,
             gates::NAME => gates::run(&settings).await,
             plan_overhead::NAME => plan_overhead::run(&settings).await,
             queue::NAME => queue::run(&settings).await,

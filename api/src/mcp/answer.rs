@@ -104,6 +104,10 @@ const fn hint(code: Code) -> &'static str {
         }
         Code::InvalidPolicy => "Correct the files at the places that `errors` names.",
         Code::PolicyInUse => "Tell the person whose settings `detail` names.",
+        Code::ProjectExists => "Use the project that is there, or another name.",
+        Code::ProjectInUse | Code::LastAdmin => {
+            "Tell the person; `detail` says what is in the way."
+        }
         Code::IdempotencyKeyReused => "Use a new idempotency_key for a new request.",
         Code::Unauthenticated => "Authenticate and call again.",
         Code::Forbidden => {
@@ -131,6 +135,7 @@ const fn hint(code: Code) -> &'static str {
         Code::PlanDigestMismatch => {
             "Call get_plan, look at the current plan, and name its plan_digest."
         }
+        Code::PreconditionRequired => "Read it, and name the version that the change is made from.",
         Code::PreconditionFailed => "Read it again and make the change to that.",
         Code::PlanStale => "Call wait_for_deployment, then look at the new plan with get_plan.",
         Code::IdempotencyInFlight | Code::RateLimited | Code::Unavailable | Code::Timeout => {

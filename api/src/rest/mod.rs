@@ -3,16 +3,23 @@
 
 pub(crate) mod approval;
 pub(crate) mod artifact;
+pub(crate) mod audit;
+mod conditional;
 pub(crate) mod deployment;
+pub(crate) mod drift;
 pub(crate) mod exemption;
 pub(crate) mod follow;
 pub(crate) mod gate;
 pub(crate) mod job;
+pub(crate) mod member;
 mod page;
 pub(crate) mod policy;
+pub(crate) mod price;
+pub(crate) mod project;
 pub(crate) mod queue;
 pub(crate) mod recovery;
 pub(crate) mod report;
+pub(crate) mod setting;
 pub(crate) mod stack;
 pub(crate) mod state;
 pub(crate) mod state_version;
@@ -53,15 +60,26 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         ))
         .routes(routes!(gate::resolve_gate_settings))
         .routes(routes!(report::get_deployment_report))
+        .routes(routes!(report::get_deployment_report_page))
+        .routes(routes!(report::get_deployment_report_sarif))
         .routes(routes!(report::reconsider_deployment))
         .routes(routes!(recovery::get_deployment_recovery, recovery::resolve_deployment_recovery))
         .routes(routes!(test::get_deployment_tests, test::test_deployment))
         .routes(routes!(follow::get_deployment_logs))
         .routes(routes!(follow::get_deployment_events))
         .routes(routes!(artifact::get_artifact))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::verify_audit))
+        .routes(routes!(audit::get_audit_checkpoint))
         .routes(routes!(stack::list_stacks))
         .routes(routes!(stack::get_stack))
         .routes(routes!(stack::list_stack_deployments))
+        .routes(routes!(drift::list_drift))
+        .routes(routes!(drift::get_stack_drift))
+        .routes(routes!(drift::check_stack_drift))
+        .routes(routes!(drift::reconcile_stack_drift))
+        .routes(routes!(drift::get_stack_drift_settings, drift::set_stack_drift_settings))
         .routes(routes!(template::list_templates))
         .routes(routes!(template::get_template))
         .routes(routes!(template::list_template_versions))
@@ -74,9 +92,29 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(policy::get_policy))
         .routes(routes!(policy::get_policy_version, policy::remove_policy_version))
         .routes(routes!(policy::get_policy_source))
+        .routes(routes!(price::get_prices, price::remove_prices))
         .routes(routes!(exemption::list_exemptions, exemption::create_exemption))
         .routes(routes!(exemption::get_exemption))
         .routes(routes!(exemption::revoke_exemption))
+        .routes(routes!(setting::list_settings, setting::create_setting))
+        .routes(routes!(setting::resolve_settings))
+        .routes(routes!(setting::get_setting, setting::update_setting, setting::delete_setting))
+        .routes(routes!(setting::list_setting_versions))
+        .routes(routes!(setting::diff_setting))
+        .routes(routes!(setting::rollback_setting))
+        .routes(routes!(setting::list_setting_audit))
+        .routes(routes!(setting::reveal_setting))
+        .routes(routes!(setting::rotate_setting))
+        .routes(routes!(project::list_projects, project::create_project))
+        .routes(routes!(project::get_project, project::change_project, project::remove_project))
+        .routes(routes!(member::list_project_members))
+        .routes(routes!(
+            member::get_project_member,
+            member::set_project_member,
+            member::remove_project_member
+        ))
+        .routes(routes!(member::list_members))
+        .routes(routes!(member::get_member, member::set_member, member::remove_member))
         .routes(routes!(queue::list_queues))
         .routes(routes!(queue::get_queue_stats))
         .routes(routes!(queue::set_queue))
@@ -102,6 +140,7 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         // Tests of a pack, and a pack on many plans, may take their time.
         .routes(routes!(policy::list_policy_versions, policy::upload_policy))
         .routes(routes!(policy::dry_run_policy))
+        .routes(routes!(price::list_prices, price::import_prices))
         // Both parts of a multipart body, and what is between them.
         .layer(DefaultBodyLimit::max(
             options.max_archive_bytes.saturating_add(options.max_body_bytes).saturating_add(65536),

@@ -155,12 +155,24 @@ id!(
     ExemptionId, "exm", "exemption"
 );
 id!(
+    /// A price file that was imported.
+    PriceFileId, "prc", "price file"
+);
+id!(
     /// Tests of a deployment that were asked for.
     TestRunId, "tst", "test run"
 );
 id!(
+    /// Somebody who can sign in, or a machine that can.
+    AccountId, "acc", "account"
+);
+id!(
     /// Somebody's yes to a plan.
     ApprovalId, "apr", "approval"
+);
+id!(
+    /// An item of the central configuration.
+    SettingId, "set", "setting"
 );
 id!(
     /// A row of the audit log.

@@ -7,13 +7,14 @@ use slipway_domain::deployment::Deployment;
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::Fault;
 use slipway_domain::id::DeploymentId;
-use slipway_domain::job::{Job, JobKind, Lease};
+use slipway_domain::job::{Job, Lease};
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_queue::Signal;
 use slipway_store::Tx;
 
 use crate::Ctx;
-use crate::change::{Change, audit, lock};
+use crate::access::lock_deployment;
+use crate::change::{Change, audit};
 use crate::deployment::{checked_comment, get_after};
 use crate::execution::{locked, system};
 
@@ -28,10 +29,9 @@ pub async fn cancel(
     reason: Option<String>,
     force: bool,
 ) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
     let reason = checked_comment(reason)?;
     let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
+    let mut record = lock_deployment(&mut tx, who, id, Scope::DeploymentsWrite).await?;
     let state = record.deployment.state;
     state.next(Move::Cancel)?;
     let now = cx.now();
@@ -80,10 +80,10 @@ pub async fn cancel(
     Ok(get_after(cx, record).await)
 }
 
-/// The worker of a job has learned that it is to stop. That tests stop says nothing of what they are
-/// beside of.
+/// The worker of a job has learned that it is to stop. What is beside a deployment's way says nothing of
+/// it when it stops.
 pub async fn draining(cx: &Ctx, job: &Job, lease: &Lease) -> Result<(), Fault> {
-    if job.kind == JobKind::Test {
+    if job.kind.is_beside() {
         return Ok(());
     }
     let who = system();

@@ -7,26 +7,28 @@ use slipway_domain::access::{Principal, Scope};
 use slipway_domain::artifact::{ArtifactKind, digest};
 use slipway_domain::deployment::{Deployment, Operation, Options, Variables};
 use slipway_domain::fault::{Code, Fault, FieldError};
-use slipway_domain::id::{ArtifactId, DeploymentId};
+use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
 use slipway_domain::job::{Doorbell, JobKind, Priority};
 use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::plan::ToolChoice;
 use slipway_domain::source::Source;
-use slipway_domain::stack::StackKey;
+use slipway_domain::stack::{StackKey, is_name};
 use slipway_domain::state::Move;
 use slipway_store::Tx;
 pub use slipway_store::deployment::Filter;
 use slipway_store::deployment::Record;
 use utoipa::ToSchema;
 
+use crate::access::{self, lock_deployment};
 pub use crate::approval::{approve, reject};
 pub use crate::cancel::cancel;
-use crate::change::{Change, audit, enqueue, lock};
+use crate::change::{Change, audit, enqueue};
 use crate::idempotency::Guard;
 use crate::intake::{Archive, Entry, Outcome};
 use crate::look::waiting;
+use crate::setting::usage;
 use crate::source::{self, Content, Resolved};
-use crate::{Ctx, cancel as stopping, template};
+use crate::{Ctx, artifact, cancel as stopping, template};
 
 /// A request to bring a stack to a desired state.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
@@ -38,7 +40,9 @@ pub struct Submit {
     /// variables of the stack's current deployment are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Values of the configuration's input variables.
+    /// Values of the configuration's input variables. `${config.KEY}` and `${secret.KEY}` in a string
+    /// stand for items of the central configuration, as the worker finds them when it makes the plan;
+    /// `$${config.` and `$${secret.` for themselves, with one `$` less.
     #[serde(default)]
     #[schema(value_type = Object)]
     pub variables: Variables,
@@ -84,7 +88,7 @@ pub async fn submit(
     request: Submit,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
+    may_submit(who, &request)?;
     let guard = Guard::new(who, "deployment.submit", idempotency_key, &request)?;
     // A template costs nothing to look at, so it is not asked first whether that was done before:
     // the answer to its key comes up when it is recorded, or here when it cannot be.
@@ -94,12 +98,61 @@ pub async fn submit(
     }
     let prepared = async {
         check(who, &request)?;
-        prepare(cx, request).await
+        prepare(cx, who, request).await
     };
     match prepared.await {
         Ok(prepared) => record(cx, who, prepared, guard).await,
         Err(fault) => answered(cx, guard.as_ref()).await?.ok_or(fault),
     }
+}
+
+/// Submits a deployment of what a stack runs now: with the source, the variables and the options of
+/// its current deployment. It goes its way like any other, through every gate and approval.
+pub async fn redeploy(
+    cx: &Ctx,
+    who: &Principal,
+    of: StackId,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted, Fault> {
+    let mut tx = cx.store.read().await?;
+    let stack = access::read_stack(&mut tx, who, of, Scope::DeploymentsWrite).await?.stack;
+    drop(tx);
+    let guard = Guard::new(who, "drift.reconcile", idempotency_key, &of)?;
+    if let Some(answered) = answered(cx, guard.as_ref()).await? {
+        return Ok(answered);
+    }
+    let mut tx = cx.store.read().await?;
+    let current = match stack.current_deployment {
+        Some(current) => tx.deployment(current).await?.map(|record| record.deployment),
+        None => None,
+    };
+    drop(tx);
+    let current = current.filter(|current| current.operation == Operation::Deploy);
+    let Some(current) = current else {
+        return Err(Fault::new(
+            Code::NotReady,
+            "The stack runs nothing that could be deployed again.",
+        ));
+    };
+    let may_hurry = who.grants.may_in(&stack.key.project, Scope::QueuesOperate);
+    let options = Options {
+        // Whoever waits on this stack with another source is not meant.
+        supersede: false,
+        priority: match current.options.priority {
+            Priority::High if !may_hurry => Priority::Normal,
+            priority => priority,
+        },
+        ..current.options
+    };
+    let request = Submit {
+        stack: stack.key,
+        source: None,
+        variables: Variables::new(),
+        operation: Operation::Deploy,
+        options,
+    };
+    let prepared = prepare(cx, who, request).await?;
+    record(cx, who, prepared, guard).await
 }
 
 /// The answer that was given to the same request before, if any.
@@ -121,7 +174,7 @@ pub async fn submit_archive(
     path: Option<String>,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
+    may_submit(who, &request)?;
     let guard = match idempotency_key {
         None => None,
         key => {
@@ -136,9 +189,20 @@ pub async fn submit_archive(
     let id = ArtifactId::new(&*cx.mint);
     request.source = Some(Source::Archive { artifact_id: id, path: path.clone() });
     check(who, &request)?;
-    let (source, resolved) =
-        source::resolve_sent(cx, id, archive, path, &request.variables).await?;
+    let variables = usage::check(cx, &request.stack, &request.variables).await?;
+    let (source, resolved) = source::resolve_sent(cx, id, archive, path, &variables).await?;
     record(cx, who, Prepared { request, source, resolved }, guard).await
+}
+
+/// Whether the caller may deploy in the project. To whom holds nothing there, there is no such
+/// project; whether there is one for the others is seen when a stack is made in it.
+fn may_submit(who: &Principal, request: &Submit) -> Result<(), Fault> {
+    let project = &request.stack.project;
+    if !is_name(project) {
+        // Which says everything else that is wrong, too.
+        check(who, request)?;
+    }
+    access::project(who, project, Scope::DeploymentsWrite)
 }
 
 /// Checks what can be checked of a request on its face.
@@ -165,7 +229,13 @@ fn check(who: &Principal, request: &Submit) -> Result<(), Fault> {
         ));
     }
     if request.options.priority == Priority::High {
-        who.need(Scope::QueuesOperate)?;
+        access::project(who, &request.stack.project, Scope::QueuesOperate)?;
+    }
+    if request.options.plan_only && request.options.supersede {
+        problems.push(FieldError::at(
+            "/options/plan_only",
+            "plan_only and supersede exclude each other: what is never applied takes nobody's place",
+        ));
     }
     if request.source.is_none() && request.operation == Operation::Deploy {
         problems.push(FieldError::at("/source", "source is required"));
@@ -180,16 +250,22 @@ struct Prepared {
     resolved: Resolved,
 }
 
-async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
+async fn prepare(cx: &Ctx, who: &Principal, mut request: Submit) -> Result<Prepared, Fault> {
     if let Some(mut source) = request.source.clone() {
-        let resolved = source::resolve(cx, &source, &request.variables).await?;
+        if let Source::Archive { artifact_id, .. } = &source
+            && !artifact::may_use(cx, who, *artifact_id).await?
+        {
+            return Err(source::no_upload(*artifact_id));
+        }
+        let variables = usage::check(cx, &request.stack, &request.variables).await?;
+        let resolved = source::resolve(cx, &source, &variables).await?;
         if let Source::Template { version, .. } = &mut source {
             // On record stands which one it got.
             *version = resolved.version;
         }
         return Ok(Prepared { request, source, resolved });
     }
-    // A teardown of what runs now, with what made it.
+    // A teardown of what runs now, or that once more, with what made it.
     let mut tx = cx.store.read().await?;
     let nothing = || {
         Fault::field(
@@ -207,8 +283,8 @@ async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
     variables.append(&mut request.variables);
     request.variables = variables;
     let (root, before) = (record.source_root, record.deployment.variables);
-    let hidden =
-        source::hidden_of_kept(cx, artifact, root.clone(), &request.variables, &before).await?;
+    let variables = usage::check(cx, &request.stack, &request.variables).await?;
+    let hidden = source::hidden_of_kept(cx, artifact, root.clone(), &variables, &before).await?;
     Ok(Prepared {
         source: record.deployment.source,
         resolved: Resolved { content: Content::Kept(artifact), root, hidden, version: None },
@@ -288,8 +364,10 @@ async fn record(
 
 /// One deployment, with what it waits for.
 pub async fn get(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     let look = cx.gathered.looks.ask(cx, id).await?;
+    let record = look.as_ref().map(|look| &look.record);
+    // A round answers for many: each one's right is looked at here.
+    access::deployment(who, id, record, Scope::DeploymentsRead)?;
     let look = look.ok_or_else(|| Fault::not_found("deployment", id))?;
     let waiting = waiting(cx, &look).await?;
     let mut deployment = Deployment { waiting, ..look.record.deployment.clone() };
@@ -304,8 +382,8 @@ pub async fn list(
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Page<Deployment>, Fault> {
-    who.need(Scope::DeploymentsRead)?;
-    let rows = cx.store.read().await?.deployments(filter, page).await?;
+    let reach = access::reach(who, Scope::DeploymentsRead)?;
+    let rows = cx.store.read().await?.deployments(filter, &reach, page).await?;
     Ok(Page::from_surplus(rows, page, |row| row.deployment.id.0).map(|row| row.deployment))
 }
 
@@ -373,9 +451,8 @@ pub(crate) async fn replan_if_stale(
 
 /// Starts the apply of an approved plan that was submitted without `auto_apply`.
 pub async fn apply(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsApply)?;
     let mut tx = cx.store.begin().await?;
-    let record = lock(&mut tx, id).await?;
+    let record = lock_deployment(&mut tx, who, id, Scope::DeploymentsApply).await?;
     record.deployment.state.next(Move::StartApply)?;
     in_time(cx, &record)?;
     let started =

@@ -5,12 +5,15 @@
 //! audit record and the job that follows commit together. REST, MCP and the worker call the same
 //! functions; none of them holds a rule of its own.
 
+mod access;
 pub mod approval;
 pub mod artifact;
+pub mod audit;
 pub mod cancel;
 mod change;
 mod ctx;
 pub mod deployment;
+pub mod drift;
 mod ending;
 pub mod event;
 pub mod execution;
@@ -25,16 +28,21 @@ pub mod key;
 mod library;
 pub mod log;
 mod look;
+pub mod member;
 pub mod output;
 pub mod plan;
 mod planned;
 pub mod policy;
+pub mod price;
+pub mod project;
 mod publish;
 pub mod queue;
 pub mod recovery;
 pub mod run_history;
+pub mod setting;
 mod source;
 pub mod stack;
+mod stale;
 pub mod state;
 pub mod state_version;
 mod taking;

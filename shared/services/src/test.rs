@@ -13,17 +13,17 @@ use slipway_domain::id::{DeploymentId, TestRunId};
 use slipway_domain::job::{Doorbell, Job, JobKind, JobLimits, JobState, Lease, NewJob};
 use slipway_domain::plan::{Diagnostic, ToolChoice};
 use slipway_domain::port::driver::TestInput;
-use slipway_domain::redact::Redactor;
 use slipway_domain::test_report::{TestReport, TestRun, TestRunState, TestSettings, Tested};
-use slipway_domain::variable::secrets_in;
 use slipway_store::Tx;
 use slipway_store::deployment::Record;
 use utoipa::ToSchema;
 
-use crate::change::{Change, audit, bell_of, lock, next_job};
+use crate::access::{self, lock_deployment, read_deployment};
+use crate::change::{Change, audit, bell_of, next_job};
 use crate::ending::{Ending, MAX_DELAY_MS};
-use crate::execution::{Begun, hidden, locked, system};
+use crate::execution::{Begun, locked, system};
 use crate::queue::micros;
+use crate::setting::usage;
 use crate::{Ctx, gate, source};
 
 /// Reports that are kept of each deployment.
@@ -44,14 +44,13 @@ pub async fn request_tests(
     id: DeploymentId,
     settings: TestSettings,
 ) -> Result<TestRun, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
-    if settings.allow_apply {
-        // It makes real things.
-        who.need(Scope::DeploymentsApply)?;
-    }
     settings.check("")?;
     let mut tx = cx.store.begin().await?;
-    let record = lock(&mut tx, id).await?;
+    let record = lock_deployment(&mut tx, who, id, Scope::DeploymentsWrite).await?;
+    if settings.allow_apply {
+        // It makes real things.
+        access::project(who, &record.deployment.stack.project, Scope::DeploymentsApply)?;
+    }
     let under_way = tx.test_runs(id).await?.into_iter().find(|run| run.state.is_under_way());
     if let Some(run) = under_way {
         return if run.settings == settings {
@@ -75,9 +74,8 @@ pub async fn request_tests(
 
 /// The tests of a deployment, with their reports, newest first.
 pub async fn list(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<TestRuns, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     let mut tx = cx.store.read().await?;
-    tx.deployment(id).await?.ok_or_else(|| Fault::not_found("deployment", id))?;
+    read_deployment(&mut tx, who, id, Scope::DeploymentsRead).await?;
     Ok(TestRuns { items: tx.test_runs(id).await? })
 }
 
@@ -148,16 +146,16 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
         tx.commit().await?;
         return Ok(Begun::Nothing);
     };
-    let variables = tx.variables(job.deployment_id).await?;
+    let filled = usage::fill_current(&mut tx, d).await?;
     tx.commit().await?;
-    let redactor = Redactor::new(secrets_in(&variables, &hidden(d)));
+    let redactor = filled.redactor(d);
     let input = TestInput {
         deployment_id: d.id,
         stack_id: d.stack_id,
         stack: d.stack.clone(),
         source: source::kept(cx, artifact).await?,
         root: record.source_root.clone(),
-        variables,
+        variables: filled.variables,
         tool: d.options.tool.as_deref().and_then(ToolChoice::parse),
         settings: run.settings,
     };

@@ -1,10 +1,15 @@
 //! One function a subcommand: reads the arguments, calls the server, shows the answer.
 
+mod audit;
 mod decide;
 mod deploy;
+mod drift;
 mod gate;
 mod operate;
 mod policy;
+mod price;
+mod project;
+mod setting;
 mod show;
 mod state;
 mod template;
@@ -23,6 +28,8 @@ use super::reference::{DeploymentRef, StackRef};
 use super::screen::Screen;
 use super::wait::{self, Approval, Terms};
 use crate::cli::{ClientCommand, WaitCommandArgs};
+
+pub use audit::read_checkpoints;
 
 /// A list without pages, as `--json` prints it.
 #[derive(Serialize)]
@@ -48,7 +55,7 @@ pub(super) async fn perform(
         ClientCommand::Destroy(args) => deploy::destroy(&desk, *args).await,
         ClientCommand::Wait(args) => wait_for(&desk, args).await,
         ClientCommand::Plan(args) => show::plan(&desk, &args.deployment).await,
-        ClientCommand::Report(args) => show::report(&desk, &args.deployment).await,
+        ClientCommand::Report(args) => show::report(&desk, args).await,
         ClientCommand::Reconsider(args) => decide::reconsider(&desk, args).await,
         ClientCommand::Approve(args) => decide::approve(&desk, args).await,
         ClientCommand::Approvals(args) => decide::approvals(&desk, &args.deployment).await,
@@ -64,13 +71,19 @@ pub(super) async fn perform(
         ClientCommand::Outputs(args) => show::outputs(&desk, args).await,
         ClientCommand::Stacks(args) => show::stacks(&desk, args).await,
         ClientCommand::State(args) => state::state(&desk, args.verb).await,
+        ClientCommand::Drift(args) => drift::drift(&desk, args).await,
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,
         ClientCommand::Templates(args) => template::templates(&desk, args).await,
         ClientCommand::Policies(args) => policy::policies(&desk, args.verb).await,
         ClientCommand::Exemptions(args) => policy::exemptions(&desk, args.verb).await,
+        ClientCommand::Projects(args) => project::projects(&desk, args.verb).await,
+        ClientCommand::Members(args) => project::members(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
+        ClientCommand::Prices(args) => price::prices(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
+        ClientCommand::Settings(args) => setting::settings(&desk, args.verb).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
+        ClientCommand::Audit(args) => audit::audit(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,
     }
 }

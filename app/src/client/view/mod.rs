@@ -5,13 +5,18 @@
 //! log line must not be able to move the cursor under a person who decides about a plan.
 
 mod approval;
+mod audit;
 mod deployment;
+mod drift;
 mod gate;
 mod list;
 mod operate;
 mod policy;
+mod price;
 mod progress;
+mod project;
 mod recovery;
+mod setting;
 mod state;
 mod template;
 mod test;
@@ -24,13 +29,20 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 pub use self::approval::{approvals, missing};
+pub use self::audit::{audit, verdict};
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
+pub use self::drift::{drift, drift_settings, drifts};
 pub use self::gate::{gate_settings, resolved_gates};
 pub use self::list::{deployments, log_line, outputs, stacks};
 pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::policy::{dry_run, exemptions, modules, policies, policy_version};
+pub use self::price::{imported_prices, price_files};
 pub use self::progress::Progress;
+pub use self::project::{members, projects};
 pub use self::recovery::recovery;
+pub use self::setting::{
+    effective_settings, setting, setting_audit, setting_diff, setting_versions, settings,
+};
 pub use self::state::{orphans, state_diff, state_version, state_versions};
 pub use self::template::{published, rendered, template, template_state, templates};
 pub use self::test::tests;

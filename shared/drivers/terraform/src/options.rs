@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use slipway_domain::tree::Limits;
+use slipway_outbound::Guard as Outbound;
 use slipway_process::Guard;
 
 /// Passed through unless an operator says otherwise: what a command line tool needs to run at all,
@@ -118,10 +119,12 @@ pub struct GitOptions {
     pub allow_http: bool,
     /// How long a fetch may take, in seconds.
     pub timeout_s: u64,
+    /// Where repositories may be.
+    pub outbound: Outbound,
 }
 
 impl Default for GitOptions {
     fn default() -> Self {
-        Self { allow_file: false, allow_http: false, timeout_s: 120 }
+        Self { allow_file: false, allow_http: false, timeout_s: 120, outbound: Outbound::default() }
     }
 }

@@ -10,8 +10,11 @@ mod envelope;
 mod keys;
 mod ring;
 mod service;
+mod sign;
 
 pub(crate) use envelope::HEAD_BYTES;
 pub use keys::{Keys, KeysInUse, Rewrap};
 pub use ring::Keyring;
 pub use service::ServiceOptions;
+pub use sign::is_signed;
+pub(crate) use sign::sign;
