@@ -367,7 +367,8 @@ async fn a_change_is_seen_by_every_process(rig: Rig) {
     // Another process: it shares database and transport, and nothing that is remembered.
     let other = Ctx { gathered: Gathered::default(), ..rig.cx.clone() };
     let held = async |cx: &Ctx| setting::resolve(cx, &rig.who, place()).await.unwrap();
-    let value = |effective: &Arc<Effective>| effective.settings.get("k").map(|one| one.value.clone());
+    let value =
+        |effective: &Arc<Effective>| effective.settings.get("k").map(|one| one.value.clone());
     let one = make(&rig, "k", SettingScope::default(), SettingKind::Number, json!(1)).await;
     for cx in [&rig.cx, &other] {
         assert_eq!(value(&held(cx).await), Some(json!(1)));
