@@ -140,7 +140,11 @@ pub fn host_of_repository(url: &str) -> Option<(String, u16)> {
         let url = Url::parse(url).ok()?;
         (url.host_str()?.to_owned(), url.port().unwrap_or(usual))
     } else {
-        let (authority, _) = url.split_once(':')?;
+        let (authority, path) = url.split_once(':')?;
+        // `ext::…`: git would run a helper of that name.
+        if path.starts_with(':') {
+            return None;
+        }
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         (host.to_owned(), 22)
     };
