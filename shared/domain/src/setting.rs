@@ -3,7 +3,7 @@
 //!
 //! An item holds in its [`SettingScope`]; where several have the same key the narrowest one counts
 //! ([`scope`] says how, once). What deployments write to use them (`${config.KEY}`,
-//! `${secret.KEY}`) is in [`reference`].
+//! `${secret.KEY}`) is in [`mod@reference`].
 
 pub mod difference;
 pub mod effective;

@@ -1,7 +1,7 @@
 //! The central configuration: items, their versions, their secrets, and what holds for a place.
 //!
 //! Every change is a new version, made from one that the caller names. What deployments make of it is
-//! in [`usage`]. A secret leaves the store in clear in two places only: [`reveal`], which is on the
+//! in `usage`. A secret leaves the store in clear in two places only: [`reveal`], which is on the
 //! record before it answers, and the worker that fills the variables of a run.
 
 mod cache;
