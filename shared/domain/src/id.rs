@@ -159,12 +159,28 @@ id!(
     TestRunId, "tst", "test run"
 );
 id!(
+    /// Somebody who can sign in, or a machine that can.
+    AccountId, "acc", "account"
+);
+id!(
     /// Somebody's yes to a plan.
     ApprovalId, "apr", "approval"
 );
 id!(
     /// A row of the audit log.
     AuditId, "aud", "audit record"
+);
+id!(
+    /// One sign-in.
+    SessionId, "ses", "session"
+);
+id!(
+    /// An API key.
+    ApiKeyId, "key", "API key"
+);
+id!(
+    /// A rule of trust in tokens of another issuer.
+    TrustRuleId, "tru", "trust rule"
 );
 
 #[cfg(test)]

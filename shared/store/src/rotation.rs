@@ -10,6 +10,7 @@ use slipway_domain::id::{ArtifactId, DeploymentId};
 use uuid::Uuid;
 
 use crate::artifact;
+use crate::auth::signing_key;
 use crate::crypto::{HEAD_BYTES, KeysInUse, Rewrap};
 use crate::db::{Store, sql};
 use crate::deployment::{outputs_place, variables_place};
@@ -27,10 +28,12 @@ enum Kept {
     Variables,
     Outputs,
     Artifacts,
+    SigningKeys,
 }
 
 impl Kept {
-    const ALL: [Self; 4] = [Self::HouseKeys, Self::Variables, Self::Outputs, Self::Artifacts];
+    const ALL: [Self; 5] =
+        [Self::HouseKeys, Self::Variables, Self::Outputs, Self::Artifacts, Self::SigningKeys];
 
     /// Table and column.
     const fn column(self) -> (&'static str, &'static str) {
@@ -39,6 +42,7 @@ impl Kept {
             Self::Variables => ("deployments", "variables_sealed"),
             Self::Outputs => ("deployments", "outputs_sealed"),
             Self::Artifacts => ("artifacts", "body"),
+            Self::SigningKeys => ("signing_keys", "sealed"),
         }
     }
 
@@ -47,7 +51,8 @@ impl Kept {
             Self::HouseKeys => Some(Self::Variables),
             Self::Variables => Some(Self::Outputs),
             Self::Outputs => Some(Self::Artifacts),
-            Self::Artifacts => None,
+            Self::Artifacts => Some(Self::SigningKeys),
+            Self::SigningKeys => None,
         }
     }
 }
@@ -108,6 +113,7 @@ impl Row {
             Kept::HouseKeys => house::place(&self.kind),
             Kept::Variables => variables_place(DeploymentId(self.id)),
             Kept::Outputs => outputs_place(DeploymentId(self.id)),
+            Kept::SigningKeys => signing_key::place(self.id),
             Kept::Artifacts => {
                 let kind = ArtifactKind::parse(&self.kind)
                     .ok_or_else(|| Error::corrupt("artifacts", format!("kind {:?}", self.kind)))?;
@@ -186,6 +192,10 @@ impl Store {
             Kept::Artifacts => sql!(all Row, &mut tx,
                 "select id, substr(body, 1, $3) as sealed, kind, digest, location
                  from artifacts where id > $1 order by id limit $2", at.after, limit, head)?,
+            Kept::SigningKeys => sql!(all Row, &mut tx,
+                "select id, substr(sealed, 1, $3) as sealed, '' as kind, '' as digest,
+                     cast(null as text) as location
+                 from signing_keys where id > $1 order by id limit $2", at.after, limit, head)?,
         };
         let more = at.kept != Kept::HouseKeys && rows.len() == PAGE;
         let next = match rows.last() {
@@ -224,6 +234,8 @@ impl Store {
                 Kept::Artifacts => sql!(scalar_maybe Option<Vec<u8>>, &mut tx,
                     "select body from artifacts where id = $1", row.id)?
                 .flatten(),
+                Kept::SigningKeys => sql!(scalar_maybe Vec<u8>, &mut tx,
+                    "select sealed from signing_keys where id = $1", row.id)?,
             };
             // Swept meanwhile, it needs no key any more.
             if let Some(sealed) = whole {
@@ -249,6 +261,9 @@ impl Store {
                      where id = $1 and outputs_sealed = $2", row.id, old, new)?,
                 Kept::Artifacts => sql!(execute &mut tx,
                     "update artifacts set body = $3 where id = $1 and body = $2",
+                    row.id, old, new)?,
+                Kept::SigningKeys => sql!(execute &mut tx,
+                    "update signing_keys set sealed = $3 where id = $1 and sealed = $2",
                     row.id, old, new)?,
             };
         }

@@ -2,5 +2,6 @@
 //! crates of their own (`drivers/*`, `clients/*`), wired together by the executable.
 
 pub mod driver;
+pub mod identity_provider;
 pub mod key_service;
 pub mod scanner;
