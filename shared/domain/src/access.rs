@@ -62,8 +62,31 @@ scopes! {
     QueuesRead = "queues:read";
     /// Requeue, purge, pause and resume.
     QueuesOperate = "queues:operate";
+    /// See configuration that is kept centrally; its secrets masked.
+    ConfigRead = "config:read";
+    /// Change configuration that is kept centrally.
+    ConfigWrite = "config:write";
+    /// Read the audit log.
+    AuditRead = "audit:read";
+    /// Change a project and who its members are; make and remove projects when held in the house.
+    AdminProjects = "admin:projects";
+    /// See, make and stop accounts, and say who is what in the house.
+    AdminAccounts = "admin:accounts";
     /// Use the MCP door.
     McpExecute = "mcp:execute";
+}
+
+impl Scope {
+    /// Whether it is about things that belong to no project, so that it is held in the house or
+    /// not at all: being somebody in a project never gives it.
+    pub const fn is_of_house(self) -> bool {
+        matches!(self, Self::TemplatesWrite | Self::AdminAccounts)
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|scope| scope.as_str() == text)
+    }
 }
 
 impl fmt::Display for Scope {
@@ -120,6 +143,61 @@ impl Role {
     /// Reads the text form.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// What who has this role may do: the one table of rights, from which `docs/ACCESS.md` is drawn.
+    ///
+    /// - A viewer sees everything of a project but its secrets, and states are full of secrets.
+    /// - A developer changes what is deployed, through the gates: may submit, and start what was
+    ///   approved, which is never anything else than what was approved.
+    /// - An approver decides: on plans, and on what a rule does not count for. It submits nothing,
+    ///   so that whoever is only that never meets a plan of their own.
+    /// - An operator keeps things running: queues, states, configuration, secrets. It decides on no
+    ///   plan and changes no gate, so that who can reach everything still needs somebody's yes.
+    /// - An admin may do everything, also what decides who may do what: gates, policies, members.
+    pub fn scopes(self) -> BTreeSet<Scope> {
+        use Scope as S;
+        const VIEWER: &[Scope] = &[
+            S::DeploymentsRead,
+            S::StacksRead,
+            S::TemplatesRead,
+            S::GatesRead,
+            S::PoliciesRead,
+            S::QueuesRead,
+            S::ConfigRead,
+            // A door, which gives nobody more than they have.
+            S::McpExecute,
+        ];
+        const DEVELOPER: &[Scope] = &[S::DeploymentsWrite, S::DeploymentsApply];
+        const APPROVER: &[Scope] = &[S::DeploymentsApprove, S::ExemptionsWrite];
+        const OPERATOR: &[Scope] = &[
+            S::QueuesOperate,
+            S::StateRead,
+            S::StateWrite,
+            S::SecretsReveal,
+            S::ConfigWrite,
+            S::AuditRead,
+        ];
+        let sets: &[&[Scope]] = match self {
+            Self::Viewer => &[VIEWER],
+            Self::Developer => &[VIEWER, DEVELOPER],
+            Self::Approver => &[VIEWER, APPROVER],
+            Self::Operator => &[VIEWER, DEVELOPER, OPERATOR],
+            Self::Admin => &[Scope::ALL],
+        };
+        sets.concat().into_iter().collect()
+    }
+
+    /// The right without which nobody counts as this: a token that leaves it out does not speak for
+    /// this role.
+    const fn mark(self) -> Scope {
+        match self {
+            Self::Viewer => Scope::DeploymentsRead,
+            Self::Developer => Scope::DeploymentsWrite,
+            Self::Approver => Scope::DeploymentsApprove,
+            Self::Operator => Scope::QueuesOperate,
+            Self::Admin => Scope::AdminProjects,
+        }
     }
 
     /// Whether who has this role can be asked where `wanted` is asked for: an admin can always.
@@ -193,6 +271,43 @@ pub struct Hold {
     pub roles: BTreeSet<Role>,
 }
 
+impl Hold {
+    /// What roles give in the whole house.
+    pub fn in_house(roles: &BTreeSet<Role>) -> Self {
+        let scopes = roles.iter().flat_map(|role| role.scopes()).collect();
+        Self { scopes, roles: roles.clone() }
+    }
+
+    /// What roles give in one project.
+    pub fn in_project(roles: &BTreeSet<Role>) -> Self {
+        Self::in_house(roles).of_project()
+    }
+
+    /// Without what can only be held in the house.
+    fn of_project(mut self) -> Self {
+        self.scopes.retain(|scope| !scope.is_of_house());
+        self
+    }
+
+    /// Whether it is nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.scopes.is_empty()
+    }
+
+    /// What is left of it where only `scopes` count.
+    ///
+    /// A role stays where the right that makes it is left, so a token that may not approve speaks for
+    /// no approver, whosever it is. An admin stands for every role; a token of theirs that may
+    /// approve, but not administer, still speaks for an approver, and only for that.
+    fn narrowed(&self, scopes: &BTreeSet<Scope>) -> Self {
+        let left: BTreeSet<_> = self.scopes.intersection(scopes).copied().collect();
+        let speaks = |wanted: &Role| {
+            left.contains(&wanted.mark()) && self.roles.iter().any(|role| role.stands_for(*wanted))
+        };
+        Self { roles: Role::ALL.into_iter().filter(speaks).collect(), scopes: left }
+    }
+}
+
 /// What somebody may do where. What holds in the house holds in every project too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
@@ -216,6 +331,55 @@ impl Grants {
     pub fn everything() -> Self {
         let house = Hold { scopes: Scope::ALL.iter().copied().collect(), roles: Role::ALL.into() };
         Self { house, projects: BTreeMap::new() }
+    }
+
+    /// What memberships give: those of no project are of the house.
+    pub fn of<'a>(
+        memberships: impl IntoIterator<Item = (Option<&'a str>, &'a BTreeSet<Role>)>,
+    ) -> Self {
+        let mut grants = Self::default();
+        for (project, roles) in memberships {
+            match project {
+                None => grants.house = Hold::in_house(roles),
+                Some(project) => {
+                    grants.projects.insert(project.to_owned(), Hold::in_project(roles));
+                }
+            }
+        }
+        grants
+    }
+
+    /// What is left of it for a token that was given `scopes` only, and only for `project` if there
+    /// is one. A token never has more than whoever it is of: scopes and a project narrow what they
+    /// hold now, and what they lose later the token loses too.
+    #[must_use]
+    pub fn narrowed(&self, scopes: &BTreeSet<Scope>, project: Option<&str>) -> Self {
+        let narrow = |hold: &Hold| hold.narrowed(scopes);
+        let Some(project) = project else {
+            let projects = self.projects.iter().map(|(name, hold)| (name.clone(), narrow(hold)));
+            return Self {
+                house: narrow(&self.house),
+                projects: projects.filter(|(_, hold)| !hold.is_empty()).collect(),
+            };
+        };
+        let mut all = self.projects.get(project).cloned().unwrap_or_default();
+        all.scopes.extend(&self.house.scopes);
+        all.roles.extend(&self.house.roles);
+        let left = narrow(&all.of_project());
+        let kept = (!left.is_empty()).then(|| (project.to_owned(), left));
+        Self { house: Hold::default(), projects: kept.into_iter().collect() }
+    }
+
+    /// Whether anything at all is held in `project`: to whom this does not apply the project and all
+    /// that is in it does not exist.
+    pub fn sees(&self, project: &str) -> bool {
+        !self.house.is_empty() || self.projects.get(project).is_some_and(|hold| !hold.is_empty())
+    }
+
+    /// Everything that is held in `project`.
+    pub fn scopes_in(&self, project: &str) -> BTreeSet<Scope> {
+        let own = self.projects.get(project).map(|hold| hold.scopes.iter().copied());
+        self.house.scopes.iter().copied().chain(own.into_iter().flatten()).collect()
     }
 
     /// Whether `scope` is held in `project`.
@@ -303,7 +467,28 @@ impl Principal {
         if self.grants.may_somewhere(scope) { Ok(()) } else { Err(self.lacks(scope)) }
     }
 
+    /// Refuses a caller who does not hold `scope` in `project`. To one who holds nothing at all
+    /// there the answer is `missing`, that of a thing that does not exist.
+    pub fn need_in(
+        &self,
+        project: &str,
+        scope: Scope,
+        missing: impl FnOnce() -> Fault,
+    ) -> Result<(), Fault> {
+        if self.grants.may_in(project, scope) {
+            Ok(())
+        } else if self.grants.sees(project) {
+            let why = format!("{} lacks the scope {scope} in {project}.", self.actor.id);
+            Err(Fault::new(Code::Forbidden, why))
+        } else {
+            Err(missing())
+        }
+    }
+
     fn lacks(&self, scope: Scope) -> Fault {
         Fault::new(Code::Forbidden, format!("{} lacks the scope {scope}.", self.actor.id))
     }
 }
+
+#[cfg(test)]
+mod tests;

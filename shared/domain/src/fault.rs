@@ -116,6 +116,12 @@ codes! {
     TemplateInUse = "template_in_use", Conflict, "Deployments name this version of the template";
     /// A version of a policy pack that plans are judged by, or one that is built in.
     PolicyInUse = "policy_in_use", Conflict, "The policy pack is in use";
+    /// A project of that name is there.
+    ProjectExists = "project_exists", Conflict, "There is a project of that name";
+    /// A project that stacks, settings or exemptions belong to.
+    ProjectInUse = "project_in_use", Conflict, "Something belongs to the project";
+    /// The house would be left without anybody who may let others in.
+    LastAdmin = "last_admin", Conflict, "Nobody would be an admin of the house any more";
     /// The digest named is not that of the current plan.
     PlanDigestMismatch = "plan_digest_mismatch", Precondition, "The plan named is not the current plan";
     /// Something was changed since the caller read it.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::fault::Fault;
+use crate::stack::is_name;
 
 /// How many items a page has when nobody says.
 pub const DEFAULT_LIMIT: u32 = 50;
@@ -29,28 +30,40 @@ impl Default for PageRequest {
 impl PageRequest {
     /// Checks what came from outside.
     pub fn parse(limit: Option<u32>, cursor: Option<&str>) -> Result<Self, Fault> {
-        let limit = limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(Fault::field(
-                "/limit",
-                format!("limit must be from 1 to {MAX_LIMIT}, not {limit}"),
-            ));
-        }
-        let after = match cursor {
-            None => None,
-            Some(text) => Some(decode(text).ok_or_else(|| {
-                Fault::field(
-                    "/cursor",
-                    "cursor is not one that this API gave out; leave it out for the first page",
-                )
-            })?),
-        };
+        let limit = checked_limit(limit)?;
+        let after = cursor.map(|text| decode(text).ok_or_else(no_cursor)).transpose()?;
         Ok(Self { limit, after })
     }
 
     /// For lists of numbered items, largest first: only those below this number.
     pub fn below(&self) -> Option<i64> {
         self.after.map(|after| i64::try_from(after.as_u128()).unwrap_or(i64::MAX))
+    }
+}
+
+/// What a caller asks for of a list in the order of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPageRequest {
+    /// At most this many items, 1 to [`MAX_LIMIT`].
+    pub limit: u32,
+    /// Items after the one with this name.
+    pub after: Option<String>,
+}
+
+impl Default for NamedPageRequest {
+    fn default() -> Self {
+        Self { limit: DEFAULT_LIMIT, after: None }
+    }
+}
+
+impl NamedPageRequest {
+    /// Checks what came from outside.
+    pub fn parse(limit: Option<u32>, cursor: Option<&str>) -> Result<Self, Fault> {
+        let limit = checked_limit(limit)?;
+        let read =
+            |text: &str| String::from_utf8(bytes_of(text)?).ok().filter(|name| is_name(name));
+        let after = cursor.map(|text| read(text).ok_or_else(no_cursor)).transpose()?;
+        Ok(Self { limit, after })
     }
 }
 
@@ -87,21 +100,57 @@ impl<T> Page<T> {
         Self::from_surplus(items, request, key)
     }
 
+    /// The same for items in the order of their names.
+    pub fn of_named(
+        mut items: Vec<T>,
+        request: &NamedPageRequest,
+        name: impl Fn(&T) -> &str,
+    ) -> Self {
+        let limit = request.limit as usize;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let last = items.last().filter(|_| more);
+        let next_cursor = last.map(|last| text_of(name(last).as_bytes()));
+        Self { items, next_cursor }
+    }
+
     /// The same page of other things.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(f).collect(), next_cursor: self.next_cursor }
     }
 }
 
+fn checked_limit(limit: Option<u32>) -> Result<u32, Fault> {
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    if (1..=MAX_LIMIT).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Fault::field("/limit", format!("limit must be from 1 to {MAX_LIMIT}, not {limit}")))
+}
+
+fn no_cursor() -> Fault {
+    Fault::field(
+        "/cursor",
+        "cursor is not one that this API gave out; leave it out for the first page",
+    )
+}
+
 fn encode(key: uuid::Uuid) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key.as_bytes())
+    text_of(key.as_bytes())
 }
 
 fn decode(text: &str) -> Option<uuid::Uuid> {
+    uuid::Uuid::from_slice(&bytes_of(text)?).ok()
+}
+
+fn text_of(bytes: &[u8]) -> String {
     use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
-    uuid::Uuid::from_slice(&bytes).ok()
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()
 }
 
 #[cfg(test)]
@@ -128,6 +177,18 @@ mod tests {
         assert_eq!((page.items, next.below()), (vec![9, 7], Some(7)));
         let odd = PageRequest { after: Some(uuid::Uuid::max()), ..ask };
         assert_eq!(odd.below(), Some(i64::MAX));
+    }
+
+    #[test]
+    fn named_items_go_on_after_the_last_one() {
+        let ask = NamedPageRequest { limit: 2, after: None };
+        let page = Page::of_named(vec!["a", "b", "c"], &ask, |name| name);
+        assert_eq!(page.items, ["a", "b"]);
+        let next = NamedPageRequest::parse(Some(2), page.next_cursor.as_deref()).unwrap();
+        assert_eq!(next.after.as_deref(), Some("b"));
+        assert_eq!(Page::of_named(vec!["c"], &next, |name| name).next_cursor, None);
+        // "No name", in base64.
+        assert!(NamedPageRequest::parse(None, Some("Tm8gbmFtZQ")).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! audit record and the job that follows commit together. REST, MCP and the worker call the same
 //! functions; none of them holds a rule of its own.
 
+mod access;
 pub mod approval;
 pub mod artifact;
 pub mod cancel;
@@ -25,10 +26,12 @@ pub mod key;
 mod library;
 pub mod log;
 mod look;
+pub mod member;
 pub mod output;
 pub mod plan;
 mod planned;
 pub mod policy;
+pub mod project;
 mod publish;
 pub mod queue;
 pub mod recovery;

@@ -3,6 +3,7 @@
 //! Statements that need the database's own clock or row locks hold marks that [`fill`] replaces;
 //! the marks are constants, so no input can reach the text.
 
+use slipway_domain::access::Reach;
 use sqlx::AssertSqlSafe;
 
 use crate::db::{Conn, Tx};
@@ -58,6 +59,44 @@ pub(crate) fn only(text: &'static str, asked: &[(&'static str, bool)]) -> Assert
     AssertSqlSafe(text)
 }
 
+/// Keeps a list to what its reader may see: `{within project $4}` in the text holds where the column
+/// is one of the projects of `reach`, which are bound as [`reached`] gives them. To whom everything is
+/// shown the condition is left out.
+pub(crate) fn within(
+    tx: &mut Tx,
+    AssertSqlSafe(text): AssertSqlSafe<String>,
+    reach: &Reach,
+) -> AssertSqlSafe<String> {
+    let condition = match (reach, tx.conn()) {
+        (Reach::Everywhere, _) => "(cast(# as text) is null or true)",
+        (_, Conn::Sqlite(_)) => "@ in (select value from json_each(#))",
+        (_, Conn::Postgres(_)) => {
+            "@ = any(array(select jsonb_array_elements_text(cast(# as jsonb))))"
+        }
+    };
+    AssertSqlSafe(confined(&text, condition))
+}
+
+fn confined(text: &str, condition: &str) -> String {
+    let mut pieces = text.split("{within ");
+    let mut filled = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (mark, rest) = piece.split_once('}').unwrap_or((piece, ""));
+        let (column, hole) = mark.split_once(' ').unwrap_or((mark, ""));
+        filled.push_str(&condition.replace('@', column).replace('#', hole));
+        filled.push_str(rest);
+    }
+    filled
+}
+
+/// The value that goes with [`within`].
+pub(crate) fn reached(reach: &Reach) -> Option<String> {
+    match reach {
+        Reach::Everywhere => None,
+        Reach::Projects(names) => Some(serde_json::json!(names).to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +106,13 @@ mod tests {
         let text = "select 1 where {a = $1} and {b < $2} limit $3";
         let kept = only(text, &[("a = $1", true), ("b < $2", false)]);
         assert_eq!(kept.0, "select 1 where a = $1 and (cast($2 as text) is null or true) limit $3");
+    }
+    #[test]
+    fn a_list_is_confined_in_each_of_its_parts() {
+        let text = "select 1 where {within s.project $2} or {within name $2} limit $1";
+        assert_eq!(
+            confined(text, "@ in (#)"),
+            "select 1 where s.project in ($2) or name in ($2) limit $1"
+        );
     }
 }
