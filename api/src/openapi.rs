@@ -90,6 +90,8 @@ refusals! {
     Removing = [412];
     /// Of a route that somebody else's lock may keep from its work.
     Locking = [423];
+    /// Of a route that may be asked so often only.
+    Limiting = [429];
     /// Of a route that streams.
     Streaming = [429];
 }
@@ -133,6 +135,7 @@ pub(crate) fn base() -> OpenApi {
             ),
             tag("templates", "The library of ready-made configurations."),
             tag("policies", "Policy packs, and exemptions from their rules."),
+            tag("auth", "Accounts, and how people and machines sign in."),
             tag("artifacts", "Uploaded source archives."),
             tag("operations", "Health, metrics and this document."),
         ]))
@@ -248,6 +251,7 @@ const MAY_BE_EMPTY: &[&str] = &[
     "adopt_orphan_state",
     "apply_deployment",
     "cancel_deployment",
+    "link_identity",
     "release_state",
     "revoke_exemption",
     "unlock_state",

@@ -143,6 +143,11 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
 }
 
 impl Running {
+    /// The house that runs.
+    pub(crate) fn cx(&self) -> &slipway_services::Ctx {
+        &self.house.cx
+    }
+
     /// Ends everything in order and waits for it. A signal meanwhile stops running jobs.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.shutdown.drain.cancel();

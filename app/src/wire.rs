@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use slipway_api::{ApiOptions, ApiState};
+use slipway_api::{ApiOptions, ApiState, AuthMode};
 use slipway_client_scanners::{Choice, Options as ScanOptions, Scanners};
 use slipway_client_vault::{Options as VaultOptions, Token, Transit};
-use slipway_config::section::{JobKindLimits, KeyProvider, LogFormat, TransportKind};
+use slipway_config::section::{
+    AuthMode as Mode, JobKindLimits, KeyProvider, LogFormat, TransportKind,
+};
 use slipway_config::{Config, DatabaseLocation};
 use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::fault::Fault;
@@ -23,6 +25,7 @@ use slipway_domain::scan::{RuleBook, ScanOutcome, ScanSettings, ScannerName};
 use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{GitOptions, Guard, Inspector, Options as DriverOptions, Terraform};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
+use slipway_services::auth::{AuthSettings, FileKeys};
 use slipway_services::{Ctx, Gathered, Library, Settings, policy};
 use slipway_store::crypto::{Keyring, Keys, ServiceOptions};
 use slipway_store::{DatabaseUrl, Error as StoreError, Store};
@@ -152,6 +155,8 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
     let limits = source_limits(config);
     let templates = Library::load(&*inspector, config.templates.dir.as_deref(), limits)
         .map_err(anyhow::Error::msg)?;
+    // Before anything is opened: a key that others can read is said at once.
+    let auth = auth(config)?;
     let store = store(config).await?;
     let transport = transport(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -162,7 +167,7 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
         mint: Arc::new(RandomMint),
         inspector,
         templates: Arc::new(templates),
-        settings: Arc::new(settings(config, limits, gates(config)?)),
+        settings: Arc::new(settings(config, limits, gates(config)?, auth)),
         gathered: Gathered::default(),
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics cannot be set up")?;
@@ -214,7 +219,46 @@ fn gates(config: &Config) -> anyhow::Result<GateSettings> {
     Ok(settings)
 }
 
-fn settings(config: &Config, source_limits: Limits, gates: GateSettings) -> Settings {
+/// How people and machines sign in.
+fn auth(config: &Config) -> anyhow::Result<AuthSettings> {
+    let auth = &config.auth;
+    let file_keys = match &auth.signing_key_path {
+        None => None,
+        Some(path) => {
+            let what = || format!("the signing key {} (auth.signing_key_path)", path.display());
+            check_private(path, "signing key")?;
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", what()))?;
+            let keys = FileKeys::parse(&text).map_err(anyhow::Error::msg).with_context(what)?;
+            Some(keys)
+        }
+    };
+    Ok(AuthSettings {
+        registration: auth.registration,
+        issuer: issuer(config),
+        access_ttl: chrono::Duration::seconds(auth.access_token_s.into()),
+        session_idle: chrono::Duration::hours(auth.session_idle_h.into()),
+        session_max: chrono::Duration::hours(auth.session_max_h.into()),
+        key_life: chrono::Duration::days(auth.signing_key_days.into()),
+        file_keys,
+        provider_accounts: auth.provider_accounts,
+        email_domains: auth.email_domains.clone(),
+        ..AuthSettings::default()
+    })
+}
+
+/// What this installation calls itself: its own URL, without a slash at the end.
+fn issuer(config: &Config) -> String {
+    let listened = || format!("http://{}", config.api.listen);
+    config.auth.public_url.clone().unwrap_or_else(listened)
+}
+
+fn settings(
+    config: &Config,
+    source_limits: Limits,
+    gates: GateSettings,
+    auth: AuthSettings,
+) -> Settings {
     let limits = |kind: &JobKindLimits| JobLimits {
         max_attempts: kind.max_attempts,
         soft_limit_s: kind.soft_limit_s,
@@ -233,6 +277,7 @@ fn settings(config: &Config, source_limits: Limits, gates: GateSettings) -> Sett
         idempotency_ttl: chrono::Duration::hours(config.retention.idempotency_hours.into()),
         recovery_grace: chrono::Duration::seconds(config.worker.recovery_grace_s.into()),
         log_retention: chrono::Duration::days(config.retention.logs_days.into()),
+        auth,
     }
 }
 
@@ -375,7 +420,7 @@ fn ring(
         write_new_private(file, made.as_bytes())
             .with_context(|| format!("the key ring {} cannot be written", file.display()))?;
     }
-    check_private(file)?;
+    check_private(file, "key ring")?;
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("the key ring {} cannot be read", file.display()))?;
     Keyring::parse(text.trim()).with_context(|| format!("in {}", file.display()))
@@ -409,16 +454,16 @@ fn write_new_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     }
 }
 
-fn check_private(path: &Path) -> anyhow::Result<()> {
+fn check_private(path: &Path, what: &str) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     const OTHERS: u32 = 0o077;
     let mode = std::fs::metadata(path)
-        .with_context(|| format!("the key ring {} cannot be read", path.display()))?
+        .with_context(|| format!("the {what} {} cannot be read", path.display()))?
         .permissions()
         .mode();
     anyhow::ensure!(
         mode & OTHERS == 0,
-        "the key ring {} can be read by others (mode {:03o}); set it right with `chmod 600 {}`",
+        "the {what} {} can be read by others (mode {:03o}); set it right with `chmod 600 {}`",
         path.display(),
         mode & 0o777,
         path.display()
@@ -434,6 +479,10 @@ pub(crate) fn api(
     shutdown: CancellationToken,
 ) -> ApiState {
     let options = ApiOptions {
+        auth: match config.auth.mode {
+            Mode::Required => AuthMode::Required,
+            Mode::None => AuthMode::None,
+        },
         allowed_hosts: config.api.allowed_hosts.iter().cloned().collect(),
         max_body_bytes: config.api.max_body_bytes,
         max_archive_bytes: config.api.max_archive_bytes,
@@ -479,7 +528,7 @@ mod tests {
         write_new_private(&path, b"first").unwrap();
         write_new_private(&path, b"second").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
-        check_private(&path).unwrap();
+        check_private(&path, "key ring").unwrap();
         let left = std::fs::read_dir(dir.path().join("keys")).unwrap().count();
         assert_eq!(left, 1, "no half-written file is left");
     }

@@ -24,13 +24,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slipway_domain::Secret;
 
-pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Loaded, Loader, URL_VARIABLE, read_environment};
+pub use load::{
+    CONFIG_VARIABLE, DEFAULT_FILE, Loaded, Loader, TOKEN_VARIABLE, URL_VARIABLE, client_token,
+    read_environment, user_dir,
+};
 pub use problem::{ConfigError, Problem};
 pub use provenance::{Provenance, Provenances};
 pub use schema::{Key, json_schema, keys};
 
 use section::{
-    Api, Artifacts, Database, Gates, Jobs, Keys, Queue, Retention, Scan, Source, Telemetry,
+    Api, Artifacts, Auth, Database, Gates, Jobs, Keys, Queue, Retention, Scan, Source, Telemetry,
     Templates, Terraform, Worker,
 };
 
@@ -44,6 +47,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The HTTP listener.
     pub api: Api,
+    /// How people and machines sign in.
+    pub auth: Auth,
     /// Where rows are kept.
     pub database: Database,
     /// What wakes workers.
@@ -77,6 +82,7 @@ impl Default for Config {
         let mut config = Self {
             data_dir: PathBuf::from(".slipway"),
             api: Api::default(),
+            auth: Auth::default(),
             database: Database::default(),
             queue: Queue::default(),
             worker: Worker::default(),

@@ -13,6 +13,7 @@ use slipway_domain::tree::Limits;
 use slipway_queue::{SharedTransport, Signal};
 use slipway_store::Store;
 
+use crate::auth::{Auth, AuthSettings};
 use crate::gate::Prices;
 use crate::gather::Gather;
 use crate::intake::Intake;
@@ -54,6 +55,7 @@ pub struct Gathered {
     pub(crate) unchanged: Gather<Ends>,
     pub(crate) policies: Policies,
     pub(crate) prices: Prices,
+    pub(crate) auth: Auth,
 }
 
 /// What the operator chose, as far as verbs need it.
@@ -84,6 +86,8 @@ pub struct Settings {
     pub idempotency_ttl: chrono::Duration,
     /// How long the log of an ended deployment is kept.
     pub log_retention: chrono::Duration,
+    /// How people and machines sign in.
+    pub auth: AuthSettings,
 }
 
 impl Settings {

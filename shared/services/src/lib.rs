@@ -8,6 +8,7 @@
 mod access;
 pub mod approval;
 pub mod artifact;
+pub mod auth;
 pub mod cancel;
 mod change;
 mod ctx;

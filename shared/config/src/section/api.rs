@@ -6,13 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
-use crate::validate::check_loopback;
 
 /// The HTTP listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
-    /// IP address and port to listen on. Only loopback addresses are allowed for now.
+    /// IP address and port to listen on. Where nobody is asked to sign in (`auth.mode`), only a
+    /// loopback address is allowed.
     #[schemars(with = "String", extend("x-kind" = "address"))]
     pub listen: SocketAddr,
     /// Further names (`host` or `host:port`) that a request's `Host` header may have, e.g. that of
@@ -51,7 +51,6 @@ impl Default for Api {
 
 impl Api {
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
-        problems.extend(check_loopback("api.listen", self.listen));
         for host in &self.allowed_hosts {
             let ok = !host.is_empty()
                 && host.len() <= 259

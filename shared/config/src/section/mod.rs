@@ -3,6 +3,7 @@
 
 mod api;
 mod artifact;
+mod auth;
 mod database;
 mod gates;
 mod jobs;
@@ -18,6 +19,7 @@ mod worker;
 
 pub use api::Api;
 pub use artifact::Artifacts;
+pub use auth::{Auth, AuthMode, Github, Google, Oidc};
 pub use database::Database;
 pub(crate) use database::SQLITE_SCHEME;
 pub use gates::Gates;
