@@ -169,6 +169,15 @@ const fn advice(code: Code) -> &'static str {
             "Settings name this version of the pack, or it is the built-in one. Change those \
              settings first; `detail` says whose they are."
         }
+        Code::ProjectExists => "Use the project that is there, or another name.",
+        Code::ProjectInUse => {
+            "Stacks, settings of gates or exemptions that hold belong to the project; `detail` says \
+             how many. It can be removed when it has none."
+        }
+        Code::LastAdmin => {
+            "The change would leave the house without an admin, and nobody could let others in any \
+             more. Make somebody else an admin of the house first."
+        }
         Code::UnsafeArchive => {
             "The archive holds entries that leave its tree, links out of it, devices, no files at \
              all, or more than the limits allow; or it is not a tar.gz. Nothing of it was kept."

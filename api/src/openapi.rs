@@ -136,6 +136,7 @@ pub(crate) fn base() -> OpenApi {
             tag("templates", "The library of ready-made configurations."),
             tag("policies", "Policy packs, and exemptions from their rules."),
             tag("auth", "Accounts, and how people and machines sign in."),
+            tag("projects", "What stacks belong to, and who is what in them and in the house."),
             tag("artifacts", "Uploaded source archives."),
             tag("operations", "Health, metrics and this document."),
         ]))
@@ -243,6 +244,15 @@ const LINKS: &[Link] = &[
     ("get_stack", "200", "deployments", "list_stack_deployments", SAME_ID, None),
     ("upload_artifact", "201", "artifact", "get_artifact", BY_ID, None),
     ("create_exemption", "201", "exemption", "get_exemption", BY_ID, None),
+    ("create_project", "201", "project", "get_project", &[("name", "$response.body#/name")], None),
+    (
+        "create_project",
+        "201",
+        "members",
+        "list_project_members",
+        &[("name", "$response.body#/name")],
+        None,
+    ),
     ("create_exemption", "201", "revoke", "revoke_exemption", BY_ID, None),
 ];
 

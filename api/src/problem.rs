@@ -96,6 +96,9 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::TemplateReserved
         | Code::TemplateInUse
         | Code::PolicyInUse
+        | Code::ProjectExists
+        | Code::ProjectInUse
+        | Code::LastAdmin
         | Code::LeaseLost => StatusCode::CONFLICT,
         Code::StateLocked => StatusCode::LOCKED,
         Code::PlanDigestMismatch | Code::PlanStale | Code::PreconditionFailed => {

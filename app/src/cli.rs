@@ -1,6 +1,9 @@
 //! What the client's part of the command line looks like: subcommands, flags, help. No behaviour;
 //! that is in [`crate::client`].
 
+pub mod auth;
+mod project;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -12,6 +15,8 @@ use slipway_domain::state::DeploymentState;
 use crate::client::exit;
 use crate::client::input::Assignment;
 use crate::client::reference::{DeploymentRef, StackRef};
+
+pub use self::project::{MemberVerb, MembersArgs, ProjectVerb, ProjectsArgs};
 
 /// Where `slipway dev` listens unless it is told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -89,6 +94,10 @@ pub enum ClientCommand {
     Policies(PoliciesArgs),
     /// Exemptions from rules: list, grant and revoke them
     Exemptions(ExemptionsArgs),
+    /// List the projects; show, make, describe and remove them
+    Projects(ProjectsArgs),
+    /// Who is what in a project, or in the house: see it and change it
+    Members(MembersArgs),
     /// Show the queues; pause, resume and limit them
     Queues(QueuesArgs),
     /// What the gates look for: see it, set it, and what holds for a project and environment
@@ -97,6 +106,20 @@ pub enum ClientCommand {
     Jobs(JobsArgs),
     /// List the worker processes
     Workers,
+    /// Sign in, and keep what the server gives in a file that only you can read
+    Login(auth::LoginArgs),
+    /// Sign out
+    Logout,
+    /// Show who you are for the server, and what you may do
+    Whoami,
+    /// Make an account: where the server lets you, or the first admin
+    Register(auth::RegisterArgs),
+    /// API keys: list, make and revoke them
+    ApiKeys(auth::ApiKeysArgs),
+    /// Sessions: list and end them
+    Sessions(auth::SessionsArgs),
+    /// Accounts: list, make and stop them
+    Accounts(auth::AccountsArgs),
 }
 
 /// Where the configuration comes from: exactly one of these.

@@ -8,12 +8,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use slipway_api::{ApiOptions, ApiState, AuthMode};
+use slipway_client_oidc::{
+    Fetch, GitHub, GitHubOptions, IdentityProvider, Issuers, Oidc, OidcOptions, TokenIssuers,
+};
 use slipway_client_scanners::{Choice, Options as ScanOptions, Scanners};
 use slipway_client_vault::{Options as VaultOptions, Token, Transit};
 use slipway_config::section::{
-    AuthMode as Mode, JobKindLimits, KeyProvider, LogFormat, TransportKind,
+    Auth, AuthMode as Mode, JobKindLimits, KeyProvider, LogFormat, TransportKind,
 };
 use slipway_config::{Config, DatabaseLocation};
+use slipway_domain::Secret;
 use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::fault::Fault;
 use slipway_domain::gate_settings::GateSettings;
@@ -233,7 +237,13 @@ fn auth(config: &Config) -> anyhow::Result<AuthSettings> {
             Some(keys)
         }
     };
+    let fetch = Fetch::new()?;
+    let workloads = &auth.workload_issuers;
+    let issuers = (!workloads.is_empty())
+        .then(|| Arc::new(Issuers::new(&fetch, workloads)) as Arc<dyn TokenIssuers>);
     Ok(AuthSettings {
+        providers: providers(auth, &fetch),
+        issuers,
         registration: auth.registration,
         issuer: issuer(config),
         access_ttl: chrono::Duration::seconds(auth.access_token_s.into()),
@@ -243,8 +253,39 @@ fn auth(config: &Config) -> anyhow::Result<AuthSettings> {
         file_keys,
         provider_accounts: auth.provider_accounts,
         email_domains: auth.email_domains.clone(),
-        ..AuthSettings::default()
     })
+}
+
+/// Where people can sign in, beside here.
+fn providers(auth: &Auth, fetch: &Fetch) -> Vec<Arc<dyn IdentityProvider>> {
+    let mut providers: Vec<Arc<dyn IdentityProvider>> = Vec::new();
+    if let Some(client_id) = &auth.github.client_id {
+        let options = GitHubOptions {
+            url: auth.github.url.clone(),
+            api_url: auth.github.api_url.clone(),
+            client_id: client_id.clone(),
+            client_secret: auth.github.client_secret.clone(),
+        };
+        providers.push(Arc::new(GitHub::new(fetch, options)));
+    }
+    let mut openid = |name: &str, title: &str, issuer: &str, id: &str, secret: &Secret<String>| {
+        let options = OidcOptions {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            issuer: issuer.to_owned(),
+            client_id: id.to_owned(),
+            client_secret: secret.clone(),
+        };
+        providers.push(Arc::new(Oidc::new(fetch, options)));
+    };
+    if let Some(id) = &auth.google.client_id {
+        openid("google", "Google", "https://accounts.google.com", id, &auth.google.client_secret);
+    }
+    let oidc = &auth.oidc;
+    if let (Some(issuer), Some(id)) = (&oidc.issuer, &oidc.client_id) {
+        openid("oidc", &oidc.title, issuer, id, &oidc.client_secret);
+    }
+    providers
 }
 
 /// What this installation calls itself: its own URL, without a slash at the end.

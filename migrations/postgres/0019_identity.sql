@@ -36,7 +36,7 @@ create table sessions (
     method       text    not null,
     scopes       text,
     project      text,
-    cookie_hash  bytea,
+    cookie_hash  text,
     address      text,
     user_agent   text,
     created_at   timestamptz   not null,
@@ -50,7 +50,7 @@ create index sessions_by_account on sessions (account_id, id);
 create index sessions_by_expiry on sessions (expires_at);
 
 create table refresh_tokens (
-    hash         bytea   not null primary key,
+    hash         text    not null primary key,
     session_id   uuid    not null references sessions (id) on delete cascade,
     expires_at   timestamptz   not null,
     used_at      timestamptz
@@ -60,7 +60,7 @@ create index refresh_tokens_by_session on refresh_tokens (session_id);
 create table api_keys (
     id           uuid    not null primary key,
     public       text    not null unique,
-    hash         bytea   not null,
+    hash         text    not null,
     account_id   uuid    not null references accounts (id),
     name         text    not null,
     scopes       text    not null,
@@ -76,7 +76,7 @@ create index api_keys_by_account on api_keys (account_id, id);
 
 -- Who fails to sign in waits, by digest of the name and the address.
 create table sign_in_failures (
-    digest       bytea   not null primary key,
+    digest       text    not null primary key,
     failures     integer not null,
     last_at      timestamptz   not null,
     wait_until   timestamptz   not null
@@ -84,8 +84,8 @@ create table sign_in_failures (
 
 -- Sign-ins at a provider that have begun. Good for one return, by the browser that began.
 create table provider_visits (
-    state_hash   bytea   not null primary key,
-    cookie_hash  bytea   not null,
+    state_hash   text    not null primary key,
+    cookie_hash  text    not null,
     provider     text    not null,
     account_id   uuid references accounts (id),
     return_to    text    not null,
@@ -94,7 +94,7 @@ create table provider_visits (
 
 -- Tokens that make the first admin.
 create table first_tokens (
-    hash         bytea   not null primary key,
+    hash         text    not null primary key,
     expires_at   timestamptz   not null
 );
 
@@ -118,7 +118,7 @@ create table signing_keys (
     id           uuid    not null primary key,
     kid          text    not null unique,
     slot         text    not null unique,
-    public_key   bytea   not null,
+    public_key   text    not null,
     sealed       bytea   not null,
     created_at   timestamptz   not null,
     signs_from   timestamptz,

@@ -25,3 +25,6 @@ create table members (
     primary key (account_id, project)
 );
 create index members_by_project on members (project, account_id);
+
+-- Who uploaded an archive; nobody where it is the house's own.
+alter table artifacts add column owner text;

@@ -104,6 +104,10 @@ const fn hint(code: Code) -> &'static str {
         }
         Code::InvalidPolicy => "Correct the files at the places that `errors` names.",
         Code::PolicyInUse => "Tell the person whose settings `detail` names.",
+        Code::ProjectExists => "Use the project that is there, or another name.",
+        Code::ProjectInUse | Code::LastAdmin => {
+            "Tell the person; `detail` says what is in the way."
+        }
         Code::IdempotencyKeyReused => "Use a new idempotency_key for a new request.",
         Code::Unauthenticated => "Authenticate and call again.",
         Code::Forbidden => {

@@ -59,8 +59,9 @@ impl Server {
 
     /// The tools that `who` has.
     fn tools_of<'a>(&'a self, who: &'a Principal) -> impl Iterator<Item = &'a Entry> {
-        let here = who.may(Scope::McpExecute);
-        self.tools.iter().filter(move |entry| here && who.may(entry.scope))
+        let may = |scope| who.grants.may_somewhere(scope);
+        let here = may(Scope::McpExecute);
+        self.tools.iter().filter(move |entry| here && may(entry.scope))
     }
 }
 

@@ -108,7 +108,7 @@ pub(crate) fn mark_replayed(response: &mut Response, replayed: bool) {
                     answer to an earlier request with the same key."),
             ),
             body = Deployment, example = json!(examples::deployment())),
-        Always, Creating,
+        Always, OfOne, Creating,
     ))]
 pub(crate) async fn submit_deployment(
     State(state): State<ApiState>,

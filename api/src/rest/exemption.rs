@@ -88,7 +88,7 @@ pub(crate) async fn list_exemptions(
                 ("Location" = String, description = "Path of the exemption."),
                 ("Idempotency-Replayed" = Option<String>, description = "`true` when this is the answer to an earlier request with the same key."),
             )),
-        Always, Creating,
+        Always, OfOne, Creating,
     ))]
 pub(crate) async fn create_exemption(
     State(state): State<ApiState>,

@@ -12,7 +12,7 @@ use slipway_services::gate::{self, Precondition};
 use utoipa::IntoParams;
 
 use crate::extract::{Caller, Json as Body, NoQuery, Query};
-use crate::openapi::{Always, Deciding, Removing};
+use crate::openapi::{Always, Deciding, OfOne, Removing};
 use crate::problem::Refused;
 use crate::state::ApiState;
 
@@ -61,7 +61,7 @@ pub(crate) async fn list_gate_settings(
     responses(
         (status = 200, description = "They hold from now on.", body = ScopedSettings,
             headers(("ETag" = String, description = "The version, for `If-Match`."))),
-        Always, Deciding,
+        Always, OfOne, Deciding,
     ))]
 pub(crate) async fn set_gate_settings(
     State(state): State<ApiState>,
@@ -85,7 +85,7 @@ pub(crate) async fn set_gate_settings(
 /// Those of wider scopes hold then. Where there are none, nothing happens.
 #[utoipa::path(delete, path = "/api/v1/gates/settings", operation_id = "delete_gate_settings",
     tag = "gates", params(ScopeQuery),
-    responses((status = 204, description = "There are none."), Always, Removing))]
+    responses((status = 204, description = "There are none."), Always, OfOne, Removing))]
 pub(crate) async fn delete_gate_settings(
     State(state): State<ApiState>,
     Caller(who): Caller,
@@ -113,7 +113,8 @@ pub(crate) struct StackQuery {
 /// Each section from the narrowest scope that has it, and where it comes from.
 #[utoipa::path(get, path = "/api/v1/gates/resolved", operation_id = "resolve_gate_settings",
     tag = "gates", params(StackQuery),
-    responses((status = 200, description = "What holds.", body = ResolvedSettings), Always))]
+    responses((status = 200, description = "What holds.", body = ResolvedSettings), Always,
+        OfOne))]
 pub(crate) async fn resolve_gate_settings(
     State(state): State<ApiState>,
     Caller(who): Caller,
@@ -122,7 +123,8 @@ pub(crate) async fn resolve_gate_settings(
     Ok(Json(gate::resolved(&state.cx, &who, &project, &environment).await?))
 }
 
-fn precondition(headers: &HeaderMap) -> Result<Precondition, Fault> {
+/// What the headers of a request say of the version that it changes.
+pub(super) fn precondition(headers: &HeaderMap) -> Result<Precondition, Fault> {
     let wrong = || {
         Fault::new(
             Code::InvalidInput,

@@ -9,8 +9,10 @@ pub(crate) mod exemption;
 pub(crate) mod follow;
 pub(crate) mod gate;
 pub(crate) mod job;
+pub(crate) mod member;
 mod page;
 pub(crate) mod policy;
+pub(crate) mod project;
 pub(crate) mod queue;
 pub(crate) mod recovery;
 pub(crate) mod report;
@@ -78,6 +80,16 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(exemption::list_exemptions, exemption::create_exemption))
         .routes(routes!(exemption::get_exemption))
         .routes(routes!(exemption::revoke_exemption))
+        .routes(routes!(project::list_projects, project::create_project))
+        .routes(routes!(project::get_project, project::change_project, project::remove_project))
+        .routes(routes!(member::list_project_members))
+        .routes(routes!(
+            member::get_project_member,
+            member::set_project_member,
+            member::remove_project_member
+        ))
+        .routes(routes!(member::list_members))
+        .routes(routes!(member::get_member, member::set_member, member::remove_member))
         .routes(routes!(queue::list_queues))
         .routes(routes!(queue::get_queue_stats))
         .routes(routes!(queue::set_queue))

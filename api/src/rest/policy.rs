@@ -246,7 +246,8 @@ pub(crate) async fn remove_policy_version(
 #[utoipa::path(post, path = "/api/v1/policies/dry-run", operation_id = "dry_run_policy",
     tag = "policies",
     request_body(content = DryRunRequest),
-    responses((status = 200, description = "What it says.", body = DryRun), Always, WithBody))]
+    responses((status = 200, description = "What it says.", body = DryRun), Always, OfOne,
+        WithBody))]
 pub(crate) async fn dry_run_policy(
     State(state): State<ApiState>,
     Caller(who): Caller,

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 mod approvals;
+mod auth;
 mod breaking;
 mod deployments;
 mod document;

@@ -103,6 +103,39 @@ const GOLDEN: &[(&str, &str, &str, &[Scope])] = &[
     ("GET", "/api/v1/templates/{name}/versions/{version}", "", &[Scope::TemplatesRead]),
     ("DELETE", "/api/v1/templates/{name}/versions/{version}", "", &[Scope::TemplatesWrite]),
     ("GET", "/api/v1/workers", "", &[Scope::QueuesRead]),
+    ("GET", "/.well-known/jwks.json", "", &[]),
+    ("GET", "/.well-known/oauth-protected-resource", "", &[]),
+    ("GET", "/.well-known/oauth-protected-resource/mcp", "", &[]),
+    ("GET", "/api/v1/accounts", "", &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/accounts", "", &[Scope::AdminAccounts]),
+    ("GET", "/api/v1/accounts/{id}", "", &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/accounts/{id}/disable", "", &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/accounts/{id}/enable", "", &[Scope::AdminAccounts]),
+    ("GET", "/api/v1/accounts/{id}/keys", "", &[Scope::AdminAccounts]),
+    ("GET", "/api/v1/accounts/{id}/sessions", "", &[Scope::AdminAccounts]),
+    ("DELETE", "/api/v1/accounts/{id}/sessions", "", &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/auth/exchange", "", &[]),
+    ("GET", "/api/v1/auth/identities", "", &[]),
+    ("POST", "/api/v1/auth/identities/{name}", "", &[]),
+    ("DELETE", "/api/v1/auth/identities/{name}", "", &[]),
+    ("GET", "/api/v1/auth/keys", "", &[]),
+    ("POST", "/api/v1/auth/keys", "", &[]),
+    ("DELETE", "/api/v1/auth/keys/{id}", "", &[]),
+    ("POST", "/api/v1/auth/login", "", &[]),
+    ("POST", "/api/v1/auth/logout", "", &[]),
+    ("GET", "/api/v1/auth/me", "", &[]),
+    ("POST", "/api/v1/auth/password", "", &[]),
+    ("GET", "/api/v1/auth/providers", "", &[]),
+    ("GET", "/api/v1/auth/providers/{name}/callback", "", &[]),
+    ("GET", "/api/v1/auth/providers/{name}/start", "", &[]),
+    ("POST", "/api/v1/auth/refresh", "", &[]),
+    ("POST", "/api/v1/auth/register", "", &[]),
+    ("GET", "/api/v1/auth/sessions", "", &[]),
+    ("DELETE", "/api/v1/auth/sessions", "", &[]),
+    ("DELETE", "/api/v1/auth/sessions/{id}", "", &[]),
+    ("GET", "/api/v1/auth/trust-rules", "", &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/auth/trust-rules", "", &[Scope::AdminAccounts]),
+    ("DELETE", "/api/v1/auth/trust-rules/{id}", "", &[Scope::AdminAccounts]),
     ("GET", "/health", "", &[]),
     ("GET", "/livez", "", &[]),
     ("GET", "/metrics", "", &[]),
@@ -170,7 +203,15 @@ async fn each_route_needs_just_its_scopes() {
 }
 
 async fn fill(house: &House, route: &str, deployment: &Value) -> String {
-    let id = if route.contains("/artifacts/") {
+    let id = if route.contains("/accounts/") {
+        format!("acc_{:032x}", 1)
+    } else if route.contains("/trust-rules/") {
+        format!("tru_{:032x}", 1)
+    } else if route.contains("/auth/keys/") {
+        format!("key_{:032x}", 1)
+    } else if route.contains("/auth/sessions/") {
+        format!("ses_{:032x}", 1)
+    } else if route.contains("/artifacts/") {
         let upload = Request::post("/api/v1/artifacts")
             .header(header::CONTENT_TYPE, "application/gzip")
             .body(Body::from(archive(&[("main.tf", "")])))
@@ -215,6 +256,10 @@ fn body(method: &str, route: &str) -> (&'static str, Body) {
         route if route.ends_with("/state/lock") => json!({"ID": "x"}),
         route if route.ends_with("/{version}/restore") => json!({"current_serial": 1}),
         "/api/v1/queues/{name}" => json!({"cap": 5}),
+        "/api/v1/accounts" => json!({"kind": "service", "name": "ci"}),
+        "/api/v1/auth/trust-rules" => json!({"name": "r", "issuer": "https://issuer.example",
+            "audience": "a", "conditions": {"sub": "s"}, "account_id": format!("acc_{:032x}", 1),
+            "scopes": ["admin:accounts"]}),
         _ => json!({}),
     };
     ("application/json", Body::from(json.to_string()))

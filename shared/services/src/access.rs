@@ -5,6 +5,8 @@
 //! What belongs to no project is held in the house: [`Principal::need`] for changing it,
 //! [`Principal::need_somewhere`] for what everybody may read who may read it anywhere.
 
+use std::borrow::Borrow;
+
 use slipway_domain::access::{Principal, Reach, Scope};
 use slipway_domain::fault::Fault;
 use slipway_domain::id::{DeploymentId, StackId};
@@ -28,15 +30,15 @@ pub(crate) fn no_project(name: &str) -> Fault {
 }
 
 /// A deployment that was looked for, if there is one for the caller.
-pub(crate) fn deployment(
+pub(crate) fn deployment<R: Borrow<Record>>(
     who: &Principal,
     id: DeploymentId,
-    found: Option<Record>,
+    found: Option<R>,
     scope: Scope,
-) -> Result<Record, Fault> {
+) -> Result<R, Fault> {
     let missing = || Fault::not_found("deployment", id);
     let record = found.ok_or_else(missing)?;
-    who.need_in(&record.deployment.stack.project, scope, missing)?;
+    who.need_in(&record.borrow().deployment.stack.project, scope, missing)?;
     Ok(record)
 }
 

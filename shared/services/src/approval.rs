@@ -19,7 +19,8 @@ use slipway_domain::state::{DeploymentState, Move};
 use slipway_store::Tx;
 use slipway_store::deployment::Record;
 
-use crate::change::{Change, audit, lock};
+use crate::access::{lock_deployment, read_deployment};
+use crate::change::{Change, audit};
 use crate::deployment::{checked_comment, checked_text, get_after, in_time, replan_if_stale};
 use crate::execution::system;
 use crate::{Ctx, gate};
@@ -75,10 +76,9 @@ pub async fn approve(
     plan_digest: &str,
     comment: Option<String>,
 ) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsApprove)?;
     let comment = checked_comment(comment)?;
     let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
+    let mut record = lock_deployment(&mut tx, who, id, Scope::DeploymentsApprove).await?;
     let mut decisions = tx.approvals_of(id).await?;
     // Whoever a freeze makes an exception for may let go what others have approved.
     let freeze = rules(cx, &mut tx, &record.deployment).await?.freeze;
@@ -183,10 +183,9 @@ pub async fn reject(
     plan_digest: &str,
     comment: Option<String>,
 ) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsApprove)?;
     let comment = checked_comment(comment)?;
     let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
+    let mut record = lock_deployment(&mut tx, who, id, Scope::DeploymentsApprove).await?;
     record.deployment.state.next(Move::Approve)?;
     let plan = names_current(&record, plan_digest)?;
     let reason = match &comment {
@@ -215,10 +214,9 @@ pub async fn revoke(
     approval: ApprovalId,
     reason: Option<String>,
 ) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsApprove)?;
     let reason = checked_text("reason", reason)?;
     let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
+    let mut record = lock_deployment(&mut tx, who, id, Scope::DeploymentsApprove).await?;
     let mut decisions = tx.approvals_of(id).await?;
     let Some(decision) = decisions.iter_mut().find(|decision| decision.id == approval) else {
         return Err(Fault::not_found("approval", approval));
@@ -316,9 +314,8 @@ fn rename(d: &mut Deployment, decisions: &[Decision], now: DateTime<Utc>) {
 
 /// Every decision about the plans of a deployment, and how far the current one is.
 pub async fn list(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Approvals, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     let mut tx = cx.store.read().await?;
-    let record = tx.deployment(id).await?.ok_or_else(|| Fault::not_found("deployment", id))?;
+    let record = read_deployment(&mut tx, who, id, Scope::DeploymentsRead).await?;
     let items = tx.approvals_of(id).await?;
     let d = &record.deployment;
     let Some(plan) = &d.plan else {

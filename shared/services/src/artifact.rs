@@ -1,7 +1,7 @@
 //! Uploaded archives.
 
 use bytes::Bytes;
-use slipway_domain::access::{Principal, Scope};
+use slipway_domain::access::{Principal, Reach, Scope};
 use slipway_domain::artifact::{Artifact, ArtifactKind, digest};
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::ArtifactId;
@@ -26,7 +26,7 @@ pub async fn upload(
     archive: Bytes,
     idempotency_key: Option<&str>,
 ) -> Result<Uploaded, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
+    who.need_somewhere(Scope::DeploymentsWrite)?;
     let guard = match idempotency_key {
         None => None,
         key => Guard::new(who, "artifact.upload", key, &digest(&archive))?,
@@ -42,7 +42,7 @@ pub async fn upload(
     let id = ArtifactId::new(&*cx.mint);
     let sealed = cx.store.seal_artifact(id, ArtifactKind::Source, &packed, cx.now()).await?;
     let mut tx = cx.store.begin().await?;
-    tx.insert_artifact(&sealed).await?;
+    tx.insert_upload(&sealed, &who.actor.id).await?;
     let detail = serde_json::json!({"digest": sealed.artifact.digest});
     change::audit(cx, &mut tx, who, "artifact.upload", id.to_string(), detail).await?;
     if let Some(guard) = &guard
@@ -66,9 +66,21 @@ pub async fn upload(
 /// What is known of an uploaded source archive. Other artifacts are the house's own and are not
 /// shown.
 pub async fn get(cx: &Ctx, who: &Principal, id: ArtifactId) -> Result<Artifact, Fault> {
-    who.need(Scope::DeploymentsRead)?;
+    who.need_somewhere(Scope::DeploymentsRead)?;
+    let missing = || Fault::not_found("artifact", id);
+    if !may_use(cx, who, id).await? {
+        return Err(missing());
+    }
     let found = cx.store.read().await?.artifact(id).await?;
-    found
-        .filter(|artifact| artifact.kind == ArtifactKind::Source)
-        .ok_or_else(|| Fault::not_found("artifact", id))
+    found.filter(|artifact| artifact.kind == ArtifactKind::Source).ok_or_else(missing)
+}
+
+/// Whether an archive is one that the caller may look at and deploy: it is their own upload, or the
+/// source of a deployment that they may see.
+pub(crate) async fn may_use(cx: &Ctx, who: &Principal, id: ArtifactId) -> Result<bool, Fault> {
+    let reach = who.grants.reach(Scope::DeploymentsRead);
+    if reach == Reach::Everywhere {
+        return Ok(true);
+    }
+    Ok(cx.store.read().await?.is_source_within(id, &who.actor.id, &reach).await?)
 }

@@ -13,7 +13,8 @@ use slipway_queue::Signal;
 use slipway_store::Tx;
 
 use crate::Ctx;
-use crate::change::{Change, audit, lock};
+use crate::access::lock_deployment;
+use crate::change::{Change, audit};
 use crate::deployment::{checked_comment, get_after};
 use crate::execution::{locked, system};
 
@@ -28,10 +29,9 @@ pub async fn cancel(
     reason: Option<String>,
     force: bool,
 ) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
     let reason = checked_comment(reason)?;
     let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
+    let mut record = lock_deployment(&mut tx, who, id, Scope::DeploymentsWrite).await?;
     let state = record.deployment.state;
     state.next(Move::Cancel)?;
     let now = cx.now();

@@ -12,21 +12,22 @@ use slipway_domain::job::{Doorbell, JobKind, Priority};
 use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::plan::ToolChoice;
 use slipway_domain::source::Source;
-use slipway_domain::stack::StackKey;
+use slipway_domain::stack::{StackKey, is_name};
 use slipway_domain::state::Move;
 use slipway_store::Tx;
 pub use slipway_store::deployment::Filter;
 use slipway_store::deployment::Record;
 use utoipa::ToSchema;
 
+use crate::access::{self, lock_deployment};
 pub use crate::approval::{approve, reject};
 pub use crate::cancel::cancel;
-use crate::change::{Change, audit, enqueue, lock};
+use crate::change::{Change, audit, enqueue};
 use crate::idempotency::Guard;
 use crate::intake::{Archive, Entry, Outcome};
 use crate::look::waiting;
 use crate::source::{self, Content, Resolved};
-use crate::{Ctx, cancel as stopping, template};
+use crate::{Ctx, artifact, cancel as stopping, template};
 
 /// A request to bring a stack to a desired state.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema, JsonSchema)]
@@ -84,7 +85,7 @@ pub async fn submit(
     request: Submit,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
+    may_submit(who, &request)?;
     let guard = Guard::new(who, "deployment.submit", idempotency_key, &request)?;
     // A template costs nothing to look at, so it is not asked first whether that was done before:
     // the answer to its key comes up when it is recorded, or here when it cannot be.
@@ -94,7 +95,7 @@ pub async fn submit(
     }
     let prepared = async {
         check(who, &request)?;
-        prepare(cx, request).await
+        prepare(cx, who, request).await
     };
     match prepared.await {
         Ok(prepared) => record(cx, who, prepared, guard).await,
@@ -121,7 +122,7 @@ pub async fn submit_archive(
     path: Option<String>,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
+    may_submit(who, &request)?;
     let guard = match idempotency_key {
         None => None,
         key => {
@@ -139,6 +140,17 @@ pub async fn submit_archive(
     let (source, resolved) =
         source::resolve_sent(cx, id, archive, path, &request.variables).await?;
     record(cx, who, Prepared { request, source, resolved }, guard).await
+}
+
+/// Whether the caller may deploy in the project. To whom holds nothing there, there is no such
+/// project; whether there is one for the others is seen when a stack is made in it.
+fn may_submit(who: &Principal, request: &Submit) -> Result<(), Fault> {
+    let project = &request.stack.project;
+    if !is_name(project) {
+        // Which says everything else that is wrong, too.
+        check(who, request)?;
+    }
+    access::project(who, project, Scope::DeploymentsWrite)
 }
 
 /// Checks what can be checked of a request on its face.
@@ -165,7 +177,7 @@ fn check(who: &Principal, request: &Submit) -> Result<(), Fault> {
         ));
     }
     if request.options.priority == Priority::High {
-        who.need(Scope::QueuesOperate)?;
+        access::project(who, &request.stack.project, Scope::QueuesOperate)?;
     }
     if request.source.is_none() && request.operation == Operation::Deploy {
         problems.push(FieldError::at("/source", "source is required"));
@@ -180,8 +192,13 @@ struct Prepared {
     resolved: Resolved,
 }
 
-async fn prepare(cx: &Ctx, mut request: Submit) -> Result<Prepared, Fault> {
+async fn prepare(cx: &Ctx, who: &Principal, mut request: Submit) -> Result<Prepared, Fault> {
     if let Some(mut source) = request.source.clone() {
+        if let Source::Archive { artifact_id, .. } = &source
+            && !artifact::may_use(cx, who, *artifact_id).await?
+        {
+            return Err(source::no_upload(*artifact_id));
+        }
         let resolved = source::resolve(cx, &source, &request.variables).await?;
         if let Source::Template { version, .. } = &mut source {
             // On record stands which one it got.
@@ -288,8 +305,10 @@ async fn record(
 
 /// One deployment, with what it waits for.
 pub async fn get(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     let look = cx.gathered.looks.ask(cx, id).await?;
+    let record = look.as_ref().map(|look| &look.record);
+    // A round answers for many: each one's right is looked at here.
+    access::deployment(who, id, record, Scope::DeploymentsRead)?;
     let look = look.ok_or_else(|| Fault::not_found("deployment", id))?;
     let waiting = waiting(cx, &look).await?;
     let mut deployment = Deployment { waiting, ..look.record.deployment.clone() };
@@ -304,8 +323,8 @@ pub async fn list(
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Page<Deployment>, Fault> {
-    who.need(Scope::DeploymentsRead)?;
-    let rows = cx.store.read().await?.deployments(filter, page).await?;
+    let reach = access::reach(who, Scope::DeploymentsRead)?;
+    let rows = cx.store.read().await?.deployments(filter, &reach, page).await?;
     Ok(Page::from_surplus(rows, page, |row| row.deployment.id.0).map(|row| row.deployment))
 }
 
@@ -373,9 +392,8 @@ pub(crate) async fn replan_if_stale(
 
 /// Starts the apply of an approved plan that was submitted without `auto_apply`.
 pub async fn apply(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsApply)?;
     let mut tx = cx.store.begin().await?;
-    let record = lock(&mut tx, id).await?;
+    let record = lock_deployment(&mut tx, who, id, Scope::DeploymentsApply).await?;
     record.deployment.state.next(Move::StartApply)?;
     in_time(cx, &record)?;
     let started =

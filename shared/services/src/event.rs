@@ -12,6 +12,7 @@ use slipway_queue::Signal;
 use tokio::sync::broadcast;
 
 use crate::Ctx;
+use crate::access::read_deployment;
 use crate::log::{self, Part};
 
 /// Events read in one go.
@@ -27,9 +28,8 @@ pub async fn page(
     after: i64,
     limit: u32,
 ) -> Result<Vec<Event>, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     let mut tx = cx.store.read().await?;
-    tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
+    read_deployment(&mut tx, who, of, Scope::DeploymentsRead).await?;
     Ok(tx.events(of, after, i64::from(limit)).await?)
 }
 

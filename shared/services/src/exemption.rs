@@ -9,6 +9,7 @@ use slipway_domain::page::{Page, PageRequest};
 pub use slipway_store::exemption::Filter;
 
 use crate::Ctx;
+use crate::access::{self, no_project};
 use crate::change::audit;
 use crate::idempotency::Guard;
 
@@ -29,9 +30,9 @@ pub async fn create(
     request: NewExemption,
     idempotency_key: Option<&str>,
 ) -> Result<Granted, Fault> {
-    who.need(Scope::ExemptionsWrite)?;
+    may(who, request.project.as_deref(), Scope::ExemptionsWrite, no_project)?;
     if request.is_broad() {
-        who.need(Scope::PoliciesWrite)?;
+        may(who, request.project.as_deref(), Scope::PoliciesWrite, no_project)?;
     }
     let guard = Guard::new(who, "exemption.create", idempotency_key, &request)?;
     if let Some(answered) = answered(cx, guard.as_ref()).await? {
@@ -78,6 +79,19 @@ pub async fn create(
     Ok(Granted { exemption, replayed: false })
 }
 
+/// One for a single project is a thing of that project, any other a thing of the house.
+fn may(
+    who: &Principal,
+    project: Option<&str>,
+    scope: Scope,
+    missing: impl FnOnce(&str) -> Fault,
+) -> Result<(), Fault> {
+    match project {
+        Some(project) => who.need_in(project, scope, || missing(project)),
+        None => who.need(scope),
+    }
+}
+
 async fn answered(cx: &Ctx, guard: Option<&Guard>) -> Result<Option<Granted>, Fault> {
     let Some(guard) = guard else { return Ok(None) };
     let mut tx = cx.store.read().await?;
@@ -85,23 +99,29 @@ async fn answered(cx: &Ctx, guard: Option<&Guard>) -> Result<Option<Granted>, Fa
     Ok(answer.map(|exemption| Granted { exemption, replayed: true }))
 }
 
-/// Exemptions, newest first.
+/// Exemptions, newest first: those for projects that the caller may look into, and those that hold
+/// in every project.
 pub async fn list(
     cx: &Ctx,
     who: &Principal,
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Page<Exemption>, Fault> {
-    who.need(Scope::PoliciesRead)?;
-    let rows = cx.store.read().await?.exemptions(filter, page, cx.now()).await?;
+    let reach = access::reach(who, Scope::PoliciesRead)?;
+    let rows = cx.store.read().await?.exemptions(filter, &reach, page, cx.now()).await?;
     Ok(Page::from_surplus(rows, page, |row| row.id.0))
 }
 
 /// One exemption.
 pub async fn get(cx: &Ctx, who: &Principal, id: ExemptionId) -> Result<Exemption, Fault> {
-    who.need(Scope::PoliciesRead)?;
     let found = cx.store.read().await?.exemption(id).await?;
-    found.ok_or_else(|| Fault::not_found("exemption", id))
+    let found = found.ok_or_else(|| missing(id))?;
+    match &found.project {
+        Some(project) => who.need_in(project, Scope::PoliciesRead, || missing(id))?,
+        // It holds for whoever asks, too.
+        None => who.need_somewhere(Scope::PoliciesRead)?,
+    }
+    Ok(found)
 }
 
 /// Takes an exemption back: from now on it covers nothing. Taking it back twice is the same.
@@ -111,20 +131,25 @@ pub async fn revoke(
     id: ExemptionId,
     reason: Option<String>,
 ) -> Result<Exemption, Fault> {
-    who.need(Scope::ExemptionsWrite)?;
     let most = slipway_domain::exemption::MAX_REASON;
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > most) {
         return Err(Fault::field("/reason", format!("at most {most} characters")));
     }
     let now = cx.now().trunc_subsecs(6);
     let mut tx = cx.store.begin().await?;
+    let found = tx.exemption(id).await?.ok_or_else(|| missing(id))?;
+    may(who, found.project.as_deref(), Scope::ExemptionsWrite, |_| missing(id))?;
     if tx.revoke_exemption(id, &who.actor, now).await? {
         tx.end_judgements(id, now).await?;
         let detail = serde_json::json!({"reason": reason});
         audit(cx, &mut tx, who, "exemption.revoke", id.to_string(), detail).await?;
         tracing::info!(exemption_id = %id, by = who.actor.id, "exemption revoked");
     }
-    let found = tx.exemption(id).await?.ok_or_else(|| Fault::not_found("exemption", id))?;
+    let found = tx.exemption(id).await?.ok_or_else(|| missing(id))?;
     tx.commit().await?;
     Ok(found)
+}
+
+fn missing(id: ExemptionId) -> Fault {
+    Fault::not_found("exemption", id)
 }

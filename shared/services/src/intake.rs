@@ -2,15 +2,18 @@
 //! event, an audit record, a job and the answer to its idempotency key, all in one unit of work.
 //! Submissions that come at the same time share it.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use slipway_domain::access::Principal;
+use slipway_domain::access::{Principal, Scope};
 use slipway_domain::audit::AuditRecord;
 use slipway_domain::deployment::{Deployment, Phase};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
 use slipway_domain::job::{Doorbell, JobKind};
+use slipway_domain::project::Project;
 use slipway_domain::source::Source;
 use slipway_domain::stack::{Stack, StackKey};
 use slipway_domain::state::{DeploymentState, Move};
@@ -21,6 +24,7 @@ use slipway_store::artifact::Sealed;
 use slipway_store::deployment::{New, Record};
 
 use crate::Ctx;
+use crate::access::no_project;
 use crate::change::{Change, audit_record, bell_of, lock, next_job};
 use crate::deployment::{Accepted, Submit};
 use crate::gather::Together;
@@ -140,21 +144,23 @@ async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
     let stacks = stacks(cx, &mut tx, entries, now).await?;
     if let [Entry { request, .. }] = entries
         && request.options.supersede
+        && let Some(stack) = stack_of(&stacks, &request.stack)
     {
         // Two at once must see each other, or both would remain.
-        tx.lock_stack(stack_of(&stacks, &request.stack)?.id).await?;
+        tx.lock_stack(stack.id).await?;
     }
     let kept = kept(&mut tx, entries).await?;
     let mut verdicts: Vec<Option<Verdict>> = entries.iter().map(|_| None).collect();
     let mut made = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
-        match &entry.archive {
-            Archive::Kept(id) if !kept.contains(id) => {
+        match (&entry.archive, stack_of(&stacks, &entry.request.stack)) {
+            (Archive::Kept(id), _) if !kept.contains(id) => {
                 verdicts[number] = Some(Verdict::ArchiveGone);
             }
-            _ => {
-                let stack = stack_of(&stacks, &entry.request.stack)?;
-                made.push(make(cx, number, entry, stack, now));
+            (_, Some(stack)) => made.push(make(cx, number, entry, stack, now)),
+            (_, None) => {
+                let fault = no_project(&entry.request.stack.project);
+                verdicts[number] = Some(Verdict::Refused(fault));
             }
         }
     }
@@ -180,6 +186,7 @@ async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
     Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(nothing)).collect())
 }
 
+/// The stacks of entries. Those that are new are made, where there is a project for them.
 async fn stacks(
     cx: &Ctx,
     tx: &mut Tx,
@@ -193,13 +200,63 @@ async fn stacks(
             keys.push((StackId::new(&*cx.mint), key));
         }
     }
-    let found = tx.ensure_stacks(&keys, cx.inspector.kind(), now).await?;
+    let wanted: Vec<_> = keys.iter().map(|(_, key)| *key).collect();
+    let mut found = tx.stacks_by_key(&wanted).await?;
+    keys.retain(|(_, key)| !found.iter().any(|record| record.stack.key == **key));
+    if !keys.is_empty() {
+        // Who has a stack has a project; only now is it asked for.
+        let projects = projects(cx, tx, entries, &keys, now).await?;
+        keys.retain(|(_, key)| projects.contains(&key.project));
+        found.extend(tx.make_stacks(&keys, cx.inspector.kind(), now).await?);
+    }
     Ok(found.into_iter().map(|record| record.stack).collect())
 }
 
-fn stack_of<'a>(stacks: &'a [Stack], key: &StackKey) -> Result<&'a Stack, Fault> {
-    let found = stacks.iter().find(|stack| stack.key == *key);
-    found.ok_or_else(|| Fault::internal(format!("the stack {key} vanished after its insert")))
+/// Which of the projects of new stacks there are; they stay until this unit of work ends. Those that
+/// are missing are made for who may make projects.
+async fn projects(
+    cx: &Ctx,
+    tx: &mut Tx,
+    entries: &[Entry],
+    keys: &[(StackId, &StackKey)],
+    now: DateTime<Utc>,
+) -> Result<BTreeSet<String>, Fault> {
+    let names: BTreeSet<&str> = keys.iter().map(|(_, key)| key.project.as_str()).collect();
+    let mut there = tx.hold_projects(&names).await?;
+    let founder_of = |name: &str| {
+        let may = |entry: &&Entry| {
+            entry.request.stack.project == name && entry.who.may(Scope::AdminProjects)
+        };
+        entries.iter().find(may).map(|entry| &entry.who)
+    };
+    let mut audit = Vec::new();
+    let mut made = BTreeSet::new();
+    for name in names.into_iter().filter(|name| !there.contains(*name)) {
+        let Some(who) = founder_of(name) else { continue };
+        let project = Project {
+            name: name.to_owned(),
+            description: None,
+            created_by: Some(who.actor.clone()),
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        };
+        // In the order of their names: two who make the same wait for each other, not both.
+        if tx.insert_project(&project).await? {
+            let detail = serde_json::json!({"with": "its first deployment"});
+            audit.push(audit_record(cx, who, "project.create", name.to_owned(), detail));
+        }
+        made.insert(name);
+    }
+    if !made.is_empty() {
+        tx.insert_audit(&audit).await?;
+        there.extend(tx.hold_projects(&made).await?);
+    }
+    Ok(there)
+}
+
+fn stack_of<'a>(stacks: &'a [Stack], key: &StackKey) -> Option<&'a Stack> {
+    stacks.iter().find(|stack| stack.key == *key)
 }
 
 /// Which of the archives that are said to be kept are; they are until this unit of work ends.

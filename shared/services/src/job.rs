@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use slipway_domain::access::{Principal, Scope};
+use slipway_domain::access::{Principal, Reach, Scope};
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::{DeploymentId, JobId};
 use slipway_domain::job::{Doorbell, JobInfo, JobKind, JobState, Queue};
@@ -11,8 +11,8 @@ use slipway_domain::state::Move;
 pub use slipway_store::job_info::Filter;
 use utoipa::ToSchema;
 
-use crate::Ctx;
 use crate::change::{Change, audit, lock};
+use crate::{Ctx, access};
 
 /// Jobs that one bulk request changes at most; `remaining` tells of the rest.
 const BULK: u32 = 200;
@@ -24,16 +24,28 @@ pub async fn list(
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Page<JobInfo>, Fault> {
-    who.need(Scope::QueuesRead)?;
-    let rows = cx.store.read().await?.job_infos(filter, page).await?;
+    let reach = access::reach(who, Scope::QueuesRead)?;
+    let rows = cx.store.read().await?.job_infos(filter, &reach, page).await?;
     Ok(Page::from_surplus(rows, page, |job| job.id.0))
 }
 
 /// One job.
 pub async fn get(cx: &Ctx, who: &Principal, id: JobId) -> Result<JobInfo, Fault> {
-    who.need(Scope::QueuesRead)?;
     let found = cx.store.read().await?.job_info(id).await?;
-    found.ok_or_else(|| Fault::not_found("job", id))
+    allowed(who, id, found, Scope::QueuesRead)
+}
+
+/// A job that was looked for, if there is one for the caller.
+fn allowed(
+    who: &Principal,
+    id: JobId,
+    found: Option<JobInfo>,
+    scope: Scope,
+) -> Result<JobInfo, Fault> {
+    let missing = || Fault::not_found("job", id);
+    let job = found.ok_or_else(missing)?;
+    who.need_in(&job.project, scope, missing)?;
+    Ok(job)
 }
 
 /// Which ended jobs a bulk request is about; everything that is given must hold.
@@ -93,9 +105,9 @@ pub struct BulkDone {
 /// new plan that needs a new approval. Returns the job that is queued now: that of a dead apply is
 /// a plan. Only dead jobs can be requeued; a lost apply may have had effects.
 pub async fn requeue(cx: &Ctx, who: &Principal, id: JobId) -> Result<JobInfo, Fault> {
-    who.need(Scope::QueuesOperate)?;
     let mut tx = cx.store.begin().await?;
-    let of = tx.job_info(id).await?.ok_or_else(|| Fault::not_found("job", id))?.deployment_id;
+    let found = tx.job_info(id).await?;
+    let of = allowed(who, id, found, Scope::QueuesOperate)?.deployment_id;
     // The deployment first, like everybody who locks both.
     let mut record = lock(&mut tx, of).await?;
     let job = tx.lock_job_info(id).await?.ok_or_else(|| Fault::not_found("job", id))?;
@@ -138,11 +150,11 @@ pub async fn requeue(cx: &Ctx, who: &Principal, id: JobId) -> Result<JobInfo, Fa
 
 /// Requeues every dead job that fits, up to 200.
 pub async fn requeue_all(cx: &Ctx, who: &Principal, bulk: &Bulk) -> Result<BulkDone, Fault> {
-    who.need(Scope::QueuesOperate)?;
+    let reach = access::reach(who, Scope::QueuesOperate)?;
     if bulk.state.is_some_and(|state| state != JobState::Dead) {
         return Err(Fault::field("/state", "only dead jobs can be requeued"));
     }
-    let (jobs, remaining) = fitting(cx, bulk).await?;
+    let (jobs, remaining) = fitting(cx, bulk, &reach).await?;
     let mut done = BulkDone { remaining, ..BulkDone::default() };
     for job in jobs {
         match requeue(cx, who, job.id).await {
@@ -157,14 +169,14 @@ pub async fn requeue_all(cx: &Ctx, who: &Principal, bulk: &Bulk) -> Result<BulkD
 
 /// Removes the records of ended jobs that fit, up to 200; their deployments stay as they are.
 pub async fn purge(cx: &Ctx, who: &Principal, bulk: &Bulk) -> Result<BulkDone, Fault> {
-    who.need(Scope::QueuesOperate)?;
+    let reach = access::reach(who, Scope::QueuesOperate)?;
     if bulk.state.is_some_and(JobState::is_active) {
         return Err(Fault::field(
             "/state",
             "queued and running jobs cannot be purged; cancel their deployments",
         ));
     }
-    let (jobs, remaining) = fitting(cx, bulk).await?;
+    let (jobs, remaining) = fitting(cx, bulk, &reach).await?;
     let mut done = BulkDone { remaining, ..BulkDone::default() };
     let mut tx = cx.store.begin().await?;
     for job in jobs {
@@ -179,9 +191,9 @@ pub async fn purge(cx: &Ctx, who: &Principal, bulk: &Bulk) -> Result<BulkDone, F
     Ok(done)
 }
 
-async fn fitting(cx: &Ctx, bulk: &Bulk) -> Result<(Vec<JobInfo>, bool), Fault> {
+async fn fitting(cx: &Ctx, bulk: &Bulk, reach: &Reach) -> Result<(Vec<JobInfo>, bool), Fault> {
     let page = PageRequest { limit: BULK, after: None };
-    let rows = cx.store.read().await?.job_infos(&bulk.filter(), page).await?;
+    let rows = cx.store.read().await?.job_infos(&bulk.filter(), reach, page).await?;
     let remaining = rows.len() > BULK as usize;
     Ok((rows.into_iter().take(BULK as usize).collect(), remaining))
 }

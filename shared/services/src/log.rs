@@ -9,6 +9,7 @@ use slipway_domain::log::LogLine;
 use utoipa::ToSchema;
 
 use crate::Ctx;
+use crate::access::read_deployment;
 
 /// Lines at most in one page.
 pub const MAX_LINES: u32 = 1000;
@@ -41,13 +42,12 @@ pub async fn page(
     part: Part,
     limit: u32,
 ) -> Result<LogPage, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     if !(1..=MAX_LINES).contains(&limit) {
         return Err(Fault::field("/limit", format!("limit must be from 1 to {MAX_LINES}")));
     }
     let mut tx = cx.store.read().await?;
     // The state first, the lines after: an end that is seen here has all its lines behind it.
-    let record = tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
+    let record = read_deployment(&mut tx, who, of, Scope::DeploymentsRead).await?;
     let after = match part {
         Part::After(after) if after < 0 => {
             return Err(Fault::field("/after", "after must not be negative"));

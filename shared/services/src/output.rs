@@ -6,6 +6,7 @@ use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::DeploymentId;
 use slipway_domain::secret::MASK;
 
+use crate::access::{self, read_deployment};
 use crate::{Ctx, change};
 
 /// The outputs; sensitive ones are masked unless `reveal` is asked for, which needs
@@ -16,12 +17,11 @@ pub async fn get(
     of: DeploymentId,
     reveal: bool,
 ) -> Result<Vec<Output>, Fault> {
-    who.need(Scope::DeploymentsRead)?;
-    if reveal {
-        who.need(Scope::SecretsReveal)?;
-    }
     let mut tx = cx.store.read().await?;
-    let record = tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
+    let record = read_deployment(&mut tx, who, of, Scope::DeploymentsRead).await?;
+    if reveal {
+        access::project(who, &record.deployment.stack.project, Scope::SecretsReveal)?;
+    }
     let outputs = tx.outputs(of).await?;
     drop(tx);
     let Some(mut outputs) = outputs else {

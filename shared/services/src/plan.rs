@@ -6,12 +6,12 @@ use slipway_domain::id::DeploymentId;
 use slipway_domain::plan::Plan;
 
 use crate::Ctx;
+use crate::access::read_deployment;
 
 /// The current plan of a deployment.
 pub async fn get(cx: &Ctx, who: &Principal, of: DeploymentId) -> Result<Plan, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     let mut tx = cx.store.read().await?;
-    let record = tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
+    let record = read_deployment(&mut tx, who, of, Scope::DeploymentsRead).await?;
     match tx.latest_plan(of).await? {
         Some(found) => Ok(found.plan),
         None => Err(Fault::new(

@@ -183,7 +183,7 @@ async fn keep(
 
 /// Every pack, the built-in one first.
 pub async fn list(cx: &Ctx, who: &Principal) -> Result<Vec<PolicyPack>, Fault> {
-    who.need(Scope::PoliciesRead)?;
+    who.need_somewhere(Scope::PoliciesRead)?;
     let mut packs = vec![shipped(cx).await?];
     let uploaded = cx.store.read().await?.policies(MAX_PACKS).await?;
     packs.extend(uploaded.into_iter().map(pack));
@@ -192,7 +192,7 @@ pub async fn list(cx: &Ctx, who: &Principal) -> Result<Vec<PolicyPack>, Fault> {
 
 /// One pack.
 pub async fn get(cx: &Ctx, who: &Principal, name: &str) -> Result<PolicyPack, Fault> {
-    who.need(Scope::PoliciesRead)?;
+    who.need_somewhere(Scope::PoliciesRead)?;
     if name == SHIPPED {
         return shipped(cx).await;
     }
@@ -244,7 +244,7 @@ pub async fn versions(
     name: &str,
     page: PageRequest,
 ) -> Result<Page<PolicyVersion>, Fault> {
-    who.need(Scope::PoliciesRead)?;
+    who.need_somewhere(Scope::PoliciesRead)?;
     if name == SHIPPED {
         return Ok(Page { items: vec![shipped_version(cx).await?], next_cursor: None });
     }
@@ -263,7 +263,7 @@ pub async fn version(
     name: &str,
     number: i32,
 ) -> Result<PolicyVersion, Fault> {
-    who.need(Scope::PoliciesRead)?;
+    who.need_somewhere(Scope::PoliciesRead)?;
     if name == SHIPPED && number == 0 {
         return shipped_version(cx).await;
     }
@@ -278,7 +278,7 @@ pub async fn modules(
     name: &str,
     number: i32,
 ) -> Result<Vec<PolicyModule>, Fault> {
-    who.need(Scope::PoliciesRead)?;
+    who.need_somewhere(Scope::PoliciesRead)?;
     if name == SHIPPED && number == 0 {
         return Ok(check::modules_of(&Pack::shipped()));
     }

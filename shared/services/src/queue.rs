@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use slipway_domain::access::{Principal, Scope};
+use slipway_domain::access::{Principal, Reach, Scope};
 use slipway_domain::fault::Fault;
 use slipway_domain::job::Queue;
 use slipway_domain::queue::{Pause, QueueSettings, QueueStats, QueueStatus};
@@ -11,7 +11,7 @@ use slipway_domain::worker::Worker;
 pub use slipway_store::queue::QueueTotals;
 
 use crate::change::audit;
-use crate::{Ctx, upkeep, worker};
+use crate::{Ctx, access, upkeep, worker};
 
 /// Longest reason for a pause, in characters.
 const MAX_REASON: usize = 2000;
@@ -20,15 +20,15 @@ pub const MAX_CAP: u32 = 100_000;
 
 /// Totals of every queue that has jobs, for metrics.
 pub async fn totals(cx: &Ctx) -> Result<Vec<QueueTotals>, Fault> {
-    Ok(cx.store.read().await?.queue_totals().await?)
+    Ok(cx.store.read().await?.queue_totals(&Reach::Everywhere).await?)
 }
 
-/// Every queue, with what is in it.
+/// Every queue, with what is in it of the projects that the caller may look into.
 pub async fn list(cx: &Ctx, who: &Principal) -> Result<Vec<QueueStatus>, Fault> {
-    who.need(Scope::QueuesRead)?;
+    let reach = access::reach(who, Scope::QueuesRead)?;
     let mut tx = cx.store.read().await?;
     let settings = tx.queue_settings().await?;
-    let totals = tx.queue_totals().await?;
+    let totals = tx.queue_totals(&reach).await?;
     let workers = tx.workers().await?;
     Ok(settings.into_iter().map(|queue| status(queue, &totals, &workers)).collect())
 }

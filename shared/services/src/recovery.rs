@@ -28,6 +28,7 @@ use slipway_store::artifact::Sealed;
 use slipway_store::deployment::Record;
 use slipway_store::state::{NewOrphan, NewStateVersion};
 
+use crate::access::{lock_deployment, read_deployment};
 use crate::change::{Change, lock};
 use crate::ending::Ending;
 use crate::execution::{
@@ -79,9 +80,8 @@ pub struct Recoveries {
 
 /// What was found out about a lost apply of a deployment, newest first.
 pub async fn list(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Recoveries, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     let mut tx = cx.store.read().await?;
-    let record = tx.deployment(id).await?.ok_or_else(|| Fault::not_found("deployment", id))?;
+    let record = read_deployment(&mut tx, who, id, Scope::DeploymentsRead).await?;
     let recoveries = tx.recoveries(id).await?;
     let choices = if record.deployment.state == DeploymentState::NeedsAttention {
         vec![RecoveryChoice::Resolve, RecoveryChoice::Cancel]
@@ -100,11 +100,10 @@ pub async fn resolve(
     id: DeploymentId,
     resolutions: Vec<Resolution>,
 ) -> Result<Deployment, Fault> {
-    // It decides what is made, and what is taken for done.
-    who.need(Scope::DeploymentsApprove)?;
     check_resolutions(&resolutions)?;
     let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
+    // It decides what is made, and what is taken for done.
+    let mut record = lock_deployment(&mut tx, who, id, Scope::DeploymentsApprove).await?;
     record.deployment.state.next(Move::StartRecovery)?;
     let recoveries = tx.recoveries(id).await?;
     let last = recoveries.first().ok_or_else(|| {

@@ -7,7 +7,7 @@ use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::stack::{Stack, StackDetails};
 pub use slipway_store::stack::Filter;
 
-use crate::{Ctx, run_history};
+use crate::{Ctx, access, run_history};
 
 /// Stacks, newest first.
 pub async fn list(
@@ -16,16 +16,15 @@ pub async fn list(
     filter: &Filter,
     page: PageRequest,
 ) -> Result<Page<Stack>, Fault> {
-    who.need(Scope::StacksRead)?;
-    let rows = cx.store.read().await?.stacks(filter, page).await?;
+    let reach = access::reach(who, Scope::StacksRead)?;
+    let rows = cx.store.read().await?.stacks(filter, &reach, page).await?;
     Ok(Page::from_surplus(rows, page, |row| row.stack.id.0).map(|row| row.stack))
 }
 
 /// One stack.
 pub async fn get(cx: &Ctx, who: &Principal, id: StackId) -> Result<Stack, Fault> {
-    who.need(Scope::StacksRead)?;
-    let found = cx.store.read().await?.stack(id).await?;
-    found.map(|row| row.stack).ok_or_else(|| Fault::not_found("stack", id))
+    let mut tx = cx.store.read().await?;
+    Ok(access::read_stack(&mut tx, who, id, Scope::StacksRead).await?.stack)
 }
 
 /// One stack, and what its runs are likely to take.

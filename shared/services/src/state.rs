@@ -27,6 +27,7 @@ use slipway_store::state::{NewOrphan, NewStateVersion};
 use slipway_store::{Error, Tx};
 
 use crate::Ctx;
+use crate::access::{lock_stack, read_stack};
 use crate::change::audit;
 use crate::deployment::checked_text;
 
@@ -83,10 +84,9 @@ pub async fn lock(
     body: &[u8],
     run: Option<Lease>,
 ) -> Result<Locked, Fault> {
-    who.need(Scope::StateWrite)?;
     let (lock_id, info) = lock_info(body)?;
     let mut tx = cx.store.begin().await?;
-    locked_stack(&mut tx, of).await?;
+    lock_stack(&mut tx, who, of, Scope::StateWrite).await?;
     if let Some(lease) = &run {
         fence(&mut tx, of, lease).await?;
     }
@@ -159,9 +159,8 @@ async fn give_back(
     run: Option<Lease>,
     force: Option<Force>,
 ) -> Result<Unlocked, Fault> {
-    who.need(Scope::StateWrite)?;
     let mut tx = cx.store.begin().await?;
-    locked_stack(&mut tx, of).await?;
+    lock_stack(&mut tx, who, of, Scope::StateWrite).await?;
     let Some(held) = tx.state_lock(of).await? else { return Ok(Unlocked::NotLocked) };
     if lock_id.is_some_and(|id| id != held.lock_id) {
         return Ok(Unlocked::Held(held.info));
@@ -220,7 +219,8 @@ pub async fn write(
     run: Option<Lease>,
     content: &Bytes,
 ) -> Result<Written, Fault> {
-    who.need(Scope::StateWrite)?;
+    // Before anything is kept of it.
+    read_stack(&mut cx.store.read().await?, who, of, Scope::StateWrite).await?;
     let head = StateHead::read(content)?;
     let now = cx.now();
     let artifact = ArtifactId::new(&*cx.mint);
@@ -359,9 +359,7 @@ pub async fn read(
     who: &Principal,
     of: StackId,
 ) -> Result<Option<(StateMark, Bytes)>, Fault> {
-    who.need(Scope::StateRead)?;
-    let stack = cx.store.read().await?.stack(of).await?;
-    let stack = stack.ok_or_else(|| Fault::not_found("stack", of))?;
+    let stack = read_stack(&mut cx.store.read().await?, who, of, Scope::StateRead).await?;
     let Some(artifact) = stack.state_artifact else { return Ok(None) };
     let content = opened(cx, who, of, artifact).await?;
     Ok(Some((stack.state_mark(), content)))
@@ -374,8 +372,10 @@ pub async fn read_version(
     of: StackId,
     version: i64,
 ) -> Result<(StateVersion, Bytes), Fault> {
-    who.need(Scope::StateRead)?;
-    let found = cx.store.read().await?.state_version(of, version).await?;
+    let mut tx = cx.store.read().await?;
+    read_stack(&mut tx, who, of, Scope::StateRead).await?;
+    let found = tx.state_version(of, version).await?;
+    drop(tx);
     let found = found.ok_or_else(|| Fault::not_found("state version", version))?;
     let content = opened(cx, who, of, found.artifact).await?;
     Ok((found.row, content))
@@ -388,8 +388,10 @@ pub async fn read_orphan(
     of: StackId,
     id: OrphanId,
 ) -> Result<(OrphanState, Bytes), Fault> {
-    who.need(Scope::StateRead)?;
-    let found = cx.store.read().await?.orphan(of, id).await?;
+    let mut tx = cx.store.read().await?;
+    read_stack(&mut tx, who, of, Scope::StateRead).await?;
+    let found = tx.orphan(of, id).await?;
+    drop(tx);
     let found = found.ok_or_else(|| Fault::not_found("orphan state", id))?;
     let content = opened(cx, who, of, found.artifact).await?;
     Ok((found.row, content))
@@ -397,9 +399,8 @@ pub async fn read_orphan(
 
 /// Who holds the lock, and what is being applied.
 pub async fn lock_status(cx: &Ctx, who: &Principal, of: StackId) -> Result<LockStatus, Fault> {
-    who.need(Scope::StacksRead)?;
     let mut tx = cx.store.read().await?;
-    tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?;
+    read_stack(&mut tx, who, of, Scope::StacksRead).await?;
     let held = tx.state_lock(of).await?;
     let applying = tx.running_apply(of).await?;
     Ok(LockStatus {
@@ -415,9 +416,7 @@ pub async fn lock_status(cx: &Ctx, who: &Principal, of: StackId) -> Result<LockS
 /// What a tool asks for when it is to delete a state. Nothing is ever deleted: whoever would plan
 /// after that would make every resource a second time.
 pub async fn remove(cx: &Ctx, who: &Principal, of: StackId) -> Result<(), Fault> {
-    who.need(Scope::StateWrite)?;
-    let stack = cx.store.read().await?.stack(of).await?;
-    let stack = stack.ok_or_else(|| Fault::not_found("stack", of))?;
+    let stack = read_stack(&mut cx.store.read().await?, who, of, Scope::StateWrite).await?;
     match stack.stack.state {
         None => Ok(()),
         Some(state) => Err(Fault::new(
@@ -433,9 +432,8 @@ pub async fn remove(cx: &Ctx, who: &Principal, of: StackId) -> Result<(), Fault>
 
 /// States that were refused, newest first.
 pub async fn orphans(cx: &Ctx, who: &Principal, of: StackId) -> Result<Vec<OrphanState>, Fault> {
-    who.need(Scope::StateRead)?;
     let mut tx = cx.store.read().await?;
-    tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?;
+    read_stack(&mut tx, who, of, Scope::StateRead).await?;
     let rows = tx.orphans(of, MAX_ORPHANS).await?;
     Ok(rows.into_iter().map(|kept| kept.row).collect())
 }

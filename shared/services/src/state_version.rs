@@ -22,6 +22,7 @@ use slipway_store::stack::Record;
 use slipway_store::state::NewStateVersion;
 
 use crate::Ctx;
+use crate::access::{lock_stack, read_stack};
 use crate::change::audit;
 use crate::execution::hidden;
 use crate::source::blocking;
@@ -34,9 +35,8 @@ pub async fn list(
     of: StackId,
     page: PageRequest,
 ) -> Result<Page<StateVersion>, Fault> {
-    who.need(Scope::StateRead)?;
     let mut tx = cx.store.read().await?;
-    tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?;
+    read_stack(&mut tx, who, of, Scope::StateRead).await?;
     let rows = tx.state_versions(of, page.below(), i64::from(page.limit) + 1).await?;
     Ok(Page::of_numbered(rows, page, |kept| kept.row.version).map(|kept| kept.row))
 }
@@ -48,8 +48,9 @@ pub async fn get(
     of: StackId,
     version: i64,
 ) -> Result<StateVersion, Fault> {
-    who.need(Scope::StateRead)?;
-    let found = cx.store.read().await?.state_version(of, version).await?;
+    let mut tx = cx.store.read().await?;
+    read_stack(&mut tx, who, of, Scope::StateRead).await?;
+    let found = tx.state_version(of, version).await?;
     found.map(|kept| kept.row).ok_or_else(|| Fault::not_found("state version", version))
 }
 
@@ -62,9 +63,8 @@ pub async fn diff(
     from: Option<i64>,
     to: Option<i64>,
 ) -> Result<StateDiff, Fault> {
-    who.need(Scope::StateRead)?;
     let mut tx = cx.store.read().await?;
-    let stack = tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?;
+    let stack = read_stack(&mut tx, who, of, Scope::StateRead).await?;
     let to = match to {
         Some(to) => to,
         None => match tx.state_versions(of, None, 1).await?.first() {
@@ -126,8 +126,10 @@ pub async fn restore(
     version: i64,
     seen: i64,
 ) -> Result<StateVersion, Fault> {
-    who.need(Scope::StateWrite)?;
-    let found = cx.store.read().await?.state_version(of, version).await?;
+    let mut tx = cx.store.read().await?;
+    read_stack(&mut tx, who, of, Scope::StateWrite).await?;
+    let found = tx.state_version(of, version).await?;
+    drop(tx);
     let found = found.ok_or_else(|| Fault::not_found("state version", version))?;
     let content = content_of(cx, of, found.artifact).await?;
     let set = Set {
@@ -151,10 +153,9 @@ pub async fn import(
     seen: Option<i64>,
     content: &Bytes,
 ) -> Result<StateVersion, Fault> {
-    who.need(Scope::StateWrite)?;
-    StateHead::read(content)?;
     let mut tx = cx.store.read().await?;
-    tx.stack(of).await?.ok_or_else(|| Fault::not_found("stack", of))?;
+    read_stack(&mut tx, who, of, Scope::StateWrite).await?;
+    StateHead::read(content)?;
     let newest = tx.state_versions(of, None, 1).await?.into_iter().next();
     drop(tx);
     if let Some(newest) = newest.filter(|newest| newest.row.digest == digest(content)) {
@@ -181,8 +182,10 @@ pub async fn adopt(
     id: OrphanId,
     seen: Option<i64>,
 ) -> Result<StateVersion, Fault> {
-    who.need(Scope::StateWrite)?;
-    let found = cx.store.read().await?.orphan(of, id).await?;
+    let mut tx = cx.store.read().await?;
+    read_stack(&mut tx, who, of, Scope::StateWrite).await?;
+    let found = tx.orphan(of, id).await?;
+    drop(tx);
     let found = found.ok_or_else(|| Fault::not_found("orphan state", id))?;
     let content = content_of(cx, of, found.artifact).await?;
     let set = Set {
@@ -199,9 +202,8 @@ pub async fn adopt(
 
 /// Lets go of a state that was refused. What it alone recorded is forgotten.
 pub async fn discard(cx: &Ctx, who: &Principal, of: StackId, id: OrphanId) -> Result<(), Fault> {
-    who.need(Scope::StateWrite)?;
     let mut tx = cx.store.begin().await?;
-    locked_stack(&mut tx, of).await?;
+    lock_stack(&mut tx, who, of, Scope::StateWrite).await?;
     let orphan = tx.orphan(of, id).await?.ok_or_else(|| Fault::not_found("orphan state", id))?;
     let left = tx.remove_orphan(of, id).await?.unwrap_or_default();
     let detail = serde_json::json!({"orphan": id, "state": orphan.row.mark,

@@ -30,7 +30,7 @@ const MAX_SHOWN: usize = 1 << 20;
 
 /// Every template, by name. One of the installation hides a published one of its name.
 pub async fn list(cx: &Ctx, who: &Principal) -> Result<Vec<Template>, Fault> {
-    who.need(Scope::TemplatesRead)?;
+    who.need_somewhere(Scope::TemplatesRead)?;
     let mut tx = cx.store.read().await?;
     let heads = tx.templates().await?;
     let mut offered = tx.offered_versions().await?;
@@ -51,7 +51,7 @@ pub async fn list(cx: &Ctx, who: &Principal) -> Result<Vec<Template>, Fault> {
 
 /// One template.
 pub async fn get(cx: &Ctx, who: &Principal, name: &str) -> Result<Template, Fault> {
-    who.need(Scope::TemplatesRead)?;
+    who.need_somewhere(Scope::TemplatesRead)?;
     if let Some(loaded) = cx.templates.get(name) {
         return Ok(loaded.template.clone());
     }
@@ -67,7 +67,7 @@ pub async fn versions(
     who: &Principal,
     name: &str,
 ) -> Result<Vec<TemplateVersion>, Fault> {
-    who.need(Scope::TemplatesRead)?;
+    who.need_somewhere(Scope::TemplatesRead)?;
     if let Some(loaded) = cx.templates.get(name) {
         return Ok(vec![only_version(loaded)]);
     }
@@ -85,7 +85,7 @@ pub async fn version(
     name: &str,
     version: i32,
 ) -> Result<TemplateVersion, Fault> {
-    who.need(Scope::TemplatesRead)?;
+    who.need_somewhere(Scope::TemplatesRead)?;
     if let Some(loaded) = cx.templates.get(name) {
         return match version {
             VERSION => Ok(only_version(loaded)),
@@ -103,7 +103,7 @@ pub async fn download(
     name: &str,
     version: Option<i32>,
 ) -> Result<(i32, bytes::Bytes), Fault> {
-    who.need(Scope::TemplatesRead)?;
+    who.need_somewhere(Scope::TemplatesRead)?;
     match find(cx, name, version).await? {
         Found::Own(loaded) => Ok((VERSION, loaded.archive.content.clone())),
         Found::Published(record) => {
@@ -151,7 +151,7 @@ pub async fn render(
     name: &str,
     request: Render,
 ) -> Result<Rendered, Fault> {
-    who.need(Scope::TemplatesRead)?;
+    who.need_somewhere(Scope::TemplatesRead)?;
     let mut variables = request.variables;
     let (version, inspection, tree) = match find(cx, name, request.version).await? {
         Found::Own(loaded) => (VERSION, loaded.inspection.clone(), loaded.tree.clone()),

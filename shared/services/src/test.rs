@@ -20,7 +20,8 @@ use slipway_store::Tx;
 use slipway_store::deployment::Record;
 use utoipa::ToSchema;
 
-use crate::change::{Change, audit, bell_of, lock, next_job};
+use crate::access::{self, lock_deployment, read_deployment};
+use crate::change::{Change, audit, bell_of, next_job};
 use crate::ending::{Ending, MAX_DELAY_MS};
 use crate::execution::{Begun, hidden, locked, system};
 use crate::queue::micros;
@@ -44,14 +45,13 @@ pub async fn request_tests(
     id: DeploymentId,
     settings: TestSettings,
 ) -> Result<TestRun, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
-    if settings.allow_apply {
-        // It makes real things.
-        who.need(Scope::DeploymentsApply)?;
-    }
     settings.check("")?;
     let mut tx = cx.store.begin().await?;
-    let record = lock(&mut tx, id).await?;
+    let record = lock_deployment(&mut tx, who, id, Scope::DeploymentsWrite).await?;
+    if settings.allow_apply {
+        // It makes real things.
+        access::project(who, &record.deployment.stack.project, Scope::DeploymentsApply)?;
+    }
     let under_way = tx.test_runs(id).await?.into_iter().find(|run| run.state.is_under_way());
     if let Some(run) = under_way {
         return if run.settings == settings {
@@ -75,9 +75,8 @@ pub async fn request_tests(
 
 /// The tests of a deployment, with their reports, newest first.
 pub async fn list(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<TestRuns, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     let mut tx = cx.store.read().await?;
-    tx.deployment(id).await?.ok_or_else(|| Fault::not_found("deployment", id))?;
+    read_deployment(&mut tx, who, id, Scope::DeploymentsRead).await?;
     Ok(TestRuns { items: tx.test_runs(id).await? })
 }
 

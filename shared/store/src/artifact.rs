@@ -10,11 +10,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use slipway_domain::access::Reach;
 use slipway_domain::artifact::{Artifact, ArtifactKind, digest};
 use slipway_domain::id::ArtifactId;
 
 use crate::crypto::HEAD_BYTES;
 use crate::db::{Conn, Store, Tx, sql};
+use crate::dialect::{fill, reached, within};
 use crate::error::{Error, Result};
 
 /// The object store and the size from which it is used.
@@ -184,6 +186,31 @@ impl Tx {
             artifact.id, artifact.kind.as_str(), artifact.digest.as_str(), size,
             sealed.body.as_deref(), sealed.location.as_deref(), artifact.created_at)?;
         Ok(())
+    }
+
+    /// Records a sealed artifact that somebody uploaded.
+    pub async fn insert_upload(&mut self, sealed: &Sealed, owner: &str) -> Result<()> {
+        self.insert_artifact(sealed).await?;
+        sql!(execute self,
+            "update artifacts set owner = $2 where id = $1", sealed.artifact.id, owner)?;
+        Ok(())
+    }
+
+    /// Whether `owner` uploaded an artifact, or it is the source of a deployment within `reach`.
+    pub async fn is_source_within(
+        &mut self,
+        id: ArtifactId,
+        owner: &str,
+        reach: &Reach,
+    ) -> Result<bool> {
+        let text = fill(
+            self,
+            "select cast(count(*) as bigint) from artifacts where id = $1 and (owner = $2
+                 or exists (select 1 from deployments
+                            where source_artifact = $1 and {within project $3}))",
+        );
+        let text = within(self, text, reach);
+        Ok(sql!(scalar i64, self, text, id, owner, reached(reach))? == 1)
     }
 
     /// Those of `ids` that are there; they are kept from being swept until the unit of work ends.

@@ -1,7 +1,7 @@
 //! Deployments. What may happen to one is decided in `domain::state`; here it is compared and set.
 
 use chrono::{DateTime, Utc};
-use slipway_domain::access::Actor;
+use slipway_domain::access::{Actor, Reach};
 use slipway_domain::audit::AuditRecord;
 use slipway_domain::deployment::{
     Approval, Deployment, Operation, Options, Output, Phase, Variables,
@@ -13,7 +13,7 @@ use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState;
 
 use crate::db::{Conn, Tx, sql};
-use crate::dialect::{fill, only, without_nul};
+use crate::dialect::{fill, only, reached, within, without_nul};
 use crate::error::{Error, Result};
 use crate::event::{count, numbered};
 use crate::rows::insert_rows;
@@ -421,13 +421,19 @@ impl Tx {
         self.update_deployments(&mut [Changed { record, from, events }], &[]).await
     }
 
-    /// Up to `limit + 1` deployments, newest first.
-    pub async fn deployments(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<Record>> {
+    /// Up to `limit + 1` deployments within `reach`, newest first.
+    pub async fn deployments(
+        &mut self,
+        filter: &Filter,
+        reach: &Reach,
+        page: PageRequest,
+    ) -> Result<Vec<Record>> {
         let stack = filter.stack_id.map(|id| id.0);
         let text = only(
             select!(
                 "where {stack_id = $1} and {project = $2} and {environment = $3}
-               and {state = $4} and {id < $5} order by id desc limit $6"
+               and {state = $4} and {id < $5} and {within project $6}
+               order by id desc limit $7"
             ),
             &[
                 ("stack_id = $1", stack.is_some()),
@@ -437,9 +443,10 @@ impl Tx {
                 ("id < $5", page.after.is_some()),
             ],
         );
+        let text = within(self, text, reach);
         sql!(all Row, self, text, stack.unwrap_or_default(), filter.project.as_deref(),
             filter.environment.as_deref(), filter.state.map(DeploymentState::as_str),
-            page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
+            page.after.unwrap_or_default(), reached(reach), i64::from(page.limit) + 1)?
         .into_iter()
         .map(Record::try_from)
         .collect()

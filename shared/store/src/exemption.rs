@@ -1,14 +1,14 @@
 //! Exemptions from rules.
 
 use chrono::{DateTime, Utc};
-use slipway_domain::access::Actor;
+use slipway_domain::access::{Actor, Reach};
 use slipway_domain::exemption::{Exemption, ExemptionState};
 use slipway_domain::id::ExemptionId;
 use slipway_domain::page::PageRequest;
 
 use crate::db::{Tx, sql};
 use crate::deployment::to_json;
-use crate::dialect::only;
+use crate::dialect::{only, reached, within};
 use crate::error::{Error, Result};
 
 /// Exemptions that one plan is held against; the newest are taken. Far more than anybody reads, and
@@ -97,10 +97,12 @@ impl Tx {
         sql!(maybe Row, self, select!("where id = $1"), id)?.map(Exemption::try_from).transpose()
     }
 
-    /// Up to `limit + 1` exemptions, newest first.
+    /// Up to `limit + 1` exemptions, newest first: those for a project within `reach`, and those for
+    /// every project.
     pub async fn exemptions(
         &mut self,
         filter: &Filter,
+        reach: &Reach,
         page: PageRequest,
         now: DateTime<Utc>,
     ) -> Result<Vec<Exemption>> {
@@ -111,7 +113,8 @@ impl Tx {
                    and {revoked_at is null and expires_at > $5}
                    and {revoked_at is null and expires_at <= $5}
                    and {revoked_at <= $5} and {id < $6}
-                 order by id desc limit $7"
+                   and (project is null or {within project $7})
+                 order by id desc limit $8"
             ),
             &[
                 ("project = $1", filter.project.is_some()),
@@ -124,9 +127,10 @@ impl Tx {
                 ("id < $6", page.after.is_some()),
             ],
         );
+        let text = within(self, text, reach);
         sql!(all Row, self, text, filter.project.as_deref(), filter.environment.as_deref(),
             filter.rule.as_deref(), filter.owner.as_deref(), now,
-            page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
+            page.after.unwrap_or_default(), reached(reach), i64::from(page.limit) + 1)?
         .into_iter()
         .map(Exemption::try_from)
         .collect()

@@ -1,11 +1,12 @@
 //! Settings of the gates, by scope. In the table an empty name stands for all.
 
 use chrono::{DateTime, Utc};
-use slipway_domain::access::Actor;
+use slipway_domain::access::{Actor, Reach};
 use slipway_domain::gate_settings::{GateScope, GateSettings, ScopedSettings};
 
 use crate::db::{Tx, sql};
 use crate::deployment::to_json;
+use crate::dialect::{fill, reached, within};
 use crate::error::{Error, Result};
 
 #[derive(sqlx::FromRow)]
@@ -38,14 +39,19 @@ fn names(scope: &GateScope) -> (&str, &str) {
 }
 
 impl Tx {
-    /// All that was said, widest scopes first.
-    pub async fn all_gate_settings(&mut self) -> Result<Vec<ScopedSettings>> {
-        sql!(all Row, self,
+    /// All that was said for projects within `reach`, and for every project; widest scopes first.
+    pub async fn all_gate_settings(&mut self, reach: &Reach) -> Result<Vec<ScopedSettings>> {
+        let text = fill(
+            self,
             "select project, environment, document, version, updated_at, updated_by
-             from gate_settings order by project, environment")?
-        .into_iter()
-        .map(ScopedSettings::try_from)
-        .collect()
+             from gate_settings where project = '' or {within project $1}
+             order by project, environment",
+        );
+        let text = within(self, text, reach);
+        sql!(all Row, self, text, reached(reach))?
+            .into_iter()
+            .map(ScopedSettings::try_from)
+            .collect()
     }
 
     /// What was said that holds for a project and environment.

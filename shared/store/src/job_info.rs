@@ -2,12 +2,13 @@
 //! [`crate::job`].
 
 use chrono::{DateTime, Utc};
+use slipway_domain::access::Reach;
 use slipway_domain::id::{DeploymentId, JobId, StackId, WorkerId};
 use slipway_domain::job::{JobInfo, JobState};
 use slipway_domain::page::PageRequest;
 
 use crate::db::{Tx, sql};
-use crate::dialect::{fill, only};
+use crate::dialect::{fill, only, reached, within};
 use crate::error::{Error, Result};
 
 #[derive(sqlx::FromRow)]
@@ -95,12 +96,18 @@ pub struct Filter {
 type RunRow = (WorkerId, JobId);
 
 impl Tx {
-    /// Jobs, newest first; one more than asked for tells that there are more.
-    pub async fn job_infos(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<JobInfo>> {
+    /// Jobs within `reach`, newest first; one more than asked for tells that there are more.
+    pub async fn job_infos(
+        &mut self,
+        filter: &Filter,
+        reach: &Reach,
+        page: PageRequest,
+    ) -> Result<Vec<JobInfo>> {
         let text = only(
             select!(
                 "where {queue = $1} and {kind = $2} and {state = $3} and {project = $4}
-               and {deployment_id = $5} and {id < $6} order by id desc limit $7"
+               and {deployment_id = $5} and {id < $6} and {within project $7}
+               order by id desc limit $8"
             ),
             &[
                 ("queue = $1", filter.queue.is_some()),
@@ -111,10 +118,11 @@ impl Tx {
                 ("id < $6", page.after.is_some()),
             ],
         );
+        let text = within(self, text, reach);
         sql!(all Row, self, text,
             filter.queue.as_deref(), filter.kind.as_deref(), filter.state.map(JobState::as_str),
             filter.project.as_deref(), filter.deployment_id.map(|id| id.0).unwrap_or_default(),
-            page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
+            page.after.unwrap_or_default(), reached(reach), i64::from(page.limit) + 1)?
         .into_iter()
         .map(JobInfo::try_from)
         .collect()
@@ -131,14 +139,15 @@ impl Tx {
         sql!(maybe Row, self, text, id)?.map(JobInfo::try_from).transpose()
     }
 
-    /// Which jobs each worker holds.
-    pub async fn running_jobs(&mut self) -> Result<Vec<(WorkerId, JobId)>> {
-        sql!(
-            all RunRow,
+    /// Which jobs within `reach` each worker holds.
+    pub async fn running_jobs(&mut self, reach: &Reach) -> Result<Vec<(WorkerId, JobId)>> {
+        let text = fill(
             self,
-            "select worker_id, id from jobs where state = 'running' and worker_id is not null
-             order by id"
-        )
+            "select worker_id, id from jobs
+             where state = 'running' and worker_id is not null and {within project $1} order by id",
+        );
+        let text = within(self, text, reach);
+        sql!(all RunRow, self, text, reached(reach))
     }
 
     /// Puts a dead job back into its queue, with all its attempts. `false` when it is not dead.

@@ -11,7 +11,6 @@ use crate::db::{Tx, sql};
 use crate::deployment::to_json;
 use crate::dialect::{fill, only, reached, within};
 use crate::error::{Error, Result};
-use crate::rows::insert_rows;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -99,23 +98,6 @@ impl Tx {
             project.name.as_str(), project.description.as_deref(), by, project.created_at,
             project.updated_at, project.version)?;
         Ok(added == 1)
-    }
-
-    /// Adds those projects of `names` that are not there.
-    pub async fn ensure_projects(
-        &mut self,
-        names: &BTreeSet<&str>,
-        by: &Actor,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        let by = to_json(by)?;
-        // In the order of their names: two who add the same wait for each other, not both.
-        let names: Vec<_> = names.iter().copied().collect();
-        insert_rows!(self, "projects (name, created_by, created_at, updated_at, version)",
-            "on conflict (name) do nothing", names.as_slice(), |row|
-            "text": *row, "text": by.as_str(), "timestamptz": now, "timestamptz": now,
-            "bigint": 1_i64);
-        Ok(())
     }
 
     /// Which of `names` are projects. They stay until the unit of work ends.

@@ -1,13 +1,13 @@
 //! Queues: what operators set for them, and how much is in them.
 
 use chrono::{DateTime, Utc};
-use slipway_domain::access::Actor;
+use slipway_domain::access::{Actor, Reach};
 use slipway_domain::job::Queue;
 use slipway_domain::queue::{Pause, QueueSettings};
 
 use crate::db::{Tx, sql};
 use crate::deployment::to_json;
-use crate::dialect::fill;
+use crate::dialect::{fill, reached, within};
 use crate::error::{Error, Result};
 
 #[derive(sqlx::FromRow)]
@@ -125,8 +125,8 @@ impl Tx {
         Ok(Room::For(i64::from(cap) - running))
     }
 
-    /// Totals of every queue that has jobs.
-    pub async fn queue_totals(&mut self) -> Result<Vec<QueueTotals>> {
+    /// Totals of every queue that has jobs within `reach`, of those.
+    pub async fn queue_totals(&mut self, reach: &Reach) -> Result<Vec<QueueTotals>> {
         let text = fill(
             self,
             "select j.queue,
@@ -145,9 +145,11 @@ impl Tx {
                                      and r.concurrency_key = j.concurrency_key)
                      then j.concurrency_key end) as bigint)
              from jobs j where j.state in ('queued', 'running', 'dead', 'lost')
+               and {within j.project $1}
              group by j.queue order by j.queue",
         );
-        let rows = sql!(all TotalsRow, self, text)?;
+        let text = within(self, text, reach);
+        let rows = sql!(all TotalsRow, self, text, reached(reach))?;
         Ok(rows
             .into_iter()
             .map(|(queue, waiting, running, scheduled, dead, oldest_wait_ms, runnable)| {

@@ -1,13 +1,14 @@
 //! Stacks.
 
 use chrono::{DateTime, Utc};
+use slipway_domain::access::Reach;
 use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
 use slipway_domain::page::PageRequest;
 use slipway_domain::plan::StateMark;
 use slipway_domain::stack::{DriverKind, Stack, StackKey, StateInfo};
 
 use crate::db::{Conn, Tx, sql};
-use crate::dialect::{fill, only};
+use crate::dialect::{fill, only, reached, within};
 use crate::error::{Error, Result};
 use crate::rows::insert_rows;
 
@@ -106,14 +107,26 @@ impl Tx {
         driver: DriverKind,
         now: DateTime<Utc>,
     ) -> Result<Vec<Record>> {
-        let mut found = self.stacks_by_key(keys.iter().map(|(_, key)| *key)).await?;
-        let mut missing: Vec<_> = keys
-            .iter()
-            .filter(|(_, key)| !found.iter().any(|stack| stack.stack.key == **key))
-            .collect();
-        if missing.is_empty() {
-            return Ok(found);
+        let wanted: Vec<_> = keys.iter().map(|(_, key)| *key).collect();
+        let mut found = self.stacks_by_key(&wanted).await?;
+        let is_new = |key: &StackKey| !found.iter().any(|stack| stack.stack.key == *key);
+        let missing: Vec<_> = keys.iter().filter(|(_, key)| is_new(key)).copied().collect();
+        found.extend(self.make_stacks(&missing, driver, now).await?);
+        Ok(found)
+    }
+
+    /// The stacks named by `keys`, which were not there a moment ago: made with their ids, unless
+    /// somebody else was first.
+    pub async fn make_stacks(
+        &mut self,
+        keys: &[(StackId, &StackKey)],
+        driver: DriverKind,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Record>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
         }
+        let mut missing: Vec<_> = keys.iter().collect();
         // In one order everywhere: two who make the same stacks wait for each other, not both.
         missing.sort_by_key(|(_, key)| (&key.project, &key.name, &key.environment));
         missing.dedup_by_key(|(_, key)| *key);
@@ -124,14 +137,12 @@ impl Tx {
             "uuid": row.0.0, "text": row.1.project.as_str(), "text": row.1.name.as_str(),
             "text": row.1.environment.as_str(), "text": driver.as_str(), "timestamptz": now,
             "timestamptz": now);
-        found.extend(self.stacks_by_key(missing.iter().map(|(_, key)| *key)).await?);
-        Ok(found)
+        let made: Vec<_> = missing.iter().map(|(_, key)| *key).collect();
+        self.stacks_by_key(&made).await
     }
 
-    async fn stacks_by_key(
-        &mut self,
-        keys: impl Iterator<Item = &StackKey> + Clone,
-    ) -> Result<Vec<Record>> {
+    /// The stacks named by `keys`; those that are there.
+    pub async fn stacks_by_key(&mut self, keys: &[&StackKey]) -> Result<Vec<Record>> {
         let rows = match self.conn() {
             Conn::Sqlite(conn) => {
                 let mut query =
@@ -145,7 +156,8 @@ impl Tx {
                 query.build_query_as::<Row>().fetch_all(conn).await?
             }
             Conn::Postgres(conn) => {
-                let column = |of: fn(&StackKey) -> &str| keys.clone().map(of).collect::<Vec<_>>();
+                let column =
+                    |of: fn(&StackKey) -> &str| keys.iter().map(|key| of(key)).collect::<Vec<_>>();
                 // A join from the keys, so that each is looked up in the index.
                 sqlx::query_as::<_, Row>(
                     "select s.id, s.project, s.name, s.environment, s.driver, s.current_deployment,
@@ -234,12 +246,18 @@ impl Tx {
         Ok(())
     }
 
-    /// Up to `limit + 1` stacks, newest first.
-    pub async fn stacks(&mut self, filter: &Filter, page: PageRequest) -> Result<Vec<Record>> {
+    /// Up to `limit + 1` stacks within `reach`, newest first.
+    pub async fn stacks(
+        &mut self,
+        filter: &Filter,
+        reach: &Reach,
+        page: PageRequest,
+    ) -> Result<Vec<Record>> {
         let text = only(
             select!(
                 "where {project = $1} and {name = $2} and {environment = $3} and {id < $4}
-             order by id desc limit $5"
+               and {within project $5}
+             order by id desc limit $6"
             ),
             &[
                 ("project = $1", filter.project.is_some()),
@@ -248,9 +266,10 @@ impl Tx {
                 ("id < $4", page.after.is_some()),
             ],
         );
+        let text = within(self, text, reach);
         sql!(all Row, self, text,
             filter.project.as_deref(), filter.name.as_deref(), filter.environment.as_deref(),
-            page.after.unwrap_or_default(), i64::from(page.limit) + 1)?
+            page.after.unwrap_or_default(), reached(reach), i64::from(page.limit) + 1)?
         .into_iter()
         .map(Record::try_from)
         .collect()

@@ -134,9 +134,7 @@ impl Client {
     pub async fn api_keys(&self, of: Option<AccountId>) -> Result<Page<ApiKey>, ClientError> {
         match of {
             None => self.pages(&["auth", "keys"], &[], super::PAGE).await,
-            Some(of) => {
-                self.pages(&["accounts", &of.to_string(), "keys"], &[], super::PAGE).await
-            }
+            Some(of) => self.pages(&["accounts", &of.to_string(), "keys"], &[], super::PAGE).await,
         }
     }
 

@@ -2,10 +2,12 @@
 //! deadlines, repetitions and refusals to `transport` and following to `follow`. No rules of
 //! deployments, nothing about terminals.
 
+pub mod auth;
 mod follow;
 mod gate;
 mod operate;
 mod policy;
+mod project;
 mod state;
 mod transport;
 

@@ -7,9 +7,7 @@ use slipway_domain::auth::account::AccountKind;
 use slipway_domain::auth::api_key::NewApiKey;
 
 use super::Desk;
-use crate::cli::auth::{
-    AccountsVerb, ApiKeysVerb, LoginArgs, RegisterArgs, SessionsVerb,
-};
+use crate::cli::auth::{AccountsVerb, ApiKeysVerb, LoginArgs, RegisterArgs, SessionsVerb};
 use crate::client::credentials::{CredentialsFile, Kept};
 use crate::client::error::ClientError;
 use crate::client::exit::Exit;
@@ -88,8 +86,10 @@ pub(super) async fn register(desk: &Desk<'_>, args: RegisterArgs) -> Result<Exit
     let email = args.email.as_deref();
     let made = desk.client.register(&args.name, email, &password, first.as_ref()).await?;
     desk.screen.result(&made, |_| {
-        format!("There is an account {} now ({}). Sign in with: slipway login {}\n", made.name,
-            made.id, made.name)
+        format!(
+            "There is an account {} now ({}). Sign in with: slipway login {}\n",
+            made.name, made.id, made.name
+        )
     })?;
     Ok(Exit::Success)
 }

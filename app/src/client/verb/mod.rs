@@ -1,10 +1,12 @@
 //! One function a subcommand: reads the arguments, calls the server, shows the answer.
 
+mod auth;
 mod decide;
 mod deploy;
 mod gate;
 mod operate;
 mod policy;
+mod project;
 mod show;
 mod state;
 mod template;
@@ -68,10 +70,19 @@ pub(super) async fn perform(
         ClientCommand::Templates(args) => template::templates(&desk, args).await,
         ClientCommand::Policies(args) => policy::policies(&desk, args.verb).await,
         ClientCommand::Exemptions(args) => policy::exemptions(&desk, args.verb).await,
+        ClientCommand::Projects(args) => project::projects(&desk, args.verb).await,
+        ClientCommand::Members(args) => project::members(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,
+        ClientCommand::Login(args) => auth::login(&desk, args).await,
+        ClientCommand::Logout => auth::logout(&desk).await,
+        ClientCommand::Whoami => auth::whoami(&desk).await,
+        ClientCommand::Register(args) => auth::register(&desk, args).await,
+        ClientCommand::ApiKeys(args) => auth::api_keys(&desk, args.verb).await,
+        ClientCommand::Sessions(args) => auth::sessions(&desk, args.verb).await,
+        ClientCommand::Accounts(args) => auth::accounts(&desk, args.verb).await,
     }
 }
 

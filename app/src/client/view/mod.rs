@@ -5,12 +5,14 @@
 //! log line must not be able to move the cursor under a person who decides about a plan.
 
 mod approval;
+mod auth;
 mod deployment;
 mod gate;
 mod list;
 mod operate;
 mod policy;
 mod progress;
+mod project;
 mod recovery;
 mod state;
 mod template;
@@ -24,12 +26,14 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 pub use self::approval::{approvals, missing};
+pub use self::auth::{accounts, api_keys, sessions, whoami};
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
 pub use self::gate::{gate_settings, resolved_gates};
 pub use self::list::{deployments, log_line, outputs, stacks};
 pub use self::operate::{bulk, jobs, queues, workers};
 pub use self::policy::{dry_run, exemptions, modules, policies, policy_version};
 pub use self::progress::Progress;
+pub use self::project::{members, projects};
 pub use self::recovery::recovery;
 pub use self::state::{orphans, state_diff, state_version, state_versions};
 pub use self::template::{published, rendered, template, template_state, templates};

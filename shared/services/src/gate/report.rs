@@ -9,14 +9,14 @@ use slipway_domain::report::Report;
 use slipway_domain::state::Move;
 
 use crate::Ctx;
-use crate::change::{Change, lock};
+use crate::access::{lock_deployment, read_deployment};
+use crate::change::Change;
 use crate::deployment::{checked_text, get_after};
 
 /// What the gates said and found about the current plan, and what to do.
 pub async fn report(cx: &Ctx, who: &Principal, of: DeploymentId) -> Result<Report, Fault> {
-    who.need(Scope::DeploymentsRead)?;
     let mut tx = cx.store.read().await?;
-    let record = tx.deployment(of).await?.ok_or_else(|| Fault::not_found("deployment", of))?;
+    let record = read_deployment(&mut tx, who, of, Scope::DeploymentsRead).await?;
     let not_yet = || {
         Fault::new(
             Code::NotReady,
@@ -36,10 +36,9 @@ pub async fn reconsider(
     id: DeploymentId,
     reason: Option<String>,
 ) -> Result<Deployment, Fault> {
-    who.need(Scope::DeploymentsWrite)?;
     let reason = checked_text("reason", reason)?;
     let mut tx = cx.store.begin().await?;
-    let mut record = lock(&mut tx, id).await?;
+    let mut record = lock_deployment(&mut tx, who, id, Scope::DeploymentsWrite).await?;
     let running = tx.jobs_of(id).await?.into_iter().find(|job| job.state.is_active());
     if let Some(job) = running {
         return Err(Fault::new(

@@ -9,7 +9,7 @@ use slipway_domain::stack::{StackKey, is_name};
 use slipway_store::Tx;
 
 use crate::change::audit;
-use crate::{Ctx, policy};
+use crate::{Ctx, access, policy};
 
 /// Which version a change is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +22,21 @@ pub enum Precondition {
     Any,
 }
 
-/// All settings that were made through the API, widest scopes first.
+/// The settings that were made through the API for projects that the caller may look into, and for
+/// all of them; widest scopes first.
 pub async fn all(cx: &Ctx, who: &Principal) -> Result<Vec<ScopedSettings>, Fault> {
-    who.need(Scope::GatesRead)?;
-    Ok(cx.store.read().await?.all_gate_settings().await?)
+    let reach = access::reach(who, Scope::GatesRead)?;
+    Ok(cx.store.read().await?.all_gate_settings(&reach).await?)
 }
 
 /// The settings of just this scope.
 pub async fn get(cx: &Ctx, who: &Principal, scope: &GateScope) -> Result<ScopedSettings, Fault> {
-    who.need(Scope::GatesRead)?;
     checked(scope)?;
+    match &scope.project {
+        Some(project) => access::project(who, project, Scope::GatesRead)?,
+        // They hold for whoever asks, too.
+        None => who.need_somewhere(Scope::GatesRead)?,
+    }
     let found = cx.store.read().await?.gate_settings(scope).await?;
     found.ok_or_else(|| none(scope))
 }
@@ -43,13 +48,13 @@ pub async fn resolved(
     project: &str,
     environment: &str,
 ) -> Result<ResolvedSettings, Fault> {
-    who.need(Scope::GatesRead)?;
     for (field, name) in [("project", project), ("environment", environment)] {
         if !is_name(name) {
             let why = format!("{field} is not the name of one");
             return Err(Fault::field(format!("/{field}"), why));
         }
     }
+    access::project(who, project, Scope::GatesRead)?;
     let said = cx.store.read().await?.gate_settings_for(project, environment).await?;
     Ok(resolve(&cx.settings.gates, &said, project, environment))
 }
@@ -73,8 +78,7 @@ pub async fn set(
     settings: GateSettings,
     from: Precondition,
 ) -> Result<ScopedSettings, Fault> {
-    who.need(Scope::GatesWrite)?;
-    checked(&scope)?;
+    may_change(who, &scope)?;
     let problems = settings.problems("");
     if !problems.is_empty() {
         return Err(Fault::fields(Code::InvalidInput, problems));
@@ -103,8 +107,7 @@ pub async fn forget(
     scope: &GateScope,
     from: Precondition,
 ) -> Result<(), Fault> {
-    who.need(Scope::GatesWrite)?;
-    checked(scope)?;
+    may_change(who, scope)?;
     let mut tx = cx.store.begin().await?;
     let Some(before) = tx.gate_settings(scope).await? else {
         // It is as it was asked for.
@@ -124,6 +127,15 @@ pub async fn forget(
 
 fn holder(scope: &GateScope) -> String {
     format!("gate settings for {scope}")
+}
+
+/// Settings of a project are changed by who may do that there, any others in the house.
+fn may_change(who: &Principal, scope: &GateScope) -> Result<(), Fault> {
+    checked(scope)?;
+    match &scope.project {
+        Some(project) => access::project(who, project, Scope::GatesWrite),
+        None => who.need(Scope::GatesWrite),
+    }
 }
 
 fn checked(scope: &GateScope) -> Result<(), Fault> {

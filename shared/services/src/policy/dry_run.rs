@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use slipway_domain::access::{Principal, Scope};
-use slipway_domain::fault::{Code, Fault, FieldError};
+use slipway_domain::access::{Principal, Reach, Scope};
+use slipway_domain::fault::{Code, Fault, FieldError, Kind};
 use slipway_domain::id::DeploymentId;
 use slipway_domain::page::PageRequest;
 use slipway_domain::policy::{
@@ -25,6 +25,7 @@ use utoipa::ToSchema;
 use super::engine::{Ready, Subject, ask, conclude, engine, told};
 use super::{UploadPolicy, check};
 use crate::Ctx;
+use crate::access::{self, read_deployment};
 use crate::source::blocking;
 
 /// Plans at most in one dry run.
@@ -115,11 +116,14 @@ impl DryRunRequest {
 
 /// Tries a pack on past plans. Changes nothing.
 pub async fn dry_run(cx: &Ctx, who: &Principal, request: DryRunRequest) -> Result<DryRun, Fault> {
-    who.need(Scope::PoliciesRead)?;
-    who.need(Scope::DeploymentsRead)?;
+    who.need_somewhere(Scope::PoliciesRead)?;
+    let reach = access::reach(who, Scope::DeploymentsRead)?;
     let problems = request.problems();
     if !problems.is_empty() {
         return Err(Fault::fields(Code::InvalidInput, problems));
+    }
+    if let Some(project) = &request.project {
+        access::project(who, project, Scope::DeploymentsRead)?;
     }
     let settings = request.policy_settings();
     let turn = Arc::new(cx.gathered.policies.turn().await?);
@@ -128,7 +132,7 @@ pub async fn dry_run(cx: &Ctx, who: &Principal, request: DryRunRequest) -> Resul
         Ready::Engine(engine) => engine.digest().to_owned(),
         Ready::Broken(why) => return Err(Fault::field("/pack", why.clone())),
     };
-    let wanted = wanted(cx, &request).await?;
+    let wanted = wanted(cx, &request, &reach).await?;
     let begin = Instant::now();
     let mut run = DryRun { pack_digest, results: Vec::new(), skipped: Vec::new() };
     for id in wanted {
@@ -140,9 +144,13 @@ pub async fn dry_run(cx: &Ctx, who: &Principal, request: DryRunRequest) -> Resul
             continue;
         }
         let mut tx = cx.store.read().await?;
-        let Some(record) = tx.deployment(id).await? else {
-            run.skipped.push(skip(format!("There is no deployment {id}.")));
-            continue;
+        let record = match read_deployment(&mut tx, who, id, Scope::DeploymentsRead).await {
+            Ok(record) => record,
+            Err(fault) if matches!(fault.kind(), Kind::NotFound | Kind::Forbidden) => {
+                run.skipped.push(skip(fault.detail));
+                continue;
+            }
+            Err(fault) => return Err(fault),
         };
         let Some(plan) = tx.latest_plan(id).await?.map(|kept| kept.plan) else {
             run.skipped.push(skip("The deployment has no plan.".to_owned()));
@@ -203,7 +211,11 @@ async fn prepare(
 }
 
 /// The deployments whose plans are judged, each once.
-async fn wanted(cx: &Ctx, request: &DryRunRequest) -> Result<Vec<DeploymentId>, Fault> {
+async fn wanted(
+    cx: &Ctx,
+    request: &DryRunRequest,
+    reach: &Reach,
+) -> Result<Vec<DeploymentId>, Fault> {
     if let Some(named) = &request.deployments {
         let mut seen = std::collections::BTreeSet::new();
         return Ok(named.iter().copied().filter(|id| seen.insert(*id)).collect());
@@ -214,7 +226,7 @@ async fn wanted(cx: &Ctx, request: &DryRunRequest) -> Result<Vec<DeploymentId>, 
         ..Filter::default()
     };
     let page = PageRequest { limit: slipway_domain::page::MAX_LIMIT, after: None };
-    let newest = cx.store.read().await?.deployments(&filter, page).await?;
+    let newest = cx.store.read().await?.deployments(&filter, reach, page).await?;
     let planned = newest.into_iter().filter(|record| record.deployment.plan.is_some());
     let last = request.last.unwrap_or(20) as usize;
     Ok(planned.map(|record| record.deployment.id).take(last).collect())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use slipway_domain::access::Reach;
 use slipway_domain::deployment::Options as How;
 use slipway_domain::fault::Code;
 use slipway_domain::id::{ArtifactId, RandomMint};
@@ -98,7 +99,7 @@ async fn submissions_at_the_same_time_are_judged_one_by_one(rig: Rig) {
     assert_eq!(superseded, 9, "of ten for one stack the last remains");
     // The refused ones left nothing: as many jobs as deployments.
     let mut tx = rig.cx.store.read().await.unwrap();
-    let totals = tx.queue_totals().await.unwrap();
+    let totals = tx.queue_totals(&Reach::Everywhere).await.unwrap();
     assert_eq!(totals[0].waiting, 31 - 9);
 }
 

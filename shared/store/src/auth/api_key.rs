@@ -6,7 +6,7 @@ use slipway_domain::auth::api_key::ApiKey;
 use slipway_domain::id::{AccountId, ApiKeyId};
 use slipway_domain::page::PageRequest;
 
-use super::{Digest, from_json};
+use super::{Digest, from_json, kept};
 use crate::db::{Tx, sql};
 use crate::deployment::to_json;
 use crate::dialect::only;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 struct Row {
     id: ApiKeyId,
     public: String,
-    hash: Vec<u8>,
+    hash: String,
     account_id: AccountId,
     name: String,
     scopes: String,
@@ -71,7 +71,7 @@ impl Tx {
             "insert into api_keys (id, public, hash, account_id, name, scopes, project, addresses,
                  created_at, created_by, expires_at)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-            one.id, one.public.as_str(), hash.as_slice(), one.account_id, one.name.as_str(),
+            one.id, one.public.as_str(), kept(hash), one.account_id, one.name.as_str(),
             to_json(scopes)?, one.narrowing.project.as_deref(), to_json(&one.addresses)?,
             one.created_at, to_json(&one.created_by)?, one.expires_at)?;
         Ok(())
@@ -85,8 +85,8 @@ impl Tx {
     /// The key that is named by its public part, and the digest of its secret.
     pub async fn api_key_to_check(&mut self, public: &str) -> Result<Option<(ApiKey, Vec<u8>)>> {
         let found = sql!(maybe Row, self, select!("where public = $1"), public)?;
-        let Some(mut row) = found else { return Ok(None) };
-        let hash = std::mem::take(&mut row.hash);
+        let Some(row) = found else { return Ok(None) };
+        let hash = hex::decode(&row.hash).map_err(|why| Error::corrupt("api_keys", why))?;
         Ok(Some((row.try_into()?, hash)))
     }
 

@@ -17,6 +17,11 @@ use crate::error::{Error, Result};
 /// The SHA-256 of a secret with so much chance in it that nothing slower is needed.
 pub type Digest = [u8; 32];
 
+/// A digest as it is kept: as text, because bytes are what is sealed, and rotated.
+fn kept(digest: &Digest) -> String {
+    hex::encode(digest)
+}
+
 /// Reads a column that holds JSON.
 fn from_json<T: DeserializeOwned>(table: &'static str, text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|why| Error::corrupt(table, why))

@@ -6,7 +6,7 @@ use slipway_domain::auth::session::Session;
 use slipway_domain::id::{AccountId, SessionId};
 use slipway_domain::page::PageRequest;
 
-use super::{Digest, from_json};
+use super::{Digest, from_json, kept};
 use crate::db::{Tx, sql};
 use crate::deployment::to_json;
 use crate::dialect::{fill, only};
@@ -78,7 +78,7 @@ impl Tx {
                  user_agent, created_at, last_used_at, expires_at)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             one.id, one.account_id, one.method.as_str(), scopes.as_deref(),
-            one.narrowing.project.as_deref(), cookie.map(Digest::as_slice),
+            one.narrowing.project.as_deref(), cookie.map(kept),
             one.address.as_deref(), one.user_agent.as_deref(), one.created_at, one.last_used_at,
             one.expires_at)?;
         Ok(())
@@ -97,7 +97,7 @@ impl Tx {
 
     /// The session of a cookie.
     pub async fn session_of_cookie(&mut self, cookie: &Digest) -> Result<Option<Session>> {
-        sql!(maybe Row, self, select!("where cookie_hash = $1"), cookie.as_slice())?
+        sql!(maybe Row, self, select!("where cookie_hash = $1"), kept(cookie))?
             .map(Session::try_from)
             .transpose()
     }
@@ -174,7 +174,7 @@ impl Tx {
     ) -> Result<()> {
         sql!(execute self,
             "insert into refresh_tokens (hash, session_id, expires_at) values ($1, $2, $3)
-             on conflict (hash) do nothing", hash.as_slice(), of, expires_at)?;
+             on conflict (hash) do nothing", kept(hash), of, expires_at)?;
         Ok(())
     }
 
@@ -184,14 +184,14 @@ impl Tx {
             self,
             "select session_id, expires_at, used_at from refresh_tokens where hash = $1 {for_update}",
         );
-        sql!(maybe Refresh, self, text, hash.as_slice())
+        sql!(maybe Refresh, self, text, kept(hash))
     }
 
     /// Notes that a refresh token was changed for its successor.
     pub async fn use_refresh(&mut self, hash: &Digest, now: DateTime<Utc>) -> Result<()> {
         sql!(execute self,
             "update refresh_tokens set used_at = $2 where hash = $1 and used_at is null",
-            hash.as_slice(), now)?;
+            kept(hash), now)?;
         Ok(())
     }
 }

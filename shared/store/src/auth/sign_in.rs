@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use slipway_domain::id::AccountId;
 
-use super::Digest;
+use super::{Digest, kept};
 use crate::db::{Tx, sql};
 use crate::dialect::fill;
 use crate::error::Result;
@@ -39,13 +39,13 @@ impl Tx {
         // So that there is a row to be locked.
         sql!(execute self,
             "insert into sign_in_failures (digest, failures, last_at, wait_until)
-             values ($1, 0, $2, $2) on conflict (digest) do nothing", digest.as_slice(), now)?;
+             values ($1, 0, $2, $2) on conflict (digest) do nothing", kept(digest), now)?;
         let text = fill(
             self,
             "select failures, last_at, wait_until from sign_in_failures where digest = $1 \
              {for_update}",
         );
-        let found = sql!(maybe Failures, self, text, digest.as_slice())?;
+        let found = sql!(maybe Failures, self, text, kept(digest))?;
         Ok(found.unwrap_or(Failures { failures: 0, last_at: now, wait_until: now }))
     }
 
@@ -53,13 +53,13 @@ impl Tx {
     pub async fn set_failures(&mut self, digest: &Digest, of: &Failures) -> Result<()> {
         sql!(execute self,
             "update sign_in_failures set failures = $2, last_at = $3, wait_until = $4
-             where digest = $1", digest.as_slice(), of.failures, of.last_at, of.wait_until)?;
+             where digest = $1", kept(digest), of.failures, of.last_at, of.wait_until)?;
         Ok(())
     }
 
     /// Forgets how often somebody failed.
     pub async fn clear_failures(&mut self, digest: &Digest) -> Result<()> {
-        sql!(execute self, "delete from sign_in_failures where digest = $1", digest.as_slice())?;
+        sql!(execute self, "delete from sign_in_failures where digest = $1", kept(digest))?;
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl Tx {
             "insert into provider_visits (state_hash, cookie_hash, provider, account_id, return_to,
                  expires_at)
              values ($1, $2, $3, $4, $5, $6)",
-            state.as_slice(), cookie.as_slice(), one.provider.as_str(), one.account_id,
+            kept(state), kept(cookie), one.provider.as_str(), one.account_id,
             one.return_to.as_str(), one.expires_at)?;
         Ok(())
     }
@@ -83,10 +83,10 @@ impl Tx {
     pub async fn take_visit(&mut self, state: &Digest, cookie: &Digest) -> Result<Option<Visit>> {
         let found = sql!(maybe Visit, self,
             "select provider, account_id, return_to, expires_at from provider_visits
-             where state_hash = $1 and cookie_hash = $2", state.as_slice(), cookie.as_slice())?;
+             where state_hash = $1 and cookie_hash = $2", kept(state), kept(cookie))?;
         let gone = sql!(execute self,
             "delete from provider_visits where state_hash = $1 and cookie_hash = $2",
-            state.as_slice(), cookie.as_slice())?;
+            kept(state), kept(cookie))?;
         Ok(found.filter(|_| gone == 1))
     }
 
@@ -97,14 +97,14 @@ impl Tx {
         expires_at: DateTime<Utc>,
     ) -> Result<()> {
         sql!(execute self, "insert into first_tokens (hash, expires_at) values ($1, $2)",
-            hash.as_slice(), expires_at)?;
+            kept(hash), expires_at)?;
         Ok(())
     }
 
     /// Takes a token that makes the first admin out, and all others with it. `false` when it is none.
     pub async fn take_first_token(&mut self, hash: &Digest, now: DateTime<Utc>) -> Result<bool> {
         let gone = sql!(execute self,
-            "delete from first_tokens where hash = $1 and expires_at > $2", hash.as_slice(), now)?;
+            "delete from first_tokens where hash = $1 and expires_at > $2", kept(hash), now)?;
         if gone == 1 {
             sql!(execute self, "delete from first_tokens")?;
         }

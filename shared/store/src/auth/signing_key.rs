@@ -5,7 +5,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::db::{Store, Tx, sql};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a private key is sealed for.
 pub(crate) fn place(id: Uuid) -> String {
@@ -53,7 +53,7 @@ struct Row {
     id: Uuid,
     kid: String,
     slot: String,
-    public_key: Vec<u8>,
+    public_key: String,
     sealed: Vec<u8>,
     signs_from: Option<DateTime<Utc>>,
     retired_at: Option<DateTime<Utc>>,
@@ -93,7 +93,8 @@ impl Store {
                     "next" => Slot::Next,
                     _ => Slot::Retired,
                 },
-                public_key: row.public_key,
+                public_key: hex::decode(&row.public_key)
+                    .map_err(|why| Error::corrupt("signing_keys", why))?,
                 private_key,
                 signs_from: row.signs_from,
                 retired_at: row.retired_at,
@@ -131,7 +132,7 @@ impl Tx {
         let written = sql!(execute self,
             "insert into signing_keys (id, kid, slot, public_key, sealed, created_at, signs_from)
              values ($1, $2, $3, $4, $5, $6, $7) on conflict (slot) do nothing",
-            key.id, key.kid.as_str(), slot, key.public_key.as_slice(), key.sealed.as_slice(), now,
+            key.id, key.kid.as_str(), slot, hex::encode(&key.public_key), key.sealed.as_slice(), now,
             signs_from)?;
         Ok(written == 1)
     }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use slipway_domain::access::{Door, Principal};
+use slipway_domain::access::{Door, Principal, Reach};
 use slipway_domain::artifact::ArtifactKind;
 use slipway_domain::deployment::{Deployment, Operation, Options as How, Output, Phase, Variables};
 use slipway_domain::event::EventBody;
@@ -44,7 +44,9 @@ macro_rules! on_both_engines {
 }
 
 mod approval;
+mod auth;
 mod policy;
+mod project;
 mod queue;
 mod rotation;
 mod run_history;
@@ -513,7 +515,7 @@ async fn a_queued_job_knows_its_place_and_who_holds_it_up(rig: Rig) {
     let place = tx.queue_place(b.deployment.id).await.unwrap().unwrap();
     assert_eq!((place.position, place.held_by), (1, Some(a.deployment.id)));
     assert!(tx.queue_place(a.deployment.id).await.unwrap().is_none(), "it runs");
-    let totals = tx.queue_totals().await.unwrap();
+    let totals = tx.queue_totals(&Reach::Everywhere).await.unwrap();
     assert_eq!((totals[0].queue.as_str(), totals[0].waiting, totals[0].running), ("apply", 1, 1));
 }
 
@@ -629,7 +631,7 @@ async fn pages_follow_each_other_without_gap_or_repeat(rig: Rig) {
     let mut page = PageRequest { limit: 3, after: None };
     loop {
         let mut tx = rig.store.read().await.unwrap();
-        let mut rows = tx.deployments(&Filter::default(), page).await.unwrap();
+        let mut rows = tx.deployments(&Filter::default(), &Reach::Everywhere, page).await.unwrap();
         let more = rows.len() > 3;
         rows.truncate(3);
         got.extend(rows.iter().map(|r| r.deployment.id));
@@ -647,12 +649,19 @@ async fn pages_follow_each_other_without_gap_or_repeat(rig: Rig) {
         (Filter { state: Some(DeploymentState::Failed), ..Filter::default() }, 0),
         (Filter { environment: Some("dev".into()), ..Filter::default() }, 7),
     ] {
-        assert_eq!(tx.deployments(&filter, whole).await.unwrap().len(), count, "{filter:?}");
+        assert_eq!(
+            tx.deployments(&filter, &Reach::Everywhere, whole).await.unwrap().len(),
+            count,
+            "{filter:?}"
+        );
     }
-    let stacks = tx.stacks(&slipway_store::stack::Filter::default(), whole).await.unwrap();
+    let stacks = tx
+        .stacks(&slipway_store::stack::Filter::default(), &Reach::Everywhere, whole)
+        .await
+        .unwrap();
     assert_eq!(stacks.len(), 2);
     let of = Filter { stack_id: Some(stacks[1].stack.id), ..Filter::default() };
-    assert_eq!(tx.deployments(&of, whole).await.unwrap().len(), 4);
+    assert_eq!(tx.deployments(&of, &Reach::Everywhere, whole).await.unwrap().len(), 4);
 }
 
 async fn a_loop_has_one_holder_until_its_lease_ends(rig: Rig) {

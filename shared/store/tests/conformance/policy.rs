@@ -105,7 +105,7 @@ async fn uses_of_packs_are_replaced_by_holder(rig: Rig) {
     assert_eq!(tx.policy_uses("x").await.unwrap(), []);
 }
 
-fn exemption(project: Option<&str>, environment: Option<&str>, days: i64) -> Exemption {
+pub(super) fn exemption(project: Option<&str>, environment: Option<&str>, days: i64) -> Exemption {
     Exemption {
         id: ExemptionId::new(&RandomMint),
         rule: "r".into(),
@@ -144,7 +144,10 @@ async fn exemptions_come_back_and_are_revoked_once(rig: Rig) {
     assert_eq!(tx.exemption(ExemptionId::new(&RandomMint)).await.unwrap(), None);
 
     let mut ids = async |filter: exemption::Filter, page| {
-        let found = tx.exemptions(&filter, page, at + Duration::minutes(1)).await.unwrap();
+        let found = tx
+            .exemptions(&filter, &Reach::Everywhere, page, at + Duration::minutes(1))
+            .await
+            .unwrap();
         found.into_iter().map(|one| one.id).collect::<Vec<_>>()
     };
     let first = PageRequest::default();

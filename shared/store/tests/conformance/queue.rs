@@ -135,7 +135,7 @@ async fn jobs_of_later_versions_and_unknown_kinds_are_left_alone(rig: Rig) {
     assert!(claim(&rig.store, Queue::Plan, worker(), 60_000).await.is_none());
     let mut tx = rig.store.read().await.unwrap();
     let page = PageRequest::parse(None, None).unwrap();
-    let listed = tx.job_infos(&Filter::default(), page).await.unwrap();
+    let listed = tx.job_infos(&Filter::default(), &Reach::Everywhere, page).await.unwrap();
     assert_eq!((listed[0].kind.as_str(), listed[0].state), ("replan", JobState::Queued));
     drop(tx);
     // A worker that knows it died: it is not ours to say what becomes of it.
@@ -190,7 +190,7 @@ async fn jobs_are_listed_by_what_is_asked_and_removed_when_they_have_ended(rig: 
     let page = PageRequest::parse(Some(2), None).unwrap();
     let ids = async |filter: Filter| {
         let mut tx = rig.store.read().await.unwrap();
-        let jobs = tx.job_infos(&filter, page).await.unwrap();
+        let jobs = tx.job_infos(&filter, &Reach::Everywhere, page).await.unwrap();
         jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
     };
     assert_eq!(ids(Filter::default()).await, [later, apply, plan], "newest first, one surplus");
@@ -220,7 +220,7 @@ async fn what_could_run_is_counted_once_a_key(rig: Rig) {
     job(&rig.store, &a, JobKind::Plan, 0).await;
     let totals = async || {
         let mut tx = rig.store.read().await.unwrap();
-        let totals = tx.queue_totals().await.unwrap();
+        let totals = tx.queue_totals(&Reach::Everywhere).await.unwrap();
         totals
             .into_iter()
             .map(|t| (t.queue, t.waiting, t.scheduled, t.runnable))
@@ -254,5 +254,5 @@ async fn workers_are_listed_with_what_they_serve(rig: Rig) {
     assert_eq!((workers[0].id, workers[0].pid, workers[0].draining), (id, 42, true));
     assert_eq!(workers[0].queues, [(Queue::Plan, 4), (Queue::Apply, 1)].into());
     assert!(workers[0].silent_s < 30.0, "{}", workers[0].silent_s);
-    assert_eq!(tx.running_jobs().await.unwrap(), [(id, held)]);
+    assert_eq!(tx.running_jobs(&Reach::Everywhere).await.unwrap(), [(id, held)]);
 }

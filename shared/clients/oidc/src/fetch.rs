@@ -1,0 +1,168 @@
+//! What is sent to providers and issuers, and what is taken from them: over TLS (or on this machine),
+//! to where it was meant and nowhere else, small and soon.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::header::ACCEPT;
+use reqwest::{Client, RequestBuilder, Url, redirect};
+use serde::de::DeserializeOwned;
+use slipway_domain::Secret;
+use slipway_domain::port::identity_provider::IdentityError;
+
+/// A whole exchange.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Largest answer, in bytes.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Why there can be no client.
+#[derive(Debug)]
+pub struct BuildError(String);
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there can be no client of identity providers: {}", self.0)
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// Sends requests. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    http: Client,
+}
+
+/// How we say who we are.
+pub(crate) enum Auth<'a> {
+    Nothing,
+    Bearer(&'a Secret<String>),
+    Basic(&'a str, &'a Secret<String>),
+}
+
+impl Fetch {
+    /// Makes the client; calls nobody.
+    pub fn new() -> Result<Self, BuildError> {
+        let http = Client::builder()
+            // A secret goes where it was meant to go.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(DEADLINE / 2)
+            .timeout(DEADLINE)
+            .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|why| BuildError(why.without_url().to_string()))?;
+        Ok(Self { http })
+    }
+
+    /// What is at a URL.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        auth: Auth<'_>,
+    ) -> Result<T, IdentityError> {
+        let url = checked(url)?;
+        answer(&url, shown(self.http.get(url.clone()), &auth)).await
+    }
+
+    /// The answer to a form.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        auth: Auth<'_>,
+        form: &[(&str, &str)],
+    ) -> Result<T, IdentityError> {
+        let url = checked(url)?;
+        let mut body = Url::parse("http://form/").map_err(|_| refused(&url, "it has no form"))?;
+        body.query_pairs_mut().extend_pairs(form);
+        let body = body.query().unwrap_or_default().to_owned();
+        let request = self.http.post(url.clone()).body(body);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        answer(&url, shown(request, &auth)).await
+    }
+}
+
+/// Only over TLS, but on this machine.
+pub(crate) fn checked(url: &str) -> Result<Url, IdentityError> {
+    let bad = |why: &str| IdentityError::Refused(format!("a URL of the provider {why}"));
+    let url = Url::parse(url).map_err(|_| bad("cannot be read"))?;
+    let host = url.host_str().ok_or_else(|| bad("has no host"))?;
+    let here = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("carries credentials"));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if here => Ok(url),
+        _ => Err(bad("is not https")),
+    }
+}
+
+fn shown(request: RequestBuilder, auth: &Auth<'_>) -> RequestBuilder {
+    match auth {
+        Auth::Nothing => request,
+        Auth::Bearer(token) => request.bearer_auth(token.reveal()),
+        Auth::Basic(id, secret) => request.basic_auth(encoded(id), Some(encoded(secret.reveal()))),
+    }
+}
+
+/// RFC 6749, 2.3.1: id and secret are form-encoded before they are put together.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => {
+                char::from(b).to_string()
+            }
+            b' ' => "+".to_owned(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
+fn refused(url: &Url, why: &str) -> IdentityError {
+    // What a URL has behind its path is nobody's business.
+    let host = url.host_str().unwrap_or_default();
+    IdentityError::Refused(format!("{host}{}: {why}", url.path()))
+}
+
+async fn answer<T: DeserializeOwned>(
+    url: &Url,
+    request: RequestBuilder,
+) -> Result<T, IdentityError> {
+    let host = url.host_str().unwrap_or_default();
+    let away = |why: reqwest::Error| IdentityError::Away(format!("{host}: {}", why.without_url()));
+    let mut response = request.header(ACCEPT, "application/json").send().await.map_err(away)?;
+    let status = response.status();
+    if status.is_server_error() || status.as_u16() == 429 {
+        return Err(IdentityError::Away(format!("{host} answers with status {status}")));
+    }
+    if !status.is_success() {
+        return Err(refused(url, &format!("it answers with status {status}")));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(away)? {
+        if body.len() + chunk.len() > MAX_BYTES {
+            return Err(refused(url, "its answer is too large"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    // What cannot be read is not quoted: it may hold tokens.
+    serde_json::from_slice(&body).map_err(|_| refused(url, "its answer cannot be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_goes_in_clear_to_elsewhere() {
+        for good in ["https://idp.example.com/x", "http://127.0.0.1:9/x", "http://[::1]:9"] {
+            assert!(checked(good).is_ok(), "{good}");
+        }
+        for bad in ["http://idp.example.com", "ftp://x", "file:///etc/passwd", "x", "https://u:p@h"]
+        {
+            assert!(checked(bad).is_err(), "{bad}");
+        }
+        assert_eq!(encoded("a b:c/ä"), "a+b%3Ac%2F%C3%A4");
+    }
+}
