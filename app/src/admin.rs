@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use slipway_app::secret_input;
 use slipway_domain::Secret;
 use slipway_domain::access::{Door, Principal};
+use slipway_domain::fault::Fault;
 use slipway_services::auth::sign_in::{self, NewPerson};
 use slipway_services::auth::signing_key;
 
@@ -77,7 +78,7 @@ pub(crate) async fn run(command: AdminCommand) -> anyhow::Result<()> {
             let cx = wire::house(&config).await?.cx;
             let made = sign_in::create_admin(&cx, &who, &person).await;
             cx.store.close().await;
-            let made = made?;
+            let made = made.map_err(told)?;
             println!("{} ({}) is an admin.", made.name, made.id);
         }
         AdminCommand::Password { name, password, server } => {
@@ -86,16 +87,29 @@ pub(crate) async fn run(command: AdminCommand) -> anyhow::Result<()> {
             let cx = wire::house(&config).await?.cx;
             let done = sign_in::reset_password(&cx, &who, &name, &password).await;
             cx.store.close().await;
-            println!("{} has another password; their sessions have ended.", done?.name);
+            println!(
+                "{} has another password; their sessions have ended.",
+                done.map_err(told)?.name
+            );
         }
         AdminCommand::RotateSigningKey { revoke, server } => {
             let config = load_of_store(server)?.config;
             let cx = wire::house(&config).await?.cx;
             let done = signing_key::rotate(&cx, &who, revoke).await;
             cx.store.close().await;
-            let rotated = done?;
+            let rotated = done.map_err(told)?;
             println!("{} signs access tokens now.", rotated.current);
         }
     }
     Ok(())
+}
+
+/// All that is wrong, in one text.
+fn told(fault: Fault) -> anyhow::Error {
+    let fields: Vec<String> =
+        fault.errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
+    match fields.is_empty() {
+        true => fault.into(),
+        false => anyhow::anyhow!(fields.join("; ")),
+    }
 }

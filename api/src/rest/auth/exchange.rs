@@ -72,7 +72,7 @@ pub(crate) struct ExchangeAnswer {
 /// For pipelines: the OIDC token of the run (of GitHub Actions, say) for a short one of ours, without a
 /// secret of its own. Rules of trust say which tokens, and for which service account.
 #[utoipa::path(post, path = "/api/v1/auth/exchange", operation_id = "exchange_token", tag = "auth",
-    security(()),
+
     request_body(content = ExchangeForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "The token.", body = ExchangeAnswer), Always, WithBody))]
 pub(crate) async fn exchange_token(

@@ -29,7 +29,7 @@ pub(crate) struct Providers {
 
 /// List where people can sign in, beside here
 #[utoipa::path(get, path = "/api/v1/auth/providers", operation_id = "list_providers", tag = "auth",
-    security(()),
+
     responses((status = 200, description = "The providers.", body = Providers), Always))]
 pub(crate) async fn list_providers(State(state): State<ApiState>, _: NoQuery) -> Json<Providers> {
     Json(Providers { items: provider::list(&state.cx) })
@@ -50,7 +50,7 @@ pub(crate) struct StartQuery {
 /// For browsers: the answer leads to the provider and sets a cookie, without which coming back is
 /// refused.
 #[utoipa::path(get, path = "/api/v1/auth/providers/{name}/start", operation_id = "start_sign_in",
-    tag = "auth", security(()),
+    tag = "auth",
     params(("name" = String, Path, description = "The provider."), StartQuery),
     responses(
         (status = 303, description = "To the provider.",
@@ -97,7 +97,7 @@ pub(crate) struct CallbackQuery {
 ///
 /// For browsers. The answer sets the session's cookie and leads to where the sign-in began.
 #[utoipa::path(get, path = "/api/v1/auth/providers/{name}/callback",
-    operation_id = "finish_sign_in", tag = "auth", security(()),
+    operation_id = "finish_sign_in", tag = "auth",
     params(("name" = String, Path, description = "The provider."), CallbackQuery),
     responses(
         (status = 303, description = "Signed in, or linked.",

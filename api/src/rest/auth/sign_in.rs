@@ -71,7 +71,7 @@ impl From<SignedIn> for Tokens {
 ///
 /// Whoever fails too often waits, as `Retry-After` says; the account itself is never shut.
 #[utoipa::path(post, path = "/api/v1/auth/login", operation_id = "login", tag = "auth",
-    security(()),
+
     request_body(content = LoginRequest),
     responses(
         (status = 200, description = "Signed in.", body = Tokens,
@@ -118,7 +118,7 @@ pub(crate) struct RefreshRequest {
 /// It is good once. Should the answer be lost, the same request gives the same refresh token again for
 /// ten seconds; one that comes later than that ends the session.
 #[utoipa::path(post, path = "/api/v1/auth/refresh", operation_id = "refresh", tag = "auth",
-    security(()),
+
     request_body(content = RefreshRequest),
     responses((status = 200, description = "New tokens.", body = Tokens), Always, WithBody))]
 pub(crate) async fn refresh(
@@ -220,7 +220,7 @@ pub(crate) struct RegisterRequest {
 /// Only where the operator allows it (`auth.registration`), or with the token that makes the first
 /// admin. The account may do nothing until somebody makes it a member.
 #[utoipa::path(post, path = "/api/v1/auth/register", operation_id = "register", tag = "auth",
-    security(()),
+
     request_body(content = RegisterRequest),
     responses((status = 201, description = "It is there.", body = Account),
         Always, Creating, Limiting))]

@@ -19,7 +19,7 @@ use crate::state::ApiState;
 ///
 /// The one that signs, the one that will, and those that did (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "get_jwks", tag = "auth",
-    security(()),
+
     responses((status = 200, description = "The keys.", body = Jwks), Operating))]
 pub(crate) async fn get_jwks(
     State(state): State<ApiState>,
@@ -64,7 +64,7 @@ fn metadata(state: &ApiState, path: &str) -> Json<ResourceMetadata> {
 
 /// Who gives tokens for this API
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource",
-    operation_id = "get_resource_metadata", tag = "auth", security(()),
+    operation_id = "get_resource_metadata", tag = "auth",
     responses((status = 200, description = "The metadata.", body = ResourceMetadata), Operating))]
 pub(crate) async fn get_resource_metadata(State(state): State<ApiState>, _: NoQuery) -> Response {
     ([kept_for_minutes()], metadata(&state, "")).into_response()
@@ -72,7 +72,7 @@ pub(crate) async fn get_resource_metadata(State(state): State<ApiState>, _: NoQu
 
 /// Who gives tokens for the MCP endpoint
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource/mcp",
-    operation_id = "get_mcp_resource_metadata", tag = "auth", security(()),
+    operation_id = "get_mcp_resource_metadata", tag = "auth",
     responses((status = 200, description = "The metadata.", body = ResourceMetadata), Operating))]
 pub(crate) async fn get_mcp_resource_metadata(
     State(state): State<ApiState>,
