@@ -5,10 +5,11 @@
 //! Where callers must say who they are, a request without one is refused here, unless its route is
 //! one of [`OPEN`].
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -18,6 +19,8 @@ use slipway_domain::fault::{Code, Fault};
 use slipway_services::auth::authenticate::{Place, Shown, authenticate};
 
 use crate::credentials;
+use crate::edge::csrf::check_cookie_session;
+use crate::edge::peer::{self, Address};
 use crate::problem::Refused;
 use crate::state::{ApiState, AuthMode};
 
@@ -26,8 +29,6 @@ use crate::state::{ApiState, AuthMode};
 pub(crate) const SESSION_COOKIE: &str = "__Host-slipway_session";
 /// The cookie of a browser that is at a provider.
 pub(crate) const VISIT_COOKIE: &str = "__Host-slipway_visit";
-/// Longest program name, in characters.
-const MAX_AGENT: usize = 200;
 /// Longest cookie that is looked at, in bytes.
 const MAX_COOKIE: usize = 256;
 
@@ -130,7 +131,10 @@ async fn who_calls(
         None => match cookie(headers, SESSION_COOKIE) {
             // A page of somebody else must not act for whoever looks at it.
             Some(token) if !mcp => {
-                check_page(&parts.method, headers)?;
+                let host = parts.uri.authority().map(Authority::as_str);
+                let host = host.or_else(|| headers.get(header::HOST)?.to_str().ok());
+                let host = host.unwrap_or_default();
+                check_cookie_session(&state.options, &parts.method, host, headers)?;
                 (token, Place::Cookie)
             }
             _ => return Ok(None),
@@ -144,27 +148,13 @@ async fn who_calls(
         address: address(&parts.extensions),
     };
     let mut who = authenticate(&state.cx, &shown).await?;
-    who.user_agent = user_agent(headers);
+    // Also for the record, should it be refused.
+    peer::complete(&mut who, headers, &parts.extensions);
     if mcp && !who.grants.may_somewhere(Scope::McpExecute) {
         let why = format!("{} lacks the scope {}.", who.actor.id, Scope::McpExecute);
         return Err(Fault::new(Code::Forbidden, why));
     }
     Ok(Some(who))
-}
-
-/// Whether a browser sends this from one of our own pages, where it changes something: it says so
-/// itself, by `Sec-Fetch-Site` or by an `Origin` (which was held against ours already).
-fn check_page(method: &Method, headers: &HeaderMap) -> Result<(), Fault> {
-    if method.is_safe() {
-        return Ok(());
-    }
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    let own = match site {
-        Some(site) => site == b"same-origin",
-        None => headers.contains_key(header::ORIGIN),
-    };
-    let why = "A request by cookie must come from a page of this server (Sec-Fetch-Site, Origin).";
-    if own { Ok(()) } else { Err(Fault::new(Code::Forbidden, why)) }
 }
 
 /// Says how to sign in, on every answer that asks for it.
@@ -203,16 +193,9 @@ fn challenged(
     response
 }
 
-/// The address of whoever calls.
+/// The address of whoever calls, behind trusted proxies.
 fn address(extensions: &axum::http::Extensions) -> Option<IpAddr> {
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-    peer.map(|ConnectInfo(address)| address.ip().to_canonical())
-}
-
-/// What the caller's program calls itself.
-pub(crate) fn user_agent(headers: &HeaderMap) -> Option<String> {
-    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
-    Some(agent.chars().take(MAX_AGENT).collect())
+    extensions.get::<Address>().map(|Address(address)| *address)
 }
 
 /// The value of a cookie; none when there are several of the name: one of them is not ours.
@@ -249,8 +232,7 @@ impl FromRequestParts<ApiState> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Self::Rejection> {
         let mut who = Principal::anonymous(Door::Rest);
-        who.address = address(&parts.extensions).map(|ip| ip.to_string());
-        who.user_agent = user_agent(&parts.headers);
+        peer::describe(&mut who, &parts.headers, &parts.extensions);
         who.traceparent = slipway_telemetry::carrier::current_traceparent();
         Ok(Self(who))
     }
@@ -281,27 +263,5 @@ mod tests {
             assert_eq!(of(none), None, "{none:?}");
         }
         assert_eq!(of(&[&format!("{own}{}", "x".repeat(300))]), None);
-    }
-
-    #[test]
-    fn pages_of_others_change_nothing_by_cookie() {
-        let of = |method: Method, values: &[(&'static str, &str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in values {
-                headers.insert(*name, HeaderValue::from_str(value).unwrap());
-            }
-            check_page(&method, &headers).is_ok()
-        };
-        assert!(of(Method::GET, &[]));
-        assert!(of(Method::POST, &[("sec-fetch-site", "same-origin")]));
-        assert!(of(Method::POST, &[("origin", "http://localhost:8000")]));
-        for bad in [
-            &[][..],
-            &[("sec-fetch-site", "cross-site")],
-            &[("sec-fetch-site", "same-site"), ("origin", "http://localhost:8000")],
-            &[("sec-fetch-site", "none")],
-        ] {
-            assert!(!of(Method::POST, bad), "{bad:?}");
-        }
     }
 }

@@ -232,6 +232,10 @@ const fn advice(code: Code) -> &'static str {
             "Deployments name this version of the template, and their history needs it. Deprecate \
              it instead: nobody gets it by default then."
         }
+        Code::PreconditionRequired => {
+            "A change must say which version it is made from, so that nobody's change is lost. Read \
+             the thing, and send its ETag in If-Match (or `*` for whatever there is)."
+        }
         Code::PreconditionFailed => {
             "Somebody changed it since it was read. Read it again, make the change to that, and send \
              it with its version in If-Match."

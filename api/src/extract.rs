@@ -2,11 +2,10 @@
 //! in plain text is said here with a code, and with the place of the fault.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::str::FromStr;
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -17,8 +16,8 @@ use serde_json::Value;
 use slipway_domain::access::{Door, Principal};
 use slipway_domain::fault::{Code, Fault, FieldError};
 
-use crate::auth::user_agent;
 use crate::credentials;
+use crate::edge::peer;
 use crate::problem::Refused;
 use crate::state::{ApiState, AuthMode};
 
@@ -39,16 +38,11 @@ impl FromRequestParts<ApiState> for Caller {
         } else if state.options.auth == AuthMode::None {
             // Nobody is asked; but who sends nonsense learns it now.
             credentials::presented(&parts.headers)?;
-            let mut who = Principal::local(Door::Rest);
-            who.user_agent = user_agent(&parts.headers);
-            who
+            Principal::local(Door::Rest)
         } else {
             return Err(Fault::new(Code::Unauthenticated, "Sign in first.").into());
         };
-        if who.address.is_none() {
-            let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-            who.address = address.map(|ConnectInfo(address)| address.ip().to_string());
-        }
+        peer::complete(&mut who, &parts.headers, &parts.extensions);
         if who.traceparent.is_none() {
             who.traceparent = slipway_telemetry::carrier::current_traceparent();
         }
@@ -362,7 +356,7 @@ mod tests {
                 "",
             ),
             (r#"{"stack": ["p", "n", "e"]}"#.to_owned(), "/stack"),
-            (format!(r#"{{{stack}, "options": [true, false, 60]}}"#), "/options"),
+            (format!(r#"{{{stack}, "options": [true, false, false, 60]}}"#), "/options"),
             (format!(r#"{{{stack}, "source": ["template", "x"]}}"#), "/source"),
             (r#"{"stack": 1}"#.to_owned(), "/stack"),
             (r#"{"stack": {"project": 1}}"#.to_owned(), "/stack/project"),

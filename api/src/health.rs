@@ -12,6 +12,7 @@ use slipway_domain::fault::{Code, Fault};
 use slipway_domain::job::Queue;
 use slipway_services::health::{self, Health, Status};
 use slipway_services::queue::{self, QueueTotals};
+use slipway_services::{audit, drift};
 use slipway_telemetry::metrics::Metrics;
 use utoipa::ToSchema;
 
@@ -95,6 +96,14 @@ pub(crate) async fn get_metrics(State(state): State<ApiState>, _: NoQuery) -> Re
         Ok(totals) => count_queues(&state.metrics, &totals),
         // The other figures are worth the more when the database is away.
         Err(fault) => tracing::warn!(%fault, cause = fault.causes(), "queues were not counted"),
+    }
+    match drift::drifted(&state.cx).await {
+        Ok(stacks) => state.metrics.set_drifted_stacks(stacks),
+        Err(fault) => tracing::warn!(%fault, cause = fault.causes(), "drift was not counted"),
+    }
+    match audit::unsealed_for(&state.cx).await {
+        Ok(waited) => state.metrics.set_audit_unsealed(waited.to_std().unwrap_or_default()),
+        Err(fault) => tracing::warn!(%fault, cause = fault.causes(), "the audit log was not asked"),
     }
     state.metrics.set_quarantined(state.cx.transport.quarantined());
     let (kind, text) = state.metrics.render();

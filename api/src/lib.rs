@@ -5,6 +5,7 @@
 mod auth;
 mod credentials;
 mod docs;
+mod edge;
 mod extract;
 mod health;
 mod linger;
@@ -20,6 +21,8 @@ pub mod state;
 use axum::Router;
 use slipway_domain::fault::{Code, Fault};
 
+pub use edge::limit::{Class, Limiter, Limits};
+pub use edge::tls::{Tls, TlsError};
 pub use problem::Refused;
 pub use serve::{serve, serve_operations};
 pub use state::{ApiOptions, ApiState, AuthMode};

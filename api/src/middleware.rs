@@ -2,19 +2,24 @@
 //! trace, metrics, problems, host and origin, security headers, panics, time limits.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use slipway_domain::access::Door;
 use slipway_domain::fault::{Code, Fault};
 use slipway_services::Ctx;
+use slipway_services::audit::{self, Attempt};
 use slipway_telemetry::carrier;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
+use crate::edge::limit::limited;
+use crate::edge::{cors, peer};
 use crate::linger::linger;
 use crate::problem::{self, About, Carried, Holder, Refused};
 use crate::state::{ApiOptions, ApiState};
@@ -31,9 +36,11 @@ const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame
 pub(crate) fn around(router: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
     // The last one added is the first to see a request.
     router
+        .layer(axum::middleware::from_fn_with_state(state.clone(), limited))
         .layer(axum::middleware::from_fn_with_state(state.clone(), same_house))
+        .layer(tower::util::option_layer(cors::layer(&state.options.cors_origins)))
         .layer(CatchPanicLayer::custom(caught))
-        .layer(axum::middleware::map_response(secure))
+        .layer(axum::middleware::map_response_with_state(state.clone(), secure))
         .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
         .layer(axum::middleware::from_fn(linger))
 }
@@ -69,7 +76,7 @@ fn caught(panic: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 /// Headers that every answer carries unless its handler set them.
-async fn secure(mut response: Response) -> Response {
+async fn secure(State(state): State<ApiState>, mut response: Response) -> Response {
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: HeaderValue| {
         headers.entry(name).or_insert(value);
@@ -78,6 +85,10 @@ async fn secure(mut response: Response) -> Response {
     set(header::CONTENT_SECURITY_POLICY, NOTHING);
     set(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     set(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if state.options.tls.is_some() {
+        // For a year; names below this one are not ours to speak for.
+        set(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
     set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     set(
         HeaderName::from_static("cross-origin-resource-policy"),
@@ -125,7 +136,8 @@ fn check_house(
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
-    if is_same_origin(options, origin, host) {
+    let named = options.cors_origins.iter().any(|allowed| allowed == origin);
+    if named || is_same_origin(options, origin, host) {
         Ok(())
     } else {
         let shown: String = origin.chars().take(100).collect();
@@ -161,7 +173,7 @@ fn listed(options: &ApiOptions, name: &str, port: Option<u16>) -> bool {
 }
 
 /// Whether a page of `origin` is one of ours: the host it calls is its own, or it is allowed.
-fn is_same_origin(options: &ApiOptions, origin: &str, host: &str) -> bool {
+pub(crate) fn is_same_origin(options: &ApiOptions, origin: &str, host: &str) -> bool {
     let (rest, usual) = match origin.split_once("://") {
         Some(("http", rest)) => (rest, 80),
         Some(("https", rest)) => (rest, 443),
@@ -203,7 +215,18 @@ async fn observe(State(state): State<ApiState>, mut request: Request, next: Next
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         request.headers_mut().insert(REQUEST_ID, value);
     }
+    let asker = peer::announce(&mut request, &state.options);
     let response = next.run(request).instrument(span.clone()).await;
+    if let Some(why) = denial(&response) {
+        let attempt = Attempt {
+            who: asker.who(Door::Rest),
+            known: asker.is_known(),
+            what: format!("{method} {route}"),
+            path: Some(path.clone()),
+            request_id: Some(request_id.clone()),
+        };
+        audit::denied(&state.cx, attempt, &why).instrument(span.clone()).await;
+    }
     let _in_span = span.enter();
     let about = About { instance: path, request_id: request_id.clone(), trace_id };
     let mut response = complete(response, about, &route);
@@ -225,6 +248,17 @@ async fn observe(State(state): State<ApiState>, mut request: Request, next: Next
         "request answered"
     );
     response
+}
+
+/// Why a request was refused for who asked, if it was.
+fn denial(response: &Response) -> Option<Arc<Fault>> {
+    let status = response.status();
+    if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return None;
+    }
+    let carried = response.extensions().get::<Carried>().map(|Carried(fault)| fault.clone());
+    // A library refused it.
+    Some(carried.unwrap_or_else(|| Arc::new(Fault::new(problem::code_of(status), ""))))
 }
 
 /// The caller's own id when it is one that can stand in logs and headers, else a new one.

@@ -56,6 +56,12 @@ const REFUSALS: &[(u16, &str, &str, Code)] = &[
     (421, "Misdirected", "This server does not serve that host.", Code::Misdirected),
     (422, "Invalid", "One or more fields are not valid; see `errors`.", Code::InvalidInput),
     (423, "Locked", "Somebody else holds the lock; it says who.", Code::StateLocked),
+    (
+        428,
+        "PreconditionRequired",
+        "It must say which version it is made from.",
+        Code::PreconditionRequired,
+    ),
     (429, "TooManyRequests", "Too much at once; see `Retry-After`.", Code::RateLimited),
     (500, "Internal", "A fault on our side; the cause is in the server's log.", Code::Internal),
     (503, "Unavailable", "Something needed is down; see `Retry-After`.", Code::Unavailable),
@@ -90,6 +96,8 @@ refusals! {
     Moving = [409];
     /// Of a route that names a plan.
     Deciding = [412, 413, 415];
+    /// Of a route that changes what was read.
+    Changing = [409, 412, 428];
     /// Of a route that only removes what was read.
     Removing = [412];
     /// Of a route that somebody else's lock may keep from its work.
@@ -152,17 +160,20 @@ pub(crate) fn base() -> OpenApi {
         .tags(Some([
             tag("deployments", "Attempts to bring a stack to a desired state."),
             tag("stacks", "The long-lived things that are deployed."),
+            tag("drift", "What is other in the world than the state of a stack says."),
             tag("states", "Terraform states: the backend, versions, locks, orphans."),
             tag("queues", "Queues, jobs and workers, for operators and autoscalers."),
             tag(
                 "gates",
                 "What plans must pass before they are applied, by project and environment.",
             ),
+            tag("config", "The central configuration: settings, their versions, secrets."),
             tag("templates", "The library of ready-made configurations."),
             tag("policies", "Policy packs, and exemptions from their rules."),
             tag("auth", "Accounts, and how people and machines sign in."),
             tag("projects", "What stacks belong to, and who is what in them and in the house."),
             tag("artifacts", "Uploaded source archives."),
+            tag("audit", "Who did what, in a chain that shows when somebody touched it."),
             tag("operations", "Health, metrics and this document."),
         ]))
         .components(Some(components.build()))
@@ -268,6 +279,8 @@ const LINKS: &[Link] = &[
     ("approve_deployment", "200", "apply", "apply_deployment", SAME_ID, None),
     ("get_stack", "200", "deployments", "list_stack_deployments", SAME_ID, None),
     ("upload_artifact", "201", "artifact", "get_artifact", BY_ID, None),
+    ("create_setting", "201", "setting", "get_setting", BY_ID, None),
+    ("create_setting", "201", "versions", "list_setting_versions", BY_ID, None),
     ("create_exemption", "201", "exemption", "get_exemption", BY_ID, None),
     ("create_project", "201", "project", "get_project", &[("name", "$response.body#/name")], None),
     (

@@ -104,6 +104,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::PlanDigestMismatch | Code::PlanStale | Code::PreconditionFailed => {
             StatusCode::PRECONDITION_FAILED
         }
+        Code::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -254,7 +255,7 @@ mod tests {
                 Kind::Forbidden => &[403],
                 Kind::NotFound => &[404],
                 Kind::Conflict => &[409, 423],
-                Kind::Precondition => &[412],
+                Kind::Precondition => &[412, 428],
                 Kind::Gone => &[410],
                 Kind::Limited => &[429],
                 Kind::Unavailable => &[503],

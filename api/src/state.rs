@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use slipway_domain::fault::{Code, Fault};
+use slipway_domain::port::buckets::Buckets;
 use slipway_services::Ctx;
 use slipway_telemetry::metrics::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,6 +21,9 @@ pub enum AuthMode {
     /// Nobody is asked: everybody is the operator of a loopback installation.
     None,
 }
+use crate::edge::limit::{Limiter, Limits};
+pub use crate::edge::peer::ForwardedHeader;
+use crate::edge::tls::Tls;
 
 /// What the operator chose of the doors.
 #[derive(Debug, Clone)]
@@ -44,6 +49,16 @@ pub struct ApiOptions {
     pub max_streams: usize,
     /// How long requests may go on after the shutdown began.
     pub drain_timeout: Duration,
+    /// Networks whose forwarding header is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which these say for whom they ask.
+    pub forwarded_header: ForwardedHeader,
+    /// Origins of pages elsewhere that may call the API from a browser.
+    pub cors_origins: Vec<String>,
+    /// TLS of the listener, if it speaks it.
+    pub tls: Option<Tls>,
+    /// How many requests a caller may send.
+    pub limits: Limits,
     /// The port of the listener, for links that are shown to people; 0 when unknown.
     pub port: u16,
 }
@@ -63,6 +78,11 @@ impl Default for ApiOptions {
             stream_max: Duration::from_hours(1),
             max_streams: 1024,
             drain_timeout: Duration::from_secs(10),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
+            cors_origins: Vec::new(),
+            tls: None,
+            limits: Limits::default(),
             port: 0,
         }
     }
@@ -81,6 +101,8 @@ pub struct ApiState {
     pub shutdown: CancellationToken,
     /// Set by whoever starts the process, when everything is wired and migrated.
     pub ready: Arc<AtomicBool>,
+    /// Counts requests. By itself, until it is given what counts for all processes.
+    pub limiter: Limiter,
     /// One permit for every open stream.
     streams: Arc<Semaphore>,
 }
@@ -96,11 +118,19 @@ impl ApiState {
         Self {
             cx,
             metrics,
+            limiter: Limiter::new(options.limits, None),
             streams: Arc::new(Semaphore::new(options.max_streams.min(Semaphore::MAX_PERMITS))),
             options: Arc::new(options),
             shutdown,
             ready: Arc::new(AtomicBool::new(false)),
         }
+    }
+
+    /// Counts requests in `shared`, for all processes together.
+    #[must_use]
+    pub fn counting_in(mut self, shared: Arc<dyn Buckets>) -> Self {
+        self.limiter = Limiter::new(self.options.limits, Some(shared));
+        self
     }
 
     /// Says that everything is wired.

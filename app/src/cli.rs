@@ -1,8 +1,11 @@
 //! What the client's part of the command line looks like: subcommands, flags, help. No behaviour;
 //! that is in [`crate::client`].
 
+mod audit;
 pub mod auth;
+mod drift;
 mod project;
+pub mod settings;
 
 use std::path::PathBuf;
 
@@ -12,10 +15,12 @@ use slipway_domain::id::{ApprovalId, DeploymentId, ExemptionId, JobId, OrphanId}
 use slipway_domain::job::{JobKind, JobState, Priority, Queue};
 use slipway_domain::state::DeploymentState;
 
+pub use self::audit::{AuditArgs, AuditExportArgs, AuditListArgs, AuditVerb, AuditVerifyArgs};
 use crate::client::exit;
 use crate::client::input::Assignment;
 use crate::client::reference::{DeploymentRef, StackRef};
 
+pub use self::drift::{DriftArgs, DriftSettingsArgs, DriftVerb};
 pub use self::project::{MemberVerb, MembersArgs, ProjectVerb, ProjectsArgs};
 
 /// Where `slipway dev` listens unless it is told otherwise.
@@ -86,6 +91,8 @@ pub enum ClientCommand {
     Stacks(StacksArgs),
     /// A stack's Terraform state: versions, differences, the lock, refused states
     State(StateArgs),
+    /// What was changed outside of the stacks: list it, show it, check, put it right
+    Drift(DriftArgs),
     /// List deployments, newest first
     Deployments(DeploymentsArgs),
     /// List the templates, or show, push, render and deprecate them
@@ -102,8 +109,12 @@ pub enum ClientCommand {
     Queues(QueuesArgs),
     /// What the gates look for: see it, set it, and what holds for a project and environment
     Gates(GatesArgs),
+    /// The central configuration: settings, their history, secrets, and what holds where
+    Settings(settings::SettingsArgs),
     /// List the jobs; requeue dead ones, remove ended ones
     Jobs(JobsArgs),
+    /// The audit log: read, export and verify it
+    Audit(AuditArgs),
     /// List the worker processes
     Workers,
     /// Sign in, and keep what the server gives in a file that only you can read
@@ -164,6 +175,9 @@ pub struct OptionArgs {
     /// Let earlier deployments of this stack that are not being applied yet end as superseded
     #[arg(long)]
     pub supersede: bool,
+    /// Only plan: have the plan made and judged, and never apply it
+    #[arg(long, conflicts_with = "supersede")]
+    pub plan_only: bool,
     /// What its jobs go before in their queues: low, normal or high (high is for operators)
     #[arg(long, value_name = "PRIORITY", default_value = "normal")]
     pub priority: Priority,
@@ -341,6 +355,9 @@ pub struct EventsArgs {
     /// Keep printing until the deployment ends
     #[arg(long, short)]
     pub follow: bool,
+    /// Keep printing after its end, too: that its stack drifts, that its plan is out of date
+    #[arg(long, requires = "follow")]
+    pub stay: bool,
 }
 
 /// `slipway cancel`.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use slipway_api::Tls;
 use slipway_config::Config;
 use slipway_domain::port::driver::Driver;
 use slipway_domain::port::scanner::Scan;
@@ -106,7 +107,10 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
     if let Some(listener) = listener {
         let local = listener.local_addr()?;
         address = Some(local);
-        let state = wire::api(config, &house, local.port(), shutdown.drain.clone());
+        let state = wire::api(config, &house, local.port(), shutdown.drain.clone())?;
+        if let Some(tls) = &state.options.tls {
+            parts.spawn(reload_on_hangup(tls.clone(), shutdown.drain.clone())?);
+        }
         state.set_ready();
         let drain = shutdown.drain.clone();
         parts.spawn(async move {
@@ -140,6 +144,23 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
         });
     }
     Ok(Running { address, shutdown, parts, end_loops, house, signals })
+}
+
+/// Reads certificate and key again whenever SIGHUP comes.
+fn reload_on_hangup(
+    tls: Tls,
+    end: CancellationToken,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while tokio::select! { () = end.cancelled() => false, _ = hangup.recv() => true } {
+            match tls.reload() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+            }
+        }
+        Ok(())
+    })
 }
 
 impl Running {

@@ -12,7 +12,7 @@ mod work_dir;
 use std::process::ExitCode;
 
 use clap::Parser;
-use slipway_app::cli::{ClientCommand, ClientGlobal};
+use slipway_app::cli::{AuditArgs, AuditVerb, ClientCommand, ClientGlobal};
 
 use crate::server::ServerCommand;
 
@@ -53,6 +53,11 @@ fn main() -> ExitCode {
         }
     };
     let code = match cli.command {
+        Command::Client(ClientCommand::Audit(AuditArgs { verb: AuditVerb::Verify(args) }))
+            if args.database =>
+        {
+            runtime.block_on(operate::verify_audit(args, cli.client.json))
+        }
         Command::Client(command) => runtime.block_on(slipway_app::client::run(command, cli.client)),
         Command::Server(command) => match runtime.block_on(server::run(command)) {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,15 @@
 //! Small commands for operators.
 
 use std::path::Path;
+use std::process::ExitCode;
 
+use slipway_app::cli::AuditVerifyArgs;
+use slipway_app::client::{Exit, read_checkpoints, view};
 use slipway_config::Config;
 use slipway_domain::scan::RuleBook;
+use slipway_services::audit;
 
-use crate::wire;
+use crate::{server, wire};
 
 /// Brings the schema up to date.
 pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {
@@ -13,6 +17,33 @@ pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {
     store.close().await;
     println!("The {} schema is up to date.", store.engine());
     Ok(())
+}
+
+/// Verifies the audit log of a database: `slipway audit verify --database`.
+pub(crate) async fn verify_audit(args: AuditVerifyArgs, json: bool) -> ExitCode {
+    let looked = async {
+        let kept = match &args.checkpoints {
+            None => Vec::new(),
+            Some(path) => read_checkpoints(path)?,
+        };
+        let config = server::operator_config(args.config.clone(), args.data_dir.clone())?;
+        let store = wire::store(&config).await?;
+        let verdict = audit::verify_all(&store, &kept).await;
+        store.close().await;
+        Ok::<_, anyhow::Error>(verdict?)
+    };
+    let verdict = match looked.await {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            eprintln!("slipway: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match serde_json::to_string_pretty(&verdict) {
+        Ok(text) if json => println!("{text}"),
+        _ => print!("{}", view::verdict(&verdict)),
+    }
+    if verdict.intact { Exit::Success.into() } else { Exit::Failed.into() }
 }
 
 /// Prints the OpenAPI document.

@@ -144,9 +144,19 @@ fn load(args: &ServerArgs, queues: Option<String>, flavour: Flavour) -> anyhow::
             .with_default("telemetry.log_level", log_level)
             .with_default("auth.mode", "none")
             .with_default("source.directory_root", ".")
-            .with_default("source.git_allow_file", "true");
+            .with_default("source.git_allow_file", "true")
+            .with_default("outbound.allow", "127.0.0.0/8,::1");
     }
     Ok(loader.load()?)
+}
+
+/// The configuration of a command that operates what is kept.
+pub(crate) fn operator_config(
+    config: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+) -> anyhow::Result<slipway_config::Config> {
+    let args = StoreArgs { config, data_dir };
+    Ok(load(&args.into(), None, Flavour::Production)?.config)
 }
 
 const DEV: Flavour = Flavour::Local { data_dir: ".slipway", log_level: "info" };

@@ -7,27 +7,33 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use slipway_api::{ApiOptions, ApiState, AuthMode};
+use slipway_api::state::ForwardedHeader;
+use slipway_api::{ApiOptions, ApiState, AuthMode, Limits as ApiLimits, Tls};
 use slipway_client_oidc::{
     Fetch, GitHub, GitHubOptions, IdentityProvider, Issuers, Oidc, OidcOptions, TokenIssuers,
 };
 use slipway_client_scanners::{Choice, Options as ScanOptions, Scanners};
 use slipway_client_vault::{Options as VaultOptions, Token, Transit};
 use slipway_config::section::{
-    Auth, AuthMode as Mode, JobKindLimits, KeyProvider, LogFormat, TransportKind,
+    self, Auth, AuthMode as Mode, JobKindLimits, KeyProvider, LogFormat, TransportKind,
 };
 use slipway_config::{Config, DatabaseLocation};
 use slipway_domain::Secret;
 use slipway_domain::clock::{Clock, SystemClock};
+use slipway_domain::drift::schedule::Schedule;
 use slipway_domain::fault::Fault;
 use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
+use slipway_domain::port::buckets::Buckets;
 use slipway_domain::port::driver::Run;
 use slipway_domain::port::scanner::{Scan, ScanInput};
 use slipway_domain::scan::{RuleBook, ScanOutcome, ScanSettings, ScannerName};
 use slipway_domain::tree::Limits;
-use slipway_driver_terraform::{GitOptions, Guard, Inspector, Options as DriverOptions, Terraform};
+use slipway_driver_terraform::{
+    GitOptions, Guard as RunGuard, Inspector, Options as DriverOptions, Terraform,
+};
+use slipway_outbound::{Allow, Guard};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
 use slipway_services::auth::{AuthSettings, FileKeys};
 use slipway_services::{Ctx, Gathered, Library, Settings, policy};
@@ -44,6 +50,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct House {
     pub(crate) cx: Ctx,
     pub(crate) metrics: Metrics,
+    /// Where requests are counted for all processes, if somewhere.
+    pub(crate) buckets: Option<Arc<dyn Buckets>>,
 }
 
 /// How the process talks about itself.
@@ -74,7 +82,7 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
     let options = DriverOptions {
         binary: terraform.binary.clone(),
         tools: terraform.tools.clone(),
-        guard: Guard::This,
+        guard: RunGuard::This,
         provider_mirror: terraform.provider_mirror.clone(),
         allowed_providers: terraform.allowed_providers.clone(),
         cli_config_file: terraform.cli_config_file.clone(),
@@ -83,9 +91,11 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
             allow_file: config.source.git_allow_file,
             allow_http: config.source.git_allow_http,
             timeout_s: config.source.git_timeout_s,
+            outbound: outbound(config)?,
         },
         limits: source_limits(config),
         parallelism: u16::try_from(terraform.parallelism).ok(),
+        gc_percent: u16::try_from(terraform.gc_percent).ok(),
         ..DriverOptions::new(terraform.cache_dir.clone())
     };
     Ok(Arc::new(Terraform::detect(options).await?))
@@ -145,7 +155,7 @@ pub(crate) async fn scanners(config: &Config, rules: RuleBook) -> Scanners {
         scanners: choices,
         env_allow: scan.env_allow.clone(),
         conftest_policies: scan.conftest_policies.clone(),
-        guard: Guard::This,
+        guard: RunGuard::This,
         limits: source_limits(config),
         parallel: scan.parallel,
         rules,
@@ -162,7 +172,7 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
     // Before anything is opened: a key that others can read is said at once.
     let auth = auth(config)?;
     let store = store(config).await?;
-    let transport = transport(config)?;
+    let (transport, buckets) = transport(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cx = Ctx {
         store,
@@ -175,27 +185,32 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
         gathered: Gathered::default(),
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics cannot be set up")?;
-    Ok(House { cx, metrics })
+    Ok(House { cx, metrics, buckets })
 }
 
 /// Starts the transport. A broker that is away is no reason to fail: work goes on without it.
-fn transport(config: &Config) -> anyhow::Result<SharedTransport> {
+fn transport(config: &Config) -> anyhow::Result<(SharedTransport, Option<Arc<dyn Buckets>>)> {
     let queue = &config.queue;
     Ok(match queue.transport {
-        TransportKind::Embedded => Arc::new(Embedded::default()),
+        TransportKind::Embedded => (Arc::new(Embedded::default()), None),
         TransportKind::Redis => {
             let options = RedisOptions {
                 prefix: queue.prefix.clone(),
                 instance: instance(),
                 ..RedisOptions::new(queue.url.clone())
             };
-            Arc::new(Redis::connect(options)?)
+            let redis = Redis::connect(options)?;
+            let buckets: Arc<dyn Buckets> = Arc::new(redis.buckets());
+            (Arc::new(redis), Some(buckets))
         }
-        TransportKind::RabbitMq => Arc::new(RabbitMq::connect(&RabbitMqOptions {
-            prefix: queue.prefix.clone(),
-            connection_name: instance(),
-            ..RabbitMqOptions::new(queue.url.clone())
-        })?),
+        TransportKind::RabbitMq => {
+            let options = RabbitMqOptions {
+                prefix: queue.prefix.clone(),
+                connection_name: instance(),
+                ..RabbitMqOptions::new(queue.url.clone())
+            };
+            (Arc::new(RabbitMq::connect(&options)?), None)
+        }
     })
 }
 
@@ -315,6 +330,12 @@ fn settings(
         apply_limits: limits(&config.jobs.apply),
         test_limits: limits(&config.jobs.test),
         adaptive_limits: config.jobs.adaptive_limits,
+        drift: Schedule {
+            enabled: config.drift.enabled,
+            interval_s: config.drift.interval_s,
+            jitter_percent: config.drift.jitter_percent,
+            per_round: config.drift.per_round,
+        },
         idempotency_ttl: chrono::Duration::hours(config.retention.idempotency_hours.into()),
         recovery_grace: chrono::Duration::seconds(config.worker.recovery_grace_s.into()),
         log_retention: chrono::Duration::days(config.retention.logs_days.into()),
@@ -518,7 +539,8 @@ pub(crate) fn api(
     house: &House,
     port: u16,
     shutdown: CancellationToken,
-) -> ApiState {
+) -> anyhow::Result<ApiState> {
+    let api = &config.api;
     let options = ApiOptions {
         auth: match config.auth.mode {
             Mode::Required => AuthMode::Required,
@@ -530,10 +552,43 @@ pub(crate) fn api(
         max_state_bytes: config.api.max_state_bytes,
         request_timeout: Duration::from_secs(config.api.request_timeout_s),
         stream_max: Duration::from_secs(config.api.stream_max_s),
+        trusted_proxies: api.proxies(),
+        forwarded_header: match api.forwarded_header {
+            section::ForwardedHeader::XForwardedFor => ForwardedHeader::XForwardedFor,
+            section::ForwardedHeader::Forwarded => ForwardedHeader::Forwarded,
+        },
+        cors_origins: api.cors_origins.clone(),
+        tls: match (&api.tls.cert, &api.tls.key) {
+            (Some(cert), Some(key)) => Some(Tls::load(cert, key).context("api.tls")?),
+            _ => None,
+        },
+        limits: limits(config),
         port,
         ..ApiOptions::default()
     };
-    ApiState::new(house.cx.clone(), house.metrics.clone(), options, shutdown)
+    let state = ApiState::new(house.cx.clone(), house.metrics.clone(), options, shutdown);
+    Ok(match &house.buckets {
+        Some(buckets) => {
+            tracing::info!("requests are counted in Redis, for all processes together");
+            state.counting_in(buckets.clone())
+        }
+        None => {
+            tracing::info!("requests are counted by this process, for itself");
+            state
+        }
+    })
+}
+
+fn limits(config: &Config) -> ApiLimits {
+    let section::Limits { loopback, per_address, login, webhook, mcp, read, write, upload, state } =
+        config.limits;
+    ApiLimits { loopback, per_address, login, webhook, mcp, read, write, upload, state }
+}
+
+/// Where requests may go that a user named.
+fn outbound(config: &Config) -> anyhow::Result<Guard> {
+    let entries = config.outbound.allow.iter().map(String::as_str);
+    Ok(Guard::new(Allow::parse(entries).context("outbound.allow")?))
 }
 
 /// How the worker works.
@@ -555,7 +610,14 @@ pub(crate) fn worker(config: &Config) -> slipway_worker::Options {
 
 /// The loops that every process runs.
 pub(crate) fn loops(config: &Config) -> Loops {
-    Loops { relay: Duration::from_millis(config.queue.relay_interval_ms), ..Loops::default() }
+    let audit = &config.audit;
+    let days = u64::from(audit.retention_days);
+    Loops {
+        relay: Duration::from_millis(config.queue.relay_interval_ms),
+        checkpoint: Duration::from_secs(audit.checkpoint_interval_s),
+        keep_audit: (days > 0).then(|| Duration::from_hours(24 * days)),
+        ..Loops::default()
+    }
 }
 
 #[cfg(test)]

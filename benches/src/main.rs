@@ -6,6 +6,7 @@
 
 mod auth;
 mod bare;
+mod config_resolve;
 mod figure;
 mod gates;
 mod load;
@@ -27,7 +28,8 @@ use std::process::ExitCode;
 use settings::Settings;
 
 /// Every benchmark, by the name that `./bench` takes.
-const NAMES: [&str; 5] = [auth::NAME, gates::NAME, plan_overhead::NAME, queue::NAME, submit::NAME];
+const NAMES: [&str; 6] =
+    [auth::NAME, config_resolve::NAME, gates::NAME, plan_overhead::NAME, queue::NAME, submit::NAME];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -67,6 +69,7 @@ fn run(name: &str) -> anyhow::Result<()> {
     runtime.block_on(async {
         match name {
             auth::NAME => auth::run(&settings).await,
+            config_resolve::NAME => config_resolve::run(&settings).await,
             gates::NAME => gates::run(&settings).await,
             plan_overhead::NAME => plan_overhead::run(&settings).await,
             queue::NAME => queue::run(&settings).await,

@@ -89,6 +89,8 @@ impl Start<'_> {
         command
             .args([self.role, "--listen", &address.to_string(), "--data-dir"])
             .arg(self.dir.join("data"))
+            // What is measured is what is asked for.
+            .env("SLIPWAY_DRIFT_ENABLED", "false")
             .envs(self.env.iter().copied())
             .stdout(Stdio::null())
             // A file, as a service manager would have it; nobody here spends time on reading it.

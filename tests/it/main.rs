@@ -7,6 +7,7 @@
     reason = "tests start processes and read their rig from the environment"
 )]
 
+mod api_fuzz;
 mod chaos;
 mod docs;
 mod harness;

@@ -334,7 +334,7 @@ pub(crate) async fn hear_cancels(shared: Arc<Shared>, end: CancellationToken) {
         };
         let look = match signal {
             Ok(Signal::Cancel(of)) => shared.held.runs_of(of),
-            Ok(Signal::Changed(_)) => false,
+            Ok(Signal::Changed(_) | Signal::Settings) => false,
             Ok(Signal::Missed) => true,
             Err(broadcast::error::RecvError::Lagged(_)) => true,
             Err(broadcast::error::RecvError::Closed) => return,

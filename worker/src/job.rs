@@ -6,14 +6,14 @@ use std::time::Duration;
 use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::job::{Job, JobKind, Lease};
 use slipway_domain::port::driver::{
-    AfterRecovery, Applied, ApplyInput, Driver, DriverError, Health, PlanInput, RecoverInput,
-    Run as _, Stop, TestInput,
+    AfterRecovery, Applied, ApplyInput, DriftInput, Driver, DriverError, Health, PlanInput,
+    RecoverInput, Run as _, Stop, TestInput,
 };
 use slipway_domain::redact::Redactor;
 use slipway_services::execution::{self, Begun, Ending, Started, Taken};
 use slipway_services::gate::Seen;
 use slipway_services::recovery::{self, AfterRecord};
-use slipway_services::{Ctx, cancel, run_history, test as tests};
+use slipway_services::{Ctx, cancel, drift as drifts, run_history, test as tests};
 use slipway_telemetry::carrier;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -70,6 +70,7 @@ async fn run_in_span(
         Ok(Begun::Apply { input, redactor }) => (Work::Apply(input), redactor),
         Ok(Begun::Recover { input, redactor }) => (Work::Recover(input), redactor),
         Ok(Begun::Test { input, redactor }) => (Work::Test(input), redactor),
+        Ok(Begun::Drift { input, redactor }) => (Work::Drift(input), redactor),
         Ok(Begun::Nothing) => {
             tracing::info!("nothing to do, any more or yet");
             return "skipped";
@@ -95,12 +96,19 @@ enum Work {
     Apply(Box<ApplyInput>),
     Recover(Box<RecoverInput>),
     Test(Box<TestInput>),
+    Drift(Box<DriftInput>),
 }
 
 /// A job that could not even begin: the fault is ours, so it may pass.
 fn could_not_begin(job: &Job, fault: &Fault) -> Option<Ending> {
     if fault.code == Code::LeaseLost {
         return None;
+    }
+    if fault.kind() == Kind::Invalid {
+        // Something that it needs is not there, and will not come by waiting.
+        tracing::warn!(%fault, "the job could not begin");
+        let summary = format!("the {} could not begin: {}", job.kind, public(fault));
+        return Some(Ending::Failed { summary, diagnostics: Vec::new() });
     }
     tracing::error!(%fault, cause = fault.causes(), "the job could not begin");
     let error = format!("the {} could not begin: {}", job.kind, public(fault));
@@ -171,6 +179,7 @@ async fn drive(
         Work::Apply(input) => apply(shared, job, lease, &run, *input, brake).await,
         Work::Recover(input) => recover(shared, job, lease, &run, *input, brake).await,
         Work::Test(input) => test(shared, job, lease, &run, *input, brake).await,
+        Work::Drift(input) => drift(shared, job, lease, &run, *input, brake).await,
     };
     // The workspace is wiped off the async threads.
     let _ = tokio::task::spawn_blocking(move || drop(run)).await;
@@ -200,6 +209,7 @@ async fn plan(
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let scans = Scans::beside(shared, run);
+    let settings = input.settings.clone();
     let planned = guarded(run, async move { driver.plan(&*its_run, input).await }).await;
     let planned = match planned {
         Ok(planned) => verdict::planned(&run.redactor(), planned),
@@ -207,7 +217,7 @@ async fn plan(
     };
     // A plan without changes goes before no gate.
     let scans = if planned.no_changes { Vec::new() } else { scans.ended(run).await };
-    let seen = Seen { redactor: run.redactor(), scans };
+    let seen = Seen { redactor: run.redactor(), scans, settings };
     let keep = || execution::plan_finished(&shared.cx, job, lease, planned.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {
@@ -273,6 +283,7 @@ async fn recover(
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let scans = Scans::beside(shared, run);
+    let settings = input.settings.clone();
     let found = guarded(run, async move { driver.recover(&*its_run, input).await }).await;
     let found = match found {
         Ok(found) => verdict::recovered(&run.redactor(), found),
@@ -282,7 +293,7 @@ async fn recover(
         AfterRecovery::Propose(_) | AfterRecovery::Continue(_) => scans.ended(run).await,
         AfterRecovery::Finished(_) | AfterRecovery::Ask => Vec::new(),
     };
-    let seen = Seen { redactor: run.redactor(), scans };
+    let seen = Seen { redactor: run.redactor(), scans, settings };
     let keep = || recovery::recovered(&shared.cx, job, lease, found.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {
@@ -317,6 +328,32 @@ async fn test(
     match kept {
         Ok(_) => {
             tracing::info!("tests finished");
+            "succeeded"
+        }
+        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
+    }
+}
+
+/// Looks for drift. That there is some is no failure of the job.
+async fn drift(
+    shared: &Shared,
+    job: &Job,
+    lease: &Lease,
+    run: &Arc<JobRun>,
+    input: DriftInput,
+    brake: &Brake,
+) -> Outcome {
+    let driver: Arc<dyn Driver> = shared.tools.driver.clone();
+    let its_run = run.clone();
+    let found = guarded(run, async move { driver.drift(&*its_run, input).await }).await;
+    let found = match found {
+        Ok(found) => verdict::drifted(&run.redactor(), found),
+        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+    };
+    let keep = || drifts::drift_finished(&shared.cx, job, lease, found.clone());
+    match persist(brake, keep).await {
+        Ok(_) => {
+            tracing::info!("drift check finished");
             "succeeded"
         }
         Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
@@ -359,7 +396,9 @@ fn could_not_record(job: &Job, fault: &Fault) -> Option<Ending> {
     tracing::error!(%fault, cause = fault.causes(), "the result could not be recorded");
     let summary = format!("the result of the {} could not be recorded", job.kind);
     Some(match job.kind {
-        JobKind::Plan | JobKind::Recover => Ending::Retry { error: summary, delay_ms: 1000 },
+        JobKind::Plan | JobKind::Recover | JobKind::Drift => {
+            Ending::Retry { error: summary, delay_ms: 1000 }
+        }
         JobKind::Apply | JobKind::Test => Ending::Lost { summary },
     })
 }
@@ -400,8 +439,8 @@ async fn end(
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, outcome, "job ended");
-            // Tests end no deployment.
-            if job.kind != JobKind::Test {
+            // What is beside its way ends no deployment.
+            if !job.kind.is_beside() {
                 count_end(shared, &deployment);
             }
             outcome

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use slipway_domain::drift::DriftFound;
 use slipway_domain::job::{Job, JobKind};
 use slipway_domain::log::bounded;
 use slipway_domain::plan::Diagnostic;
@@ -40,7 +41,7 @@ pub(crate) fn ending(job: &Job, error: DriverError, asked: Option<Reason>) -> Op
         DriverError::Stale { summary } => Ending::Stale { summary },
         DriverError::Stopped => stopped(job, asked),
         DriverError::Lost { summary } => match job.kind {
-            JobKind::Plan | JobKind::Recover => stopped(job, asked),
+            JobKind::Plan | JobKind::Recover | JobKind::Drift => stopped(job, asked),
             JobKind::Apply | JobKind::Test => {
                 Ending::Lost { summary: lost_because(job, &summary, asked) }
             }
@@ -111,6 +112,28 @@ pub(crate) fn tested(redactor: &Redactor, mut found: Tested) -> Tested {
     found
 }
 
+/// What a look for drift found, without known secrets. Its values were masked by the driver; what it
+/// learned of secrets while it read them is taken out once more.
+pub(crate) fn drifted(redactor: &Redactor, mut found: DriftFound) -> DriftFound {
+    for resource in &mut found.resources {
+        let change = &mut resource.change;
+        change.address = redactor.text(&change.address);
+        redactor.json(&mut change.before);
+        redactor.json(&mut change.after);
+        for difference in &mut resource.differences {
+            // A key of a map may be a secret, too: then nothing is found at its path.
+            difference.path = bounded(redactor.text(&difference.path));
+        }
+    }
+    for output in &mut found.outputs {
+        redactor.json(&mut output.before);
+        redactor.json(&mut output.after);
+    }
+    let said = std::mem::take(&mut found.warnings).into_iter();
+    found.warnings = said.map(|said| diagnostic(redactor, said)).collect();
+    found
+}
+
 /// The diagnostic without known secrets, its texts bounded.
 pub(crate) fn diagnostic(redactor: &Redactor, diagnostic: Diagnostic) -> Diagnostic {
     let tidy = |text: String| bounded(redactor.text(&text));
@@ -138,7 +161,7 @@ fn limit(job: &Job, seconds: i32, name: &str) -> String {
 
 fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
     let failed = |summary| match job.kind {
-        JobKind::Plan | JobKind::Recover | JobKind::Test => {
+        JobKind::Plan | JobKind::Recover | JobKind::Test | JobKind::Drift => {
             Ending::Failed { summary, diagnostics: Vec::new() }
         }
         JobKind::Apply => Ending::Stopped { summary },
@@ -148,7 +171,7 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
         Some(Reason::SoftLimit) => failed(limit(job, job.soft_limit_s, "soft")),
         Some(Reason::HardLimit) => failed(limit(job, job.hard_limit_s, "hard")),
         Some(Reason::Shutdown) => match job.kind {
-            JobKind::Plan | JobKind::Recover | JobKind::Test => Ending::HandBack,
+            JobKind::Plan | JobKind::Recover | JobKind::Test | JobKind::Drift => Ending::HandBack,
             JobKind::Apply => Ending::Stopped {
                 summary: "the apply was stopped because its worker was shut down; what had been \
                           made is recorded in the state"
@@ -157,7 +180,7 @@ fn stopped(job: &Job, asked: Option<Reason>) -> Ending {
         },
         // The lease lives after all.
         Some(Reason::LeaseFading) => match job.kind {
-            JobKind::Plan | JobKind::Recover | JobKind::Test => Ending::HandBack,
+            JobKind::Plan | JobKind::Recover | JobKind::Test | JobKind::Drift => Ending::HandBack,
             JobKind::Apply => Ending::Stopped {
                 summary: "the apply was stopped because its lease could not be renewed in time; \
                           what had been made is recorded in the state"

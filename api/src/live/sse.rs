@@ -17,6 +17,7 @@ use slipway_domain::id::DeploymentId;
 use slipway_services::{deployment, event};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::state::ApiState;
 
@@ -26,6 +27,18 @@ pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a reader waits until it comes back.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// One message of a stream, as a reader of server-sent events takes it apart.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is there for the document: axum writes the messages")]
+pub(crate) struct SentEvent {
+    /// The number of the event or line; what `Last-Event-ID` takes. The last message has none.
+    id: Option<String>,
+    /// What it is: `line`, `end`, or the `type` of the event.
+    event: String,
+    /// The event, the line, or the deployment at the end, as JSON.
+    data: String,
+}
 
 /// What is followed.
 pub(crate) enum Followed {

@@ -135,6 +135,7 @@ const fn hint(code: Code) -> &'static str {
         Code::PlanDigestMismatch => {
             "Call get_plan, look at the current plan, and name its plan_digest."
         }
+        Code::PreconditionRequired => "Read it, and name the version that the change is made from.",
         Code::PreconditionFailed => "Read it again and make the change to that.",
         Code::PlanStale => "Call wait_for_deployment, then look at the new plan with get_plan.",
         Code::IdempotencyInFlight | Code::RateLimited | Code::Unavailable | Code::Timeout => {

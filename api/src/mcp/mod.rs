@@ -39,12 +39,11 @@ mod tool;
 mod tests;
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use rmcp::model::InitializeRequestParams;
@@ -56,6 +55,7 @@ use slipway_domain::fault::{Code, Fault};
 use tokio_util::sync::CancellationToken;
 
 use crate::ApiState;
+use crate::edge::peer;
 use crate::extract::read;
 use crate::problem::Refused;
 use crate::state::AuthMode;
@@ -256,9 +256,6 @@ fn called(request: &Request) -> Called {
         who.actor.kind = ActorKind::Agent;
         who
     });
-    if who.address.is_none() {
-        let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        who.address = address.map(|ConnectInfo(address)| address.ip().to_string());
-    }
+    peer::complete(&mut who, request.headers(), request.extensions());
     Called { who, span: tracing::Span::current() }
 }

@@ -10,6 +10,8 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::{ErrorData, ServerHandler};
 use slipway_domain::access::{Principal, Scope};
+use slipway_domain::fault::Fault;
+use slipway_services::audit::{self, Attempt};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -55,6 +57,18 @@ impl Server {
 
     pub(super) fn seal(&self) -> &Seal {
         &self.seal
+    }
+
+    /// Puts a refused call on record, if it was refused for who asked.
+    async fn deny(&self, who: &Principal, tool: &str, why: &Fault) {
+        let attempt = Attempt {
+            who: who.clone(),
+            known: true,
+            what: format!("mcp {tool}"),
+            path: None,
+            request_id: None,
+        };
+        audit::denied(&self.state.cx, attempt, why).await;
     }
 
     /// The tools that `who` has.
@@ -110,6 +124,13 @@ impl ServerHandler for Server {
         let Some(entry) = entry else {
             // The same for what there is not and what this caller has not.
             let name = line(&request.name, 80);
+            if let Some(entry) = self.tools.iter().find(|entry| entry.tool.name == request.name) {
+                let missing =
+                    if who.may(Scope::McpExecute) { entry.scope } else { Scope::McpExecute };
+                if let Err(why) = who.need(missing) {
+                    self.deny(&who, &entry.tool.name, &why).await;
+                }
+            }
             return Err(ErrorData::invalid_params(format!("Unknown tool: {name}"), None));
         };
         let name = entry.tool.name.clone();
@@ -135,6 +156,7 @@ impl ServerHandler for Server {
                 Ok(CallToolResponse::InputRequired(ask)) => ("input_required", Ok(ask.into())),
                 Ok(response) => ("ok", Ok(response)),
                 Err(Refusal::Fault(fault)) => {
+                    self.deny(&who, &name, &fault).await;
                     (fault.code.as_str(), Ok(refuse(&fault, &name).into()))
                 }
                 Err(Refusal::Protocol(error)) => ("protocol", Err(error)),

@@ -14,7 +14,7 @@ use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::plan::Plan;
 use slipway_domain::stack::is_name;
 use slipway_domain::state::DeploymentState;
-use slipway_services::deployment::{self, Filter, Submit};
+use slipway_services::deployment::{self, Accepted, Filter, Submit};
 use slipway_services::{event, output, plan};
 use utoipa::{IntoParams, ToSchema};
 
@@ -124,12 +124,17 @@ pub(crate) async fn submit_deployment(
             deployment::submit_archive(&state.cx, &who, request, archive, path, key).await?
         }
     };
+    Ok(submitted(accepted))
+}
+
+/// The answer to a submission.
+pub(crate) fn submitted(accepted: Accepted) -> Response {
     let location = format!("/api/v1/deployments/{}", accepted.deployment.id);
     let mut response =
         (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted.deployment))
             .into_response();
     mark_replayed(&mut response, accepted.replayed);
-    Ok(response)
+    response
 }
 
 /// Which deployments.

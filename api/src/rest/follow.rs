@@ -14,7 +14,7 @@ use slipway_services::{deployment, event};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::extract::{Caller, Path, Query};
-use crate::live::sse::{self, Followed};
+use crate::live::sse::{self, Followed, SentEvent};
 use crate::openapi::{Always, OfOne, Streaming};
 use crate::problem::Refused;
 use crate::state::ApiState;
@@ -53,7 +53,7 @@ pub(crate) struct LogQuery {
     responses(
         (status = 200, description = "A page, or the stream.", content(
             (LogPage = "application/json"),
-            (String = "text/event-stream"),
+            (SentEvent = "text/event-stream"),
         )),
         Always, OfOne, Streaming,
     ))]
@@ -115,6 +115,9 @@ pub(crate) struct EventQuery {
     /// At most this many; 50 when absent. Not for a stream.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
+    /// Keep the stream open when the deployment has ended, for what comes after: that its stack drifts,
+    /// or that its plan is out of date. Not for a page.
+    stay: Option<bool>,
     /// A stream, or a page. When absent it is a stream, unless `Accept` names only
     /// `application/json`.
     #[param(inline)]
@@ -136,7 +139,8 @@ pub(crate) struct EventPage {
 ///
 /// A stream of server-sent events: `event` is the type, `id` the number, `data` the event as JSON.
 /// All events so far come first, then new ones as they happen. The last one is `end`; a stream
-/// that closes without it is resumed with `Last-Event-ID`. `format=json` gives a page instead.
+/// that closes without it is resumed with `Last-Event-ID`. With `stay=true` there is no `end`: what
+/// becomes known after it, such as `drift` of the stack, comes too. `format=json` gives a page instead.
 #[utoipa::path(get, path = "/api/v1/deployments/{id}/events",
     operation_id = "get_deployment_events", tag = "deployments",
     params(
@@ -147,7 +151,7 @@ pub(crate) struct EventPage {
     ),
     responses(
         (status = 200, description = "The stream, or a page.", content(
-            (String = "text/event-stream"),
+            (SentEvent = "text/event-stream"),
             (EventPage = "application/json"),
         )),
         Always, OfOne, Streaming,
@@ -179,9 +183,9 @@ pub(crate) async fn get_deployment_events(
         };
         return Ok(Json(page).into_response());
     }
-    let (cx, reader) = (state.cx.clone(), who.clone());
+    let (cx, reader, stay) = (state.cx.clone(), who.clone(), query.stay.unwrap_or_default());
     let open = async move {
-        event::follow(&cx, &reader, id, after)
+        event::follow(&cx, &reader, id, after, stay)
             .await
             .map(|follow| Followed::Events(Box::new(follow)))
     };

@@ -5,12 +5,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use slipway_domain::fault::{Code, Fault};
 use slipway_domain::gate_settings::{GateScope, GateSettings, ResolvedSettings, ScopedSettings};
 use slipway_domain::page::Page;
 use slipway_services::gate::{self, Precondition};
 use utoipa::IntoParams;
 
+use super::conditional::precondition;
 use crate::extract::{Caller, Json as Body, NoQuery, Query};
 use crate::openapi::{Always, Deciding, OfOne, Removing};
 use crate::problem::Refused;
@@ -70,7 +70,7 @@ pub(crate) async fn set_gate_settings(
     headers: HeaderMap,
     Body(settings): Body<GateSettings>,
 ) -> Result<Response, Refused> {
-    let from = precondition(&headers)?;
+    let from = precondition(&headers)?.unwrap_or(Precondition::Any);
     let kept = gate::set(&state.cx, &who, scope.into(), settings, from).await?;
     let tag = format!("\"{}\"", kept.version);
     let mut response = Json(kept).into_response();
@@ -92,7 +92,7 @@ pub(crate) async fn delete_gate_settings(
     Query(scope): Query<ScopeQuery>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let from = precondition(&headers)?;
+    let from = precondition(&headers)?.unwrap_or(Precondition::Any);
     gate::forget(&state.cx, &who, &scope.into(), from).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -121,27 +121,4 @@ pub(crate) async fn resolve_gate_settings(
     Query(StackQuery { project, environment }): Query<StackQuery>,
 ) -> Result<Json<ResolvedSettings>, Refused> {
     Ok(Json(gate::resolved(&state.cx, &who, &project, &environment).await?))
-}
-
-/// What the headers of a request say of the version that it changes.
-pub(super) fn precondition(headers: &HeaderMap) -> Result<Precondition, Fault> {
-    let wrong = || {
-        Fault::new(
-            Code::InvalidInput,
-            "If-Match must be the version that was read, e.g. \"3\", and If-None-Match can only be *.",
-        )
-    };
-    if let Some(value) = headers.get(header::IF_MATCH) {
-        let text = value.to_str().map_err(|_| wrong())?.trim();
-        if text == "*" {
-            return Ok(Precondition::Any);
-        }
-        let version = text.trim_matches('"').parse::<i64>().map_err(|_| wrong())?;
-        return Ok(Precondition::Version(version));
-    }
-    match headers.get(header::IF_NONE_MATCH) {
-        None => Ok(Precondition::Any),
-        Some(value) if value == "*" => Ok(Precondition::New),
-        Some(_) => Err(wrong()),
-    }
 }

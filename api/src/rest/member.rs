@@ -8,10 +8,11 @@ use serde::Deserialize;
 use slipway_domain::id::AccountId;
 use slipway_domain::member::{Member, MemberRoles};
 use slipway_domain::page::{Page, PageRequest};
+use slipway_services::gate::Precondition;
 use slipway_services::member;
 use utoipa::IntoParams;
 
-use super::gate::precondition;
+use super::conditional::precondition;
 use super::page;
 use super::project::versioned;
 use crate::extract::{Caller, Json as Body, NoQuery, Path, PathPair, Query};
@@ -100,7 +101,7 @@ pub(crate) async fn set_project_member(
     headers: HeaderMap,
     Body(roles): Body<MemberRoles>,
 ) -> Result<Response, Refused> {
-    let from = precondition(&headers)?;
+    let from = precondition(&headers)?.unwrap_or(Precondition::Any);
     let member = member::set(&state.cx, &who, Some(&name), account, roles, from).await?;
     Ok(versioned(&member, member.version))
 }
@@ -120,7 +121,7 @@ pub(crate) async fn remove_project_member(
     _: NoQuery,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let from = precondition(&headers)?;
+    let from = precondition(&headers)?.unwrap_or(Precondition::Any);
     member::remove(&state.cx, &who, Some(&name), account, from).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -185,7 +186,7 @@ pub(crate) async fn set_member(
     headers: HeaderMap,
     Body(roles): Body<MemberRoles>,
 ) -> Result<Response, Refused> {
-    let from = precondition(&headers)?;
+    let from = precondition(&headers)?.unwrap_or(Precondition::Any);
     let member = member::set(&state.cx, &who, None, account, roles, from).await?;
     Ok(versioned(&member, member.version))
 }
@@ -204,7 +205,7 @@ pub(crate) async fn remove_member(
     _: NoQuery,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let from = precondition(&headers)?;
+    let from = precondition(&headers)?.unwrap_or(Precondition::Any);
     member::remove(&state.cx, &who, None, account, from).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,8 +3,11 @@
 
 pub(crate) mod approval;
 pub(crate) mod artifact;
+pub(crate) mod audit;
 pub(crate) mod auth;
+mod conditional;
 pub(crate) mod deployment;
+pub(crate) mod drift;
 pub(crate) mod exemption;
 pub(crate) mod follow;
 pub(crate) mod gate;
@@ -16,6 +19,7 @@ pub(crate) mod project;
 pub(crate) mod queue;
 pub(crate) mod recovery;
 pub(crate) mod report;
+pub(crate) mod setting;
 pub(crate) mod stack;
 pub(crate) mod state;
 pub(crate) mod state_version;
@@ -62,9 +66,18 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(follow::get_deployment_logs))
         .routes(routes!(follow::get_deployment_events))
         .routes(routes!(artifact::get_artifact))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::verify_audit))
+        .routes(routes!(audit::get_audit_checkpoint))
         .routes(routes!(stack::list_stacks))
         .routes(routes!(stack::get_stack))
         .routes(routes!(stack::list_stack_deployments))
+        .routes(routes!(drift::list_drift))
+        .routes(routes!(drift::get_stack_drift))
+        .routes(routes!(drift::check_stack_drift))
+        .routes(routes!(drift::reconcile_stack_drift))
+        .routes(routes!(drift::get_stack_drift_settings, drift::set_stack_drift_settings))
         .routes(routes!(template::list_templates))
         .routes(routes!(template::get_template))
         .routes(routes!(template::list_template_versions))
@@ -80,6 +93,15 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(exemption::list_exemptions, exemption::create_exemption))
         .routes(routes!(exemption::get_exemption))
         .routes(routes!(exemption::revoke_exemption))
+        .routes(routes!(setting::list_settings, setting::create_setting))
+        .routes(routes!(setting::resolve_settings))
+        .routes(routes!(setting::get_setting, setting::update_setting, setting::delete_setting))
+        .routes(routes!(setting::list_setting_versions))
+        .routes(routes!(setting::diff_setting))
+        .routes(routes!(setting::rollback_setting))
+        .routes(routes!(setting::list_setting_audit))
+        .routes(routes!(setting::reveal_setting))
+        .routes(routes!(setting::rotate_setting))
         .routes(routes!(project::list_projects, project::create_project))
         .routes(routes!(project::get_project, project::change_project, project::remove_project))
         .routes(routes!(member::list_project_members))

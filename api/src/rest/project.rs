@@ -7,11 +7,12 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use slipway_domain::page::{NamedPageRequest, Page};
 use slipway_domain::project::{NewProject, Project, ProjectChange};
+use slipway_services::gate::Precondition;
 use slipway_services::project;
 use utoipa::IntoParams;
 
+use super::conditional::precondition;
 use super::deployment::{idempotency_key, mark_replayed};
-use super::gate::precondition;
 use super::page;
 use crate::extract::{Caller, Json as Body, NoQuery, Path, Query};
 use crate::openapi::{Always, Creating, Deciding, Moving, OfOne, Removing};
@@ -134,7 +135,7 @@ pub(crate) async fn change_project(
     headers: HeaderMap,
     Body(change): Body<ProjectChange>,
 ) -> Result<Response, Refused> {
-    let from = precondition(&headers)?;
+    let from = precondition(&headers)?.unwrap_or(Precondition::Any);
     let project = project::change(&state.cx, &who, &name, change, from).await?;
     Ok(versioned(&project, project.version))
 }
@@ -154,7 +155,7 @@ pub(crate) async fn remove_project(
     _: NoQuery,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let from = precondition(&headers)?;
+    let from = precondition(&headers)?.unwrap_or(Precondition::Any);
     project::remove(&state.cx, &who, &name, from).await?;
     Ok(StatusCode::NO_CONTENT)
 }

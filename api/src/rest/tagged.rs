@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use serde::Serialize;
 use slipway_domain::artifact::digest;
 use slipway_domain::fault::Fault;
@@ -10,19 +11,26 @@ use slipway_domain::fault::Fault;
 pub(crate) fn answer<T: Serialize>(headers: &HeaderMap, value: &T) -> Result<Response, Fault> {
     let body = serde_json::to_vec(value).map_err(Fault::internal)?;
     // Over the bytes, because what waits in front of a deployment changes without its row.
-    let tag = format!("\"{}\"", &digest(&body)["sha256:".len()..][..32]);
+    let tag = digest(&body)["sha256:".len()..][..32].to_owned();
+    Ok(ready(headers, &tag, || body.into()))
+}
+
+/// A body of JSON that is there already, with its tag (without quotes), or 304 when the caller has
+/// just that.
+pub(crate) fn ready(headers: &HeaderMap, tag: &str, body: impl FnOnce() -> Bytes) -> Response {
+    let tag = format!("\"{tag}\"");
     let has_it = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| holds(value, &tag));
     let mut response = if has_it {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+        ([(header::CONTENT_TYPE, "application/json")], body()).into_response()
     };
     let headers = response.headers_mut();
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    Ok(response)
+    response
 }
 
 /// Whether an `If-None-Match` names `tag`; weak comparison, as RFC 9110 wants it here.

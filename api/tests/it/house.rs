@@ -229,6 +229,7 @@ impl House {
                 test_limits: job,
                 apply_limits: job,
                 adaptive_limits: false,
+                drift: slipway_domain::drift::schedule::Schedule::default(),
                 idempotency_ttl: chrono::Duration::hours(24),
                 recovery_grace: chrono::Duration::seconds(2),
                 log_retention: chrono::Duration::days(30),

@@ -38,7 +38,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Success, "done; with --wait: succeeded, or no changes"),
     (Exit::Other, "wrong usage, or any other error"),
     (Exit::Invalid, "invalid input: the request or the source was refused"),
-    (Exit::Failed, "the deployment failed, or its tests did"),
+    (Exit::Failed, "the deployment failed, or its tests did; the audit log does not hold"),
     (Exit::NotFound, "no such thing"),
     (Exit::Waiting, "the deployment waits for a person: approval, `slipway apply`, or a gate"),
     (Exit::Stopped, "the deployment was cancelled, rejected or superseded, or expired"),

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 pub use self::error::{ClientError, Problem};
 pub use self::exit::Exit;
 pub use self::http::Client;
+pub use self::verb::read_checkpoints;
 pub use crate::cli::{ClientCommand, ClientGlobal};
 
 /// Does what a client subcommand says and gives its exit code; see [`exit::TABLE`].

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use slipway_domain::Code;
 use slipway_domain::deployment::{Deployment, Operation, Waiting};
 use slipway_domain::event::EventBody;
+use slipway_domain::gate::GateVerdict;
 use slipway_domain::id::DeploymentId;
 use slipway_domain::plan::Plan;
 use slipway_domain::state::DeploymentState;
@@ -242,7 +243,9 @@ impl Wait<'_> {
     }
 
     async fn finish(&self, deployment: Deployment) -> Result<Outcome, ClientError> {
-        let applied = deployment.state == DeploymentState::Succeeded;
+        let planned_only = deployment.options.plan_only;
+        let ended_well = deployment.state == DeploymentState::Succeeded;
+        let applied = ended_well && !planned_only;
         if applied && deployment.operation == Operation::Deploy {
             // They are an extra here; `slipway outputs` says what is wrong with them.
             if let Ok(outputs) = self.client.outputs(self.id, false).await
@@ -252,8 +255,18 @@ impl Wait<'_> {
             }
         }
         self.screen.tell(&view::ended(&deployment, self.screen.paint()))?;
-        let exit = Exit::of_state(deployment.state);
+        let exit = if ended_well && planned_only && self.is_denied().await? {
+            // As a deployment that would be applied stands still then.
+            Exit::of_state(DeploymentState::Blocked)
+        } else {
+            Exit::of_state(deployment.state)
+        };
         Ok(Outcome { deployment: Some(deployment), exit })
+    }
+
+    /// Whether the gates deny the plan.
+    async fn is_denied(&self) -> Result<bool, ClientError> {
+        Ok(self.client.report(self.id).await?.verdict == GateVerdict::Deny)
     }
 
     async fn detach(&self) -> Result<Outcome, ClientError> {

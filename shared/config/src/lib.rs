@@ -33,8 +33,8 @@ pub use provenance::{Provenance, Provenances};
 pub use schema::{Key, json_schema, keys};
 
 use section::{
-    Api, Artifacts, Auth, Database, Gates, Jobs, Keys, Queue, Retention, Scan, Source, Telemetry,
-    Templates, Terraform, Worker,
+    Api, Artifacts, Audit, Auth, Database, Drift, Gates, Jobs, Keys, Limits, Outbound, Queue,
+    Retention, Scan, Source, Telemetry, Templates, Terraform, Worker,
 };
 
 /// Everything that can be configured. Paths are relative to the working directory.
@@ -49,6 +49,12 @@ pub struct Config {
     pub api: Api,
     /// How people and machines sign in.
     pub auth: Auth,
+    /// How many requests a caller may send.
+    pub limits: Limits,
+    /// Where requests may go that a user named.
+    pub outbound: Outbound,
+    /// The audit log.
+    pub audit: Audit,
     /// Where rows are kept.
     pub database: Database,
     /// What wakes workers.
@@ -61,6 +67,8 @@ pub struct Config {
     pub terraform: Terraform,
     /// What the gates look for where nothing else was said.
     pub gates: Gates,
+    /// How stacks are checked for drift where nothing else was said.
+    pub drift: Drift,
     /// The scanners that a worker has, and how they are run.
     pub scan: Scan,
     /// What a submitted configuration may come from and hold.
@@ -83,12 +91,16 @@ impl Default for Config {
             data_dir: PathBuf::from(".slipway"),
             api: Api::default(),
             auth: Auth::default(),
+            limits: Limits::default(),
+            outbound: Outbound::default(),
+            audit: Audit::default(),
             database: Database::default(),
             queue: Queue::default(),
             worker: Worker::default(),
             jobs: Jobs::default(),
             terraform: Terraform::default(),
             gates: Gates::default(),
+            drift: Drift::default(),
             scan: Scan::default(),
             source: Source::default(),
             templates: Templates::default(),

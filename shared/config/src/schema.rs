@@ -173,28 +173,38 @@ mod tests {
     #[test]
     fn keys_have_the_names_that_are_promised() {
         let paths: Vec<_> = keys().into_iter().map(|key| key.path).collect();
-        let expected = "api.allowed_hosts api.listen api.max_archive_bytes api.max_body_bytes \
-            api.max_state_bytes api.request_timeout_s api.stream_max_s artifacts.dir artifacts.inline_max_bytes \
-            auth.access_token_s auth.email_domains auth.github.api_url auth.github.client_id auth.github.client_secret auth.github.url \
-            auth.google.client_id auth.google.client_secret auth.mode auth.oidc.client_id auth.oidc.client_secret auth.oidc.issuer auth.oidc.title \
-            auth.provider_accounts auth.public_url auth.registration auth.session_idle_h auth.session_max_h auth.signing_key_days auth.signing_key_path \
-            auth.workload_issuers data_dir \
-            database.connect_timeout_s database.max_connections database.url gates.settings_file jobs.adaptive_limits \
-            jobs.apply.hard_limit_s jobs.apply.max_attempts jobs.apply.soft_limit_s \
-            jobs.plan.hard_limit_s jobs.plan.max_attempts jobs.plan.soft_limit_s \
-            jobs.test.hard_limit_s jobs.test.max_attempts jobs.test.soft_limit_s \
-            keys.file keys.provider keys.ring keys.vault.address keys.vault.ca_file \
-            keys.vault.cache_keys keys.vault.cache_s keys.vault.key keys.vault.mount \
-            keys.vault.namespace keys.vault.timeout_s keys.vault.token keys.vault.token_path \
-            queue.prefix queue.relay_interval_ms queue.transport queue.url \
-            retention.events_days retention.idempotency_hours retention.logs_days \
+        let expected = "api.allowed_hosts api.cors_origins api.forwarded_header api.listen \
+            api.max_archive_bytes api.max_body_bytes api.max_state_bytes \
+            api.request_timeout_s api.stream_max_s api.tls.cert api.tls.key \
+            api.trusted_proxies artifacts.dir artifacts.inline_max_bytes \
+            audit.checkpoint_interval_s audit.retention_days \
+            auth.access_token_s auth.email_domains auth.github.api_url auth.github.client_id \
+            auth.github.client_secret auth.github.url auth.google.client_id \
+            auth.google.client_secret auth.mode auth.oidc.client_id auth.oidc.client_secret \
+            auth.oidc.issuer auth.oidc.title auth.provider_accounts auth.public_url \
+            auth.registration auth.session_idle_h auth.session_max_h auth.signing_key_days \
+            auth.signing_key_path auth.workload_issuers data_dir \
+            database.connect_timeout_s database.max_connections database.url drift.enabled drift.interval_s drift.jitter_percent drift.per_round \
+            gates.settings_file jobs.adaptive_limits jobs.apply.hard_limit_s \
+            jobs.apply.max_attempts jobs.apply.soft_limit_s jobs.plan.hard_limit_s \
+            jobs.plan.max_attempts jobs.plan.soft_limit_s jobs.test.hard_limit_s \
+            jobs.test.max_attempts jobs.test.soft_limit_s keys.file keys.provider keys.ring \
+            keys.vault.address keys.vault.ca_file keys.vault.cache_keys keys.vault.cache_s \
+            keys.vault.key keys.vault.mount keys.vault.namespace keys.vault.timeout_s \
+            keys.vault.token keys.vault.token_path limits.login limits.loopback limits.mcp \
+            limits.per_address limits.read limits.state limits.upload limits.webhook \
+            limits.write outbound.allow queue.prefix queue.relay_interval_ms queue.transport \
+            queue.url retention.events_days retention.idempotency_hours retention.logs_days \
             scan.conftest_policies scan.env_allow scan.parallel scan.time_limit_s scan.tools \
-            source.directory_root source.git_allow_file source.git_allow_http source.git_timeout_s \
-            source.max_entries source.max_unpacked_bytes telemetry.log_format telemetry.log_level \
-            telemetry.otlp_endpoint telemetry.service_name telemetry.trace_sample_ratio \
-            templates.dir terraform.allowed_providers terraform.binary terraform.cache_dir terraform.cli_config_file \
-            terraform.env_allow terraform.parallelism terraform.provider_mirror terraform.tools \
-            worker.drain_grace_s worker.heartbeat_s worker.lease_s worker.listen worker.poll_s worker.queues worker.recovery_grace_s worker.workspace";
+            source.directory_root source.git_allow_file source.git_allow_http \
+            source.git_timeout_s source.max_entries source.max_unpacked_bytes \
+            telemetry.log_format telemetry.log_level telemetry.otlp_endpoint \
+            telemetry.service_name telemetry.trace_sample_ratio templates.dir \
+            terraform.allowed_providers terraform.binary terraform.cache_dir \
+            terraform.cli_config_file terraform.env_allow terraform.gc_percent terraform.parallelism \
+            terraform.provider_mirror terraform.tools worker.drain_grace_s \
+            worker.heartbeat_s worker.lease_s worker.listen worker.poll_s worker.queues \
+            worker.recovery_grace_s worker.workspace";
         assert_eq!(paths, expected.split_whitespace().collect::<Vec<_>>());
         assert_eq!(key("api.listen").env, "SLIPWAY_API_LISTEN");
         assert_eq!(key("database.url").env_file().unwrap(), "SLIPWAY_DATABASE_URL_FILE");
@@ -242,9 +252,9 @@ mod tests {
         assert_eq!(key("database.url").default, "");
         assert!(key("terraform.binary").default.is_null());
         let secrets: Vec<_> = keys().into_iter().filter(|k| k.secret).map(|k| k.path).collect();
-        let mine = "auth.github.client_secret auth.google.client_secret auth.oidc.client_secret \
-            database.url keys.ring keys.vault.token queue.url";
-        assert_eq!(secrets, mine.split_whitespace().collect::<Vec<_>>());
+        let hidden = "auth.github.client_secret auth.google.client_secret \
+            auth.oidc.client_secret database.url keys.ring keys.vault.token queue.url";
+        assert_eq!(secrets, hidden.split_whitespace().collect::<Vec<_>>());
     }
 
     #[test]

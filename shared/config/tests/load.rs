@@ -458,6 +458,15 @@ fn rules_of_the_sections() {
     let good = format!("k1:{}=", "A".repeat(43));
     let twice = format!("{good},{good}");
     for (name, value, expected) in [
+        ("SLIPWAY_API_TRUSTED_PROXIES", "10.0.0.0/8,::1", None),
+        ("SLIPWAY_API_TRUSTED_PROXIES", "10.0.0.0/33", Some("is no network")),
+        ("SLIPWAY_API_CORS_ORIGINS", "https://app.example.com,http://localhost:3000", None),
+        ("SLIPWAY_API_CORS_ORIGINS", "*", Some("is no origin")),
+        ("SLIPWAY_API_CORS_ORIGINS", "https://app.example.com/", Some("is no origin")),
+        ("SLIPWAY_API_TLS_CERT", "cert.pem", Some("api.tls.cert is set and this is not")),
+        ("SLIPWAY_API_TLS_KEY", "key.pem", Some("api.tls.key is set and this is not")),
+        ("SLIPWAY_API_FORWARDED_HEADER", "x_real_ip", Some("x_forwarded_for")),
+        ("SLIPWAY_LIMITS_READ", "1000001", Some("1000000")),
         ("SLIPWAY_DATABASE_URL", "hunter2", Some("must begin with postgres://")),
         ("SLIPWAY_DATABASE_URL", "sqlite://", Some("names no file")),
         ("SLIPWAY_DATABASE_URL", "sqlite://hunter2?mode=ro", Some("parameters")),

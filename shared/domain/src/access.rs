@@ -57,16 +57,16 @@ scopes! {
     PoliciesWrite = "policies:write";
     /// Grant and revoke exemptions for one project and environment.
     ExemptionsWrite = "exemptions:write";
+    /// See the central configuration; secrets stay masked.
+    ConfigRead = "config:read";
+    /// Change the central configuration.
+    ConfigWrite = "config:write";
     /// See sensitive values in clear.
     SecretsReveal = "secrets:reveal";
     /// See queues, jobs and workers.
     QueuesRead = "queues:read";
     /// Requeue, purge, pause and resume.
     QueuesOperate = "queues:operate";
-    /// See configuration that is kept centrally; its secrets masked.
-    ConfigRead = "config:read";
-    /// Change configuration that is kept centrally.
-    ConfigWrite = "config:write";
     /// Read the audit log.
     AuditRead = "audit:read";
     /// Change a project and who its members are; make and remove projects when held in the house.

@@ -57,6 +57,10 @@ pub struct Options {
     /// Let earlier deployments of the same stack that are not being applied yet end as
     /// `superseded`.
     pub supersede: bool,
+    /// Only plan: the plan is made, judged and reported, and can never be applied. The deployment ends
+    /// as `succeeded` once the gates have judged it, or as `no_changes`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub plan_only: bool,
     /// How long a plan may wait for approval or for its apply, in seconds; then it is `expired`.
     #[schema(minimum = 60, maximum = 2_592_000)]
     #[schemars(range(min = 60, max = 2_592_000))]
@@ -75,6 +79,7 @@ impl Default for Options {
         Self {
             auto_apply: true,
             supersede: false,
+            plan_only: false,
             expires_in_s: 7 * 24 * 3600,
             priority: Priority::Normal,
             tool: None,
@@ -90,6 +95,28 @@ pub struct Phase {
     pub state: DeploymentState,
     /// When it was entered.
     pub entered_at: DateTime<Utc>,
+}
+
+/// The state of the stack has moved on since a plan was made that nobody applies: what it says may
+/// not hold any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+pub struct Stale {
+    /// When that was seen.
+    pub since: DateTime<Utc>,
+    /// The serial of the state that the plan was made against; 0: there was none.
+    pub planned_serial: i64,
+    /// The serial of the state then.
+    pub serial: i64,
+}
+
+impl std::fmt::Display for Stale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { planned_serial, serial, .. } = self;
+        write!(
+            f,
+            "the state moved from serial {planned_serial} to {serial} since the plan was made"
+        )
+    }
 }
 
 /// Why a deployment failed.
@@ -152,6 +179,11 @@ impl Approval {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
 }
@@ -187,6 +219,9 @@ pub struct Deployment {
     /// The current plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanSummary>,
+    /// That the plan of a `plan_only` deployment is out of date, when it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Stale>,
     /// The approval that completed what the current plan needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,

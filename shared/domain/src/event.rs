@@ -8,6 +8,8 @@ use utoipa::ToSchema;
 use crate::access::Actor;
 use crate::approval::{Standing, Verb};
 use crate::cancel::CancelProgress;
+use crate::deployment::Stale;
+use crate::drift::DriftTurn;
 use crate::gate::GateResult;
 use crate::id::{DeploymentId, TestRunId};
 use crate::plan::{Action, Diagnostic, PlanSummary};
@@ -177,6 +179,23 @@ pub enum EventBody {
         /// How many cases ended how.
         counts: TestCounts,
     },
+    /// The stack begins to drift, drifts in another way, or drifts no more; see
+    /// `/api/v1/stacks/{id}/drift`. It comes after the end of the deployment that the stack runs.
+    Drift {
+        /// Which of these.
+        turn: DriftTurn,
+        /// One sentence.
+        summary: String,
+        /// Since when it is known to drift.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<DateTime<Utc>>,
+    },
+    /// The state has moved on since this plan, which nobody applies, was made.
+    PlanStale {
+        /// To which.
+        #[serde(flatten)]
+        stale: Stale,
+    },
     /// The outputs are there; see `…/outputs`.
     Outputs {
         /// Their names.
@@ -206,6 +225,8 @@ impl EventBody {
             Self::JobRetried { .. } => "job_retried",
             Self::Recovery { .. } => "recovery",
             Self::Tests { .. } => "tests",
+            Self::Drift { .. } => "drift",
+            Self::PlanStale { .. } => "plan_stale",
             Self::Outputs { .. } => "outputs",
         }
     }

@@ -124,6 +124,8 @@ codes! {
     LastAdmin = "last_admin", Conflict, "Nobody would be an admin of the house any more";
     /// The digest named is not that of the current plan.
     PlanDigestMismatch = "plan_digest_mismatch", Precondition, "The plan named is not the current plan";
+    /// A change that must say which version it is made from does not.
+    PreconditionRequired = "precondition_required", Precondition, "The change must say which version it is made from";
     /// Something was changed since the caller read it.
     PreconditionFailed = "precondition_failed", Precondition, "It was changed since it was read";
     /// The state moved on since the plan was made; a new plan is being made.

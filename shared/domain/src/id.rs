@@ -167,6 +167,10 @@ id!(
     ApprovalId, "apr", "approval"
 );
 id!(
+    /// An item of the central configuration.
+    SettingId, "set", "setting"
+);
+id!(
     /// A row of the audit log.
     AuditId, "aud", "audit record"
 );

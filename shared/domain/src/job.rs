@@ -75,6 +75,8 @@ text_enum! {
         Recover = "recover",
         /// Run the tests of a deployment's configuration.
         Test = "test",
+        /// Look whether a stack is still what its state says.
+        Drift = "drift",
     }
 }
 
@@ -82,7 +84,8 @@ impl JobKind {
     /// The queue that jobs of this kind go to.
     pub const fn queue(self) -> Queue {
         match self {
-            Self::Plan => Queue::Plan,
+            // A check for drift is a plan that nobody applies.
+            Self::Plan | Self::Drift => Queue::Plan,
             // What recovers a stack is what may go on to change it.
             Self::Apply | Self::Recover => Queue::Apply,
             Self::Test => Queue::Test,
@@ -93,7 +96,7 @@ impl JobKind {
     /// kinds it does not know, to those who know them.
     pub const fn version(self) -> i32 {
         match self {
-            Self::Plan | Self::Apply | Self::Recover | Self::Test => 1,
+            Self::Plan | Self::Apply | Self::Recover | Self::Test | Self::Drift => 1,
         }
     }
 
@@ -102,9 +105,15 @@ impl JobKind {
     /// not run again either; their settings say so.)
     pub const fn may_repeat(self) -> bool {
         match self {
-            Self::Plan | Self::Recover | Self::Test => true,
+            Self::Plan | Self::Recover | Self::Test | Self::Drift => true,
             Self::Apply => false,
         }
+    }
+
+    /// Whether a job of this kind is beside its deployment's way: it neither moves it nor is waited
+    /// for by it, and ends otherwise than those that do.
+    pub const fn is_beside(self) -> bool {
+        matches!(self, Self::Test | Self::Drift)
     }
 
     /// Whether only one job of this kind, or of the others of which that is true, may run for a

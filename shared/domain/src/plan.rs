@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::gate::GateResult;
 use crate::id::{DeploymentId, PlanId};
+use crate::setting::SettingUse;
 
 /// What a plan does to one resource.
 #[derive(
@@ -324,7 +325,8 @@ pub struct Binding {
     pub source: String,
     /// Digest of the dependency lock file, if there is one.
     pub lock_file: Option<String>,
-    /// Digest of the variables, keyed so that it says nothing of their values.
+    /// Digest of the variables as they were given and of the versions of the settings that they use,
+    /// keyed so that it says nothing of their values.
     pub variables: String,
     /// The program that made it.
     pub tool: Tool,
@@ -385,6 +387,10 @@ pub struct Plan {
     /// that a new plan is made and judged before anything is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_until: Option<DateTime<Utc>>,
+    /// The items of the central configuration that its variables were made with. The apply uses these
+    /// very versions, whatever was changed since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<SettingUse>,
     /// In what it differs from the plan that was approved before it, when its approval could not be
     /// carried on to this one: one line each. Sensitive values are masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -449,6 +455,20 @@ impl Plan {
         }
         for warning in &self.warnings {
             let _ = writeln!(out, "\nWarning: {}\n{}", warning.summary, warning.detail);
+        }
+        if !self.settings.is_empty() {
+            let _ = writeln!(out, "\nMade with these settings:");
+            for used in &self.settings {
+                let kind = if used.secret { "secret" } else { "config" };
+                let _ = writeln!(
+                    out,
+                    "  {kind}.{} version {} ({}) in {}",
+                    used.key,
+                    used.version,
+                    used.scope,
+                    used.variables.join(", ")
+                );
+            }
         }
         if !self.difference.is_empty() {
             let _ = writeln!(out, "\nNot the same as the plan that was approved before:");

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::approval::ApprovalNeed;
 use crate::cost::CostReport;
-use crate::deployment::{Deployment, Operation};
+use crate::deployment::{Deployment, Operation, Stale};
 use crate::exemption::UsedExemption;
 use crate::finding::{Finding, Verdict};
 use crate::gate::{GateKind, GateResult, GateVerdict, conclude};
@@ -140,6 +140,9 @@ pub struct Report {
     pub changes: Vec<Changed>,
     /// What the gates said and found.
     pub judgement: Judgement,
+    /// That the plan, which nobody applies, is out of date, when it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Stale>,
     /// What to do next, the most urgent first.
     pub next_steps: Vec<String>,
 }
@@ -165,7 +168,8 @@ impl Report {
             plan_id: plan.id,
             plan_digest: plan.digest.clone(),
             verdict,
-            summary: summary(plan, &judgement, verdict),
+            summary: summary(deployment, plan, &judgement, verdict),
+            stale: deployment.stale.clone(),
             counts: plan.counts,
             changes: plan
                 .changes
@@ -183,6 +187,9 @@ impl Report {
         let mut page = String::new();
         let _ = writeln!(page, "# {}: {}\n", plain(&self.stack.to_string()), verdict_word(self));
         let _ = writeln!(page, "{}\n", plain(&self.summary));
+        if let Some(stale) = &self.stale {
+            let _ = writeln!(page, "**Out of date**: {}.\n", plain(&stale.to_string()));
+        }
         let _ = writeln!(page, "Plan: {}.\n", self.counts);
         for change in self.changes.iter().take(MAX_CHANGES_ON_PAGE) {
             let _ = writeln!(page, "- `{}` {}", change.action.sign(), code(&change.address));
@@ -287,7 +294,12 @@ fn code(text: &str) -> String {
     format!("`{clean}`")
 }
 
-fn summary(plan: &Plan, judgement: &Judgement, verdict: GateVerdict) -> String {
+fn summary(
+    deployment: &Deployment,
+    plan: &Plan,
+    judgement: &Judgement,
+    verdict: GateVerdict,
+) -> String {
     let live = || judgement.findings.iter().filter(|f| f.exemption.is_none());
     let against = |verdict| live().filter(|f| f.verdict == verdict).count();
     let gates = |verdict: GateVerdict| {
@@ -305,7 +317,8 @@ fn summary(plan: &Plan, judgement: &Judgement, verdict: GateVerdict) -> String {
             format!("Blocked by {}{findings}: {what}.", gates(GateVerdict::Deny))
         }
         GateVerdict::NeedsApproval => {
-            format!("Waits for approval ({}): {what}.", gates(GateVerdict::NeedsApproval))
+            let waits = if deployment.options.plan_only { "Would wait" } else { "Waits" };
+            format!("{waits} for approval ({}): {what}.", gates(GateVerdict::NeedsApproval))
         }
         GateVerdict::Pending => format!("Waits for {}: {what}.", gates(GateVerdict::Pending)),
         GateVerdict::Warn => format!("Passes with {} warnings: {what}.", live().count()),
@@ -316,6 +329,9 @@ fn summary(plan: &Plan, judgement: &Judgement, verdict: GateVerdict) -> String {
 fn next_steps(deployment: &Deployment, plan: &Plan, judgement: &Judgement) -> Vec<String> {
     let mut steps = Vec::new();
     let id = deployment.id;
+    if let Some(stale) = &deployment.stale {
+        steps.push(format!("Submit it again for a plan that holds now: {stale}."));
+    }
     match deployment.state {
         DeploymentState::Blocked => {
             let denies = |f: &&Finding| f.exemption.is_none() && f.verdict == Verdict::Deny;
@@ -408,6 +424,7 @@ mod tests {
                 .map(|n| Changed { action: Action::Create, address: format!("a_b.c[{n}]") })
                 .collect(),
             judgement,
+            stale: None,
             next_steps: vec!["Make it private.".to_owned()],
         }
     }

@@ -113,6 +113,8 @@ named! {
         StartApply = "start_apply",
         /// The driver says that everything is made.
         FinishApply = "finish_apply",
+        /// The gates have judged a plan that is not to be applied.
+        Conclude = "conclude",
         /// It is healthy.
         Succeed = "succeed",
         /// It went wrong.
@@ -190,6 +192,8 @@ impl DeploymentState {
             (S::Applying, M::HandBack) => S::Approved,
             (S::Applying | S::Recovering, M::FinishApply) => S::Verifying,
             (S::Verifying, M::Succeed) => S::Succeeded,
+            // Of `plan_only`: what was asked for is done.
+            (S::Planned, M::Conclude) => S::Succeeded,
             (
                 S::Submitted
                 | S::Planning

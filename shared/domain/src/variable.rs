@@ -6,13 +6,16 @@ use serde_json::Value;
 
 use crate::deployment::Variables;
 use crate::secret::MASK;
+use crate::setting::reference::uses_secret;
 
-/// Variables as they may be shown: every one in `hidden` is masked whole.
+/// Variables as they may be shown: every one in `hidden`, and every one that uses a secret of the
+/// central configuration, is masked whole.
 pub fn masked(variables: &Variables, hidden: &Hidden) -> Variables {
     variables
         .iter()
         .map(|(name, value)| {
-            let shown = if hidden.covers(name) { Value::from(MASK) } else { value.clone() };
+            let hide = hidden.covers(name) || uses_secret(value);
+            let shown = if hide { Value::from(MASK) } else { value.clone() };
             (name.clone(), shown)
         })
         .collect()
@@ -75,5 +78,10 @@ mod tests {
         assert_eq!(shown["db"], json!("***"));
         assert_eq!(secrets_in(&variables, &hidden), ["s3cret", "5432"]);
         assert_eq!(masked(&variables, &Hidden::All)["region"], json!("***"));
+        let uses: Variables =
+            [("a".to_owned(), json!(["${secret.pw}"])), ("b".to_owned(), json!("${config.n}"))]
+                .into();
+        let shown = masked(&uses, &Hidden::Names(BTreeSet::new()));
+        assert_eq!((&shown["a"], &shown["b"]), (&json!("***"), &json!("${config.n}")));
     }
 }

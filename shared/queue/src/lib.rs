@@ -20,7 +20,7 @@ use tokio::sync::broadcast;
 
 pub use embedded::Embedded;
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
-pub use redis::{Redis, RedisOptions};
+pub use redis::{Redis, RedisBuckets, RedisOptions};
 
 /// What every process is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub enum Signal {
     Changed(DeploymentId),
     /// The running job of this deployment should stop; look at its row.
     Cancel(DeploymentId),
+    /// Something of the central configuration was changed: what is remembered of it is old.
+    Settings,
     /// Somebody was without the broker for a while, so any of the above may have been missed: look
     /// at the rows. A transport says it to its own process when it is connected again, and to all
     /// of them when it could not send what it should have.

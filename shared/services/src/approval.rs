@@ -67,6 +67,18 @@ fn no_plan() -> Fault {
     Fault::new(Code::NotReady, "The deployment has no plan yet.")
 }
 
+/// Nobody says yes to what is never applied.
+fn can_be_applied(record: &Record) -> Result<(), Fault> {
+    if !record.deployment.options.plan_only {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Code::IllegalTransition,
+        "The deployment only plans, so there is nothing to approve. Submit it without plan_only to \
+         have it applied.",
+    ))
+}
+
 /// Says yes to one plan, named by its digest. When the plan has all that it needs, it is approved
 /// and, with `auto_apply`, its apply is enqueued; the answer's `approvals` says who is missing.
 pub async fn approve(
@@ -86,6 +98,7 @@ pub async fn approve(
     if !(record.deployment.state == DeploymentState::Approved && lifts) {
         record.deployment.state.next(Move::Approve)?;
     }
+    can_be_applied(&record)?;
     all_have_answered(&record)?;
     let plan = names_current(&record, plan_digest)?;
     in_time(cx, &record)?;

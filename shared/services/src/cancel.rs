@@ -7,7 +7,7 @@ use slipway_domain::deployment::Deployment;
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::Fault;
 use slipway_domain::id::DeploymentId;
-use slipway_domain::job::{Job, JobKind, Lease};
+use slipway_domain::job::{Job, Lease};
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_queue::Signal;
 use slipway_store::Tx;
@@ -80,10 +80,10 @@ pub async fn cancel(
     Ok(get_after(cx, record).await)
 }
 
-/// The worker of a job has learned that it is to stop. That tests stop says nothing of what they are
-/// beside of.
+/// The worker of a job has learned that it is to stop. What is beside a deployment's way says nothing of
+/// it when it stops.
 pub async fn draining(cx: &Ctx, job: &Job, lease: &Lease) -> Result<(), Fault> {
-    if job.kind == JobKind::Test {
+    if job.kind.is_beside() {
         return Ok(());
     }
     let who = system();

@@ -2,12 +2,12 @@
 //! the job that follows, in the caller's unit of work.
 
 use chrono::{DateTime, Utc};
-use slipway_domain::access::{Actor, ActorKind, Principal};
+use slipway_domain::access::{ActorKind, Principal};
 use slipway_domain::audit::AuditRecord;
 use slipway_domain::deployment::{Deployment, Phase};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::Fault;
-use slipway_domain::id::{AuditId, DeploymentId, JobId};
+use slipway_domain::id::{DeploymentId, JobId};
 use slipway_domain::job::{Doorbell, JobKind, NewJob};
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_store::Tx;
@@ -23,8 +23,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: DeploymentId) -> Result<Record, Fault>
 /// A change of one deployment in the making.
 pub(crate) struct Change<'a> {
     cx: &'a Ctx,
-    who: &'a Actor,
-    address: Option<&'a str>,
+    who: &'a Principal,
     pub(crate) record: &'a mut Record,
     pub(crate) now: DateTime<Utc>,
     /// The state in which the row is now.
@@ -37,16 +36,7 @@ impl<'a> Change<'a> {
     /// Begins to change `record`, which must be locked in the unit of work it is saved in.
     pub(crate) fn by(cx: &'a Ctx, who: &'a Principal, record: &'a mut Record) -> Self {
         let stored = record.deployment.state;
-        Self {
-            cx,
-            who: &who.actor,
-            address: who.address.as_deref(),
-            record,
-            now: cx.now(),
-            stored,
-            events: Vec::new(),
-            audit: Vec::new(),
-        }
+        Self { cx, who, record, now: cx.now(), stored, events: Vec::new(), audit: Vec::new() }
     }
 
     /// Adds an event.
@@ -108,23 +98,20 @@ impl<'a> Change<'a> {
             d.cancel_requested_at = None;
             d.cancel = None;
         }
-        let person = self.who.kind != ActorKind::System;
+        let person = self.who.actor.kind != ActorKind::System;
         self.events.push(EventBody::StateChanged {
             from,
             to,
-            reason,
-            by: person.then(|| self.who.clone()),
+            reason: reason.clone(),
+            by: person.then(|| self.who.actor.clone()),
         });
+        let target = self.record.deployment.id.to_string();
+        let told = audit_record(self.cx, self.who, &format!("deployment.{by}"), target, detail);
         self.audit.push(AuditRecord {
-            id: AuditId::new(&*self.cx.mint),
             at: self.now,
-            actor: self.who.clone(),
-            address: self.address.map(str::to_owned),
-            action: format!("deployment.{by}"),
-            target: self.record.deployment.id.to_string(),
-            result: "allowed".to_owned(),
-            detail,
             trace_id: self.record.deployment.trace_id.clone(),
+            reason: told.reason.clone().or(reason),
+            ..told
         });
         Ok(())
     }
@@ -236,15 +223,5 @@ pub(crate) fn audit_record(
     target: String,
     detail: serde_json::Value,
 ) -> AuditRecord {
-    AuditRecord {
-        id: AuditId::new(&*cx.mint),
-        at: cx.now(),
-        actor: who.actor.clone(),
-        address: who.address.clone(),
-        action: action.to_owned(),
-        target,
-        result: "allowed".to_owned(),
-        detail,
-        trace_id: who.trace_id(),
-    }
+    AuditRecord::of(&*cx.clock, &*cx.mint, who, action, target, detail)
 }

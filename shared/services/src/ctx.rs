@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use slipway_domain::clock::Clock;
+use slipway_domain::drift::schedule::Schedule;
 use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{DeploymentId, Mint};
 use slipway_domain::job::{Doorbell, JobKind, JobLimits};
@@ -13,6 +14,7 @@ use slipway_domain::tree::Limits;
 use slipway_queue::{SharedTransport, Signal};
 use slipway_store::Store;
 
+use crate::audit::Denials;
 use crate::auth::{Auth, AuthSettings};
 use crate::gate::Prices;
 use crate::gather::Gather;
@@ -20,6 +22,7 @@ use crate::intake::Intake;
 use crate::library::Library;
 use crate::look::{Line, Looks};
 use crate::policy::Policies;
+use crate::setting;
 use crate::source::Trees;
 use crate::unchanged::Ends;
 
@@ -56,6 +59,8 @@ pub struct Gathered {
     pub(crate) policies: Policies,
     pub(crate) prices: Prices,
     pub(crate) auth: Auth,
+    pub(crate) settings: setting::Cache,
+    pub(crate) denials: Denials,
 }
 
 /// What the operator chose, as far as verbs need it.
@@ -77,6 +82,8 @@ pub struct Settings {
     pub apply_limits: JobLimits,
     /// Limits of test jobs: what tests ask for is cut to them.
     pub test_limits: JobLimits,
+    /// How stacks are checked for drift where nothing else was said.
+    pub drift: Schedule,
     /// Whether a stack whose runs take long gets more time before it is asked to stop.
     pub adaptive_limits: bool,
     /// How long the recovery of a lost apply waits for what its worker left on its machine. After
@@ -94,8 +101,8 @@ impl Settings {
     /// Limits of jobs of this kind.
     pub fn job_limits(&self, kind: JobKind) -> JobLimits {
         match kind {
-            // It plans, too.
-            JobKind::Plan | JobKind::Recover => self.plan_limits,
+            // They plan, too.
+            JobKind::Plan | JobKind::Recover | JobKind::Drift => self.plan_limits,
             JobKind::Apply => self.apply_limits,
             JobKind::Test => self.test_limits,
         }

@@ -7,7 +7,7 @@ use slipway_domain::access::{Principal, Scope};
 use slipway_domain::artifact::{ArtifactKind, digest};
 use slipway_domain::deployment::{Deployment, Operation, Options, Variables};
 use slipway_domain::fault::{Code, Fault, FieldError};
-use slipway_domain::id::{ArtifactId, DeploymentId};
+use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
 use slipway_domain::job::{Doorbell, JobKind, Priority};
 use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::plan::ToolChoice;
@@ -26,6 +26,7 @@ use crate::change::{Change, audit, enqueue};
 use crate::idempotency::Guard;
 use crate::intake::{Archive, Entry, Outcome};
 use crate::look::waiting;
+use crate::setting::usage;
 use crate::source::{self, Content, Resolved};
 use crate::{Ctx, artifact, cancel as stopping, template};
 
@@ -39,7 +40,9 @@ pub struct Submit {
     /// variables of the stack's current deployment are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Values of the configuration's input variables.
+    /// Values of the configuration's input variables. `${config.KEY}` and `${secret.KEY}` in a string
+    /// stand for items of the central configuration, as the worker finds them when it makes the plan;
+    /// `$${config.` and `$${secret.` for themselves, with one `$` less.
     #[serde(default)]
     #[schema(value_type = Object)]
     pub variables: Variables,
@@ -103,6 +106,55 @@ pub async fn submit(
     }
 }
 
+/// Submits a deployment of what a stack runs now: with the source, the variables and the options of
+/// its current deployment. It goes its way like any other, through every gate and approval.
+pub async fn redeploy(
+    cx: &Ctx,
+    who: &Principal,
+    of: StackId,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted, Fault> {
+    let mut tx = cx.store.read().await?;
+    let stack = access::read_stack(&mut tx, who, of, Scope::DeploymentsWrite).await?.stack;
+    drop(tx);
+    let guard = Guard::new(who, "drift.reconcile", idempotency_key, &of)?;
+    if let Some(answered) = answered(cx, guard.as_ref()).await? {
+        return Ok(answered);
+    }
+    let mut tx = cx.store.read().await?;
+    let current = match stack.current_deployment {
+        Some(current) => tx.deployment(current).await?.map(|record| record.deployment),
+        None => None,
+    };
+    drop(tx);
+    let current = current.filter(|current| current.operation == Operation::Deploy);
+    let Some(current) = current else {
+        return Err(Fault::new(
+            Code::NotReady,
+            "The stack runs nothing that could be deployed again.",
+        ));
+    };
+    let may_hurry = who.grants.may_in(&stack.key.project, Scope::QueuesOperate);
+    let options = Options {
+        // Whoever waits on this stack with another source is not meant.
+        supersede: false,
+        priority: match current.options.priority {
+            Priority::High if !may_hurry => Priority::Normal,
+            priority => priority,
+        },
+        ..current.options
+    };
+    let request = Submit {
+        stack: stack.key,
+        source: None,
+        variables: Variables::new(),
+        operation: Operation::Deploy,
+        options,
+    };
+    let prepared = prepare(cx, who, request).await?;
+    record(cx, who, prepared, guard).await
+}
+
 /// The answer that was given to the same request before, if any.
 async fn answered(cx: &Ctx, guard: Option<&Guard>) -> Result<Option<Accepted>, Fault> {
     let Some(guard) = guard else { return Ok(None) };
@@ -137,8 +189,8 @@ pub async fn submit_archive(
     let id = ArtifactId::new(&*cx.mint);
     request.source = Some(Source::Archive { artifact_id: id, path: path.clone() });
     check(who, &request)?;
-    let (source, resolved) =
-        source::resolve_sent(cx, id, archive, path, &request.variables).await?;
+    let variables = usage::check(cx, &request.stack, &request.variables).await?;
+    let (source, resolved) = source::resolve_sent(cx, id, archive, path, &variables).await?;
     record(cx, who, Prepared { request, source, resolved }, guard).await
 }
 
@@ -179,6 +231,12 @@ fn check(who: &Principal, request: &Submit) -> Result<(), Fault> {
     if request.options.priority == Priority::High {
         access::project(who, &request.stack.project, Scope::QueuesOperate)?;
     }
+    if request.options.plan_only && request.options.supersede {
+        problems.push(FieldError::at(
+            "/options/plan_only",
+            "plan_only and supersede exclude each other: what is never applied takes nobody's place",
+        ));
+    }
     if request.source.is_none() && request.operation == Operation::Deploy {
         problems.push(FieldError::at("/source", "source is required"));
     }
@@ -199,14 +257,15 @@ async fn prepare(cx: &Ctx, who: &Principal, mut request: Submit) -> Result<Prepa
         {
             return Err(source::no_upload(*artifact_id));
         }
-        let resolved = source::resolve(cx, &source, &request.variables).await?;
+        let variables = usage::check(cx, &request.stack, &request.variables).await?;
+        let resolved = source::resolve(cx, &source, &variables).await?;
         if let Source::Template { version, .. } = &mut source {
             // On record stands which one it got.
             *version = resolved.version;
         }
         return Ok(Prepared { request, source, resolved });
     }
-    // A teardown of what runs now, with what made it.
+    // A teardown of what runs now, or that once more, with what made it.
     let mut tx = cx.store.read().await?;
     let nothing = || {
         Fault::field(
@@ -224,8 +283,8 @@ async fn prepare(cx: &Ctx, who: &Principal, mut request: Submit) -> Result<Prepa
     variables.append(&mut request.variables);
     request.variables = variables;
     let (root, before) = (record.source_root, record.deployment.variables);
-    let hidden =
-        source::hidden_of_kept(cx, artifact, root.clone(), &request.variables, &before).await?;
+    let variables = usage::check(cx, &request.stack, &request.variables).await?;
+    let hidden = source::hidden_of_kept(cx, artifact, root.clone(), &variables, &before).await?;
     Ok(Prepared {
         source: record.deployment.source,
         resolved: Resolved { content: Content::Kept(artifact), root, hidden, version: None },

@@ -13,7 +13,7 @@ use slipway_store::deployment::Record;
 
 use crate::change::{Change, lock};
 use crate::execution::{locked, system};
-use crate::{Ctx, cancel, recovery, test};
+use crate::{Ctx, cancel, drift, recovery, test};
 
 /// How a run of a job ended, other than well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +101,8 @@ fn in_hands_of(kind: JobKind, state: DeploymentState) -> bool {
         JobKind::Recover => matches!(state, S::Recovering | S::Verifying),
         // They are beside its way, until it ends.
         JobKind::Test => !state.is_terminal(),
+        // It is about the stack; the deployment that runs has ended long ago.
+        JobKind::Drift => true,
     }
 }
 
@@ -168,6 +170,9 @@ pub(crate) async fn settle(
     if job.kind == JobKind::Test {
         // Boxed: it is rare, and every other end would be as large.
         return Box::pin(test::settle(cx, tx, job, record, ending)).await;
+    }
+    if job.kind == JobKind::Drift {
+        return Box::pin(drift::check::settle(cx, tx, job, record, ending)).await;
     }
     let cancelled = record.deployment.cancel_requested_at.is_some();
     let ending = fitting(job.kind, state, cancelled, ending);
@@ -258,8 +263,8 @@ async fn hand_back(
     let running = match job.kind {
         JobKind::Plan => DeploymentState::Planning,
         JobKind::Apply | JobKind::Recover => DeploymentState::Applying,
-        // It has moved nothing.
-        JobKind::Test => return change.save(tx).await,
+        // They have moved nothing.
+        JobKind::Test | JobKind::Drift => return change.save(tx).await,
     };
     if change.record.deployment.state == running {
         change.go(tx, Move::HandBack, reason, serde_json::json!({})).await

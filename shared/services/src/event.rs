@@ -65,26 +65,29 @@ impl News {
     }
 }
 
-/// Follows the events of a deployment until it has ended.
+/// Follows the events of a deployment.
 pub struct Follow {
     cx: Ctx,
     of: DeploymentId,
     after: i64,
+    stays: bool,
     news: News,
     ready: VecDeque<Event>,
 }
 
-/// Starts following after event number `after` (0 for all of them).
+/// Starts following after event number `after` (0 for all of them), until the deployment has ended.
+/// Who `stays` also hears what comes after the end: drift, and that a plan is out of date.
 pub async fn follow(
     cx: &Ctx,
     who: &Principal,
     of: DeploymentId,
     after: i64,
+    stays: bool,
 ) -> Result<Follow, Fault> {
     // Listening begins before the first read, so nothing falls in between.
     let news = News::of(cx, of);
     let ready = page(cx, who, of, after, u32::try_from(BATCH).unwrap_or(u32::MAX)).await?.into();
-    Ok(Follow { cx: cx.clone(), of, after, news, ready })
+    Ok(Follow { cx: cx.clone(), of, after, stays, news, ready })
 }
 
 impl Follow {
@@ -104,7 +107,7 @@ impl Follow {
             self.ready = tx.events(self.of, self.after, BATCH).await?.into();
             drop(tx);
             if self.ready.is_empty() {
-                if ended {
+                if ended && !self.stays {
                     return Ok(None);
                 }
                 self.news.wait().await;

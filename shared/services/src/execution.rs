@@ -17,14 +17,15 @@ use slipway_domain::job::{Job, JobKind, JobState, Lease};
 use slipway_domain::log::NewLogLine;
 use slipway_domain::plan::ToolChoice;
 use slipway_domain::port::driver::{
-    Applied, ApplyInput, Health, PlanInput, RecoverInput, SourceInput, StateBlob, TestInput,
+    Applied, ApplyInput, DriftInput, Health, PlanInput, RecoverInput, SourceInput, StateBlob,
+    TestInput,
 };
 use slipway_domain::redact::Redactor;
 use slipway_domain::secret::MASK;
 use slipway_domain::source::Source;
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_domain::state_version::StateOrigin;
-use slipway_domain::variable::{Hidden, secrets_in};
+use slipway_domain::variable::Hidden;
 use slipway_store::Tx;
 use slipway_store::deployment::Record;
 use slipway_store::state::NewStateVersion;
@@ -32,11 +33,12 @@ use slipway_store::state::NewStateVersion;
 use crate::change::{Change, lock};
 use crate::ending::fail;
 pub use crate::ending::{Ending, ended, ring_waiting};
-use crate::planned::approved_before;
 pub use crate::planned::plan_finished;
+use crate::planned::{approved_before, variables_digest};
+use crate::setting::usage::{self, Filled};
 use crate::taking::start_detail;
 pub use crate::taking::{Started, Taken, ready, take};
-use crate::{Ctx, approval, cancel, deployment, recovery, source, test};
+use crate::{Ctx, approval, cancel, deployment, drift, recovery, source, test};
 
 /// When the state is locked by somebody else, it is looked at again after so long.
 const STATE_LOCK_RETRY_MS: i64 = 3_000;
@@ -74,6 +76,13 @@ pub enum Begun {
     Test {
         /// What they are made of.
         input: Box<TestInput>,
+        /// Knows the deployment's secrets.
+        redactor: Redactor,
+    },
+    /// Look whether this stack is still what its state says.
+    Drift {
+        /// What it is looked at with.
+        input: Box<DriftInput>,
         /// Knows the deployment's secrets.
         redactor: Redactor,
     },
@@ -134,6 +143,7 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         JobKind::Apply => (Move::StartApply, DeploymentState::Applying),
         JobKind::Recover => return recovery::begin(cx, job, lease).await,
         JobKind::Test => return test::begin(cx, job, lease).await,
+        JobKind::Drift => return drift::check::begin(cx, job, lease).await,
     };
     let who = system();
     let mut tx = cx.store.begin().await?;
@@ -173,20 +183,13 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         let detail = start_detail(job, lease);
         Change::by(cx, &who, &mut record).go(&mut tx, by, None, detail).await?;
     }
-    let variables = tx.variables(job.deployment_id).await?;
+    let given = tx.variables(job.deployment_id).await?;
     tx.commit().await?;
     cx.tell(job.deployment_id).await;
-    let redactor = Redactor::new(secrets_in(&variables, &hidden(&record.deployment)));
-    Ok(match job.kind {
-        JobKind::Plan => {
-            let input = Box::new(plan_input(cx, &record, variables).await?);
-            Begun::Plan { input, redactor }
-        }
-        JobKind::Apply | JobKind::Recover | JobKind::Test => {
-            let input = Box::new(apply_input(cx, &record, variables).await?);
-            Begun::Apply { input, redactor }
-        }
-    })
+    if job.kind == JobKind::Plan {
+        return begun_plan(cx, &record, given).await;
+    }
+    apply_input(cx, &record, given).await
 }
 
 /// When somebody with a tool of their own holds the lock of the stack's state: puts the job back,
@@ -209,6 +212,12 @@ pub(crate) fn hidden(deployment: &Deployment) -> Hidden {
 /// Applied is what was approved: the approval must name the plan that is about to be applied.
 fn approved(record: &Record) -> Result<(), Fault> {
     let d = &record.deployment;
+    if d.options.plan_only {
+        return Err(Fault::new(
+            Code::IllegalTransition,
+            "The deployment only plans; its plan is never applied.",
+        ));
+    }
     match (&d.plan, &d.approval) {
         (Some(plan), Some(approval)) if plan.digest == approval.plan_digest => Ok(()),
         _ => Err(Fault::new(
@@ -218,11 +227,21 @@ fn approved(record: &Record) -> Result<(), Fault> {
     }
 }
 
-pub(crate) async fn plan_input(
+/// Fills the variables of a plan with what holds now, and gathers the rest.
+pub(crate) async fn begun_plan(
     cx: &Ctx,
     record: &Record,
-    variables: Variables,
-) -> Result<PlanInput, Fault> {
+    given: Variables,
+) -> Result<Begun, Fault> {
+    let mut tx = cx.store.read().await?;
+    let filled = usage::fill_newest(&mut tx, &record.deployment.stack, given).await?;
+    drop(tx);
+    let redactor = filled.redactor(&record.deployment);
+    let input = Box::new(plan_input(cx, record, filled).await?);
+    Ok(Begun::Plan { input, redactor })
+}
+
+async fn plan_input(cx: &Ctx, record: &Record, filled: Filled) -> Result<PlanInput, Fault> {
     let d = &record.deployment;
     let source = match record.source_artifact {
         Some(artifact) => SourceInput::Tree(source::kept(cx, artifact).await?),
@@ -238,7 +257,7 @@ pub(crate) async fn plan_input(
         },
     };
     let state = state_of(cx, record).await?;
-    let approved = approved_before(cx, record, &variables).await?;
+    let approved = approved_before(cx, record, &filled).await?;
     Ok(PlanInput {
         deployment_id: d.id,
         stack_id: d.stack_id,
@@ -246,24 +265,30 @@ pub(crate) async fn plan_input(
         operation: d.operation,
         source,
         root: record.source_root.clone(),
-        variables,
+        variables: filled.variables,
+        settings: filled.uses,
         tool: d.options.tool.as_deref().and_then(ToolChoice::parse),
         state,
         approved,
     })
 }
 
-async fn apply_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<ApplyInput, Fault> {
+async fn apply_input(cx: &Ctx, record: &Record, given: Variables) -> Result<Begun, Fault> {
     let d = &record.deployment;
     let gone = |what: &str| Fault::internal(format!("the {what} of {} is gone", d.id));
     let mut tx = cx.store.read().await?;
     let plan = tx.latest_plan(d.id).await?.ok_or_else(|| gone("plan"))?;
+    let filled = usage::fill_planned(&mut tx, &plan.plan.settings, given).await?;
     drop(tx);
     // The approval names a digest; what it covers must be what is about to be applied.
     let digest = plan.binding.digest();
     if d.approval.as_ref().is_none_or(|approval| approval.plan_digest != digest) {
         return Err(Fault::internal(format!("the plan of {} has another digest", d.id)));
     }
+    if variables_digest(cx, &plan.binding, &filled)? != plan.binding.variables {
+        return Err(Fault::internal(format!("the variables of {} have another digest", d.id)));
+    }
+    let redactor = filled.redactor(d);
     let state = state_of(cx, record).await?;
     let artifact = record.source_artifact.ok_or_else(|| gone("source"))?;
     let (_, plan_file) = open(cx, plan.plan_file).await?;
@@ -271,19 +296,20 @@ async fn apply_input(cx: &Ctx, record: &Record, variables: Variables) -> Result<
     if slipway_domain::artifact::digest(&plan_file) != plan.binding.plan_file {
         return Err(Fault::internal(format!("the plan file of {} has another digest", d.id)));
     }
-    Ok(ApplyInput {
+    let input = Box::new(ApplyInput {
         deployment_id: d.id,
         stack_id: d.stack_id,
         stack: d.stack.clone(),
         operation: d.operation,
         source: source::kept(cx, artifact).await?,
         root: record.source_root.clone(),
-        variables,
+        variables: filled.variables,
         tool: plan.plan.tool,
         plan_file,
         context,
         state,
-    })
+    });
+    Ok(Begun::Apply { input, redactor })
 }
 
 /// Keeps log lines and events of a running job, in order. A deployment that has ended (superseded

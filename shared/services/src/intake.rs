@@ -295,6 +295,7 @@ fn make<'a>(
         options: request.options.clone(),
         plan: None,
         approval: None,
+        stale: None,
         approvals: None,
         failure: None,
         cancel_requested_at: None,

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use slipway_domain::access::Principal;
-use slipway_domain::audit::AuditRecord;
+use slipway_domain::audit::{AuditRecord, AuditResult};
 use slipway_domain::clock::Clock;
 use slipway_domain::fault::Fault;
-use slipway_domain::id::{AuditId, Mint};
+use slipway_domain::id::Mint;
 use slipway_store::Store;
 use slipway_store::rotation::Walk;
 
@@ -123,18 +123,14 @@ pub async fn rotate(
     if before.left == 0 && !store.keys().can_rotate() {
         return Err(RotateError::NoOtherKey { current: before.current });
     }
-    let record = |result: &str, detail: serde_json::Value| AuditRecord {
-        id: AuditId::new(mint),
-        at: clock.now(),
-        actor: who.actor.clone(),
-        address: who.address.clone(),
-        action: "keys.rotate".to_owned(),
-        target: before.current.clone(),
-        result: result.to_owned(),
-        detail,
-        trace_id: None,
+    // Every key that is in use is here, so the house key opens; records are marked with it.
+    let store = &store.clone().with_house().await.map_err(Fault::from)?;
+    let record = |result, detail: serde_json::Value| {
+        AuditRecord::of(clock, mint, who, "keys.rotate", before.current.clone(), detail)
+            .ended(result)
     };
-    put(store, record("allowed", serde_json::json!({"envelopes": before.envelopes}))).await?;
+    put(store, record(AuditResult::Allowed, serde_json::json!({"envelopes": before.envelopes})))
+        .await?;
     let mut rewrapped = 0;
     let mut walked = Ok(());
     'walks: for _ in 0..WALKS {
@@ -160,13 +156,13 @@ pub async fn rotate(
     if let Err(fault) = walked {
         let detail = serde_json::json!({"rewrapped": rewrapped, "error": fault.to_string()});
         // The database may be what failed: the fault that ended it is the one to tell.
-        if let Err(error) = put(store, record("failed", detail)).await {
+        if let Err(error) = put(store, record(AuditResult::Failed, detail)).await {
             tracing::warn!(%error, "the end of the rotation is not on the record");
         }
         return Err(fault.into());
     }
     let now = in_use(store).await?;
-    let result = if now.left == 0 { "allowed" } else { "failed" };
+    let result = if now.left == 0 { AuditResult::Allowed } else { AuditResult::Failed };
     let detail = serde_json::json!({
         "rewrapped": rewrapped, "left": now.left, "envelopes": now.envelopes,
     });

@@ -15,6 +15,7 @@ use slipway_domain::job::{Doorbell, Job, JobKind, JobState, Lease};
 use slipway_domain::plan::{Binding, Counts, Plan};
 use slipway_domain::port::driver::{ApprovedPlan, Equality, Planned};
 use slipway_domain::report::Judgement;
+use slipway_domain::setting::SettingUse;
 use slipway_domain::state::Move;
 use slipway_domain::variable::{Hidden, masked};
 use slipway_store::Tx;
@@ -25,8 +26,9 @@ use crate::change::Change;
 use crate::ending::{Ending, settle};
 use crate::execution::{lock_stack, locked, open, system};
 use crate::gate::{self, Seen};
+use crate::setting::usage::{self, Filled};
 use crate::unchanged::Unchanged;
-use crate::{Ctx, approval};
+use crate::{Ctx, approval, stale};
 
 /// Records a finished plan, and what the gates say of it. The many that find nothing to do (drift is looked for in all stacks)
 /// and end at the same time share a unit of work.
@@ -173,7 +175,7 @@ fn has_ended(approval: &Approval, options: &Options, now: DateTime<Utc>) -> Opti
 pub(crate) async fn approved_before(
     cx: &Ctx,
     record: &Record,
-    variables: &Variables,
+    filled: &Filled,
 ) -> Result<Option<Box<ApprovedPlan>>, Fault> {
     let d = &record.deployment;
     let approval = record.approval_before.as_ref();
@@ -190,7 +192,7 @@ pub(crate) async fn approved_before(
     };
     let (_, plan_file) = open(cx, plan.plan_file).await?;
     let (_, context) = open(cx, plan.context).await?;
-    let variables_digest = variables_digest(cx, &plan.binding, variables)?;
+    let variables_digest = variables_digest(cx, &plan.binding, filled)?;
     let key = cx.store.house().derived("equality", d.id.to_string().as_bytes());
     let binding = plan.binding;
     Ok(Some(Box::new(ApprovedPlan { binding, plan_file, context, variables_digest, key })))
@@ -201,9 +203,9 @@ pub(crate) async fn approved_before(
 pub(crate) fn variables_digest(
     cx: &Ctx,
     before: &Binding,
-    variables: &Variables,
+    filled: &Filled,
 ) -> Result<String, Fault> {
-    let (keys, bytes) = (cx.store.house(), variables_bytes(variables)?);
+    let (keys, bytes) = (cx.store.house(), usage::bound(&filled.given, &filled.uses)?);
     let same = keys.is_mac_of(&before.variables, VARIABLES, &bytes);
     Ok(if same { before.variables.clone() } else { keys.mac(VARIABLES, &bytes) })
 }
@@ -211,16 +213,11 @@ pub(crate) fn variables_digest(
 /// What the digest of variables is made for.
 const VARIABLES: &str = "variables";
 
-/// What variables come to in a plan's binding.
-fn variables_bytes(variables: &Variables) -> Result<Vec<u8>, Fault> {
-    let json = serde_json::to_value(variables).map_err(Fault::internal)?;
-    Ok(json.to_string().into_bytes())
-}
-
 /// What the gates say of a plan, and its files, sealed; both outside of the unit of work that keeps
 /// them.
 pub(crate) struct Judged {
     judgement: Judgement,
+    settings: Vec<SettingUse>,
     plan_file: Sealed,
     context: Sealed,
 }
@@ -240,6 +237,7 @@ impl Judged {
         Ok(Self {
             // It is large: boxed, those that hold it are not.
             judgement: Box::pin(gate::judge(cx, job, planned, seen)).await?,
+            settings: seen.settings.clone(),
             plan_file: seal(ArtifactKind::PlanFile, planned.plan_file.clone()).await?,
             context: seal(ArtifactKind::PlanContext, planned.context.clone()).await?,
         })
@@ -262,7 +260,7 @@ impl Judged {
             plan_file: self.plan_file.artifact.digest.clone(),
             source: planned.source_digest,
             lock_file: planned.lock_file_digest,
-            variables: cx.store.house().mac(VARIABLES, &variables_bytes(variables)?),
+            variables: cx.store.house().mac(VARIABLES, &usage::bound(variables, &self.settings)?),
             tool: planned.tool.clone(),
             state: planned.state.clone(),
             operation: record.deployment.operation.as_str().to_owned(),
@@ -283,6 +281,7 @@ impl Judged {
             warnings: planned.warnings,
             gates: self.judgement.gates.clone(),
             holds_until: self.judgement.holds_until,
+            settings: self.settings,
             difference,
         };
         let stored = slipway_store::plan::Record {
@@ -375,6 +374,9 @@ pub(crate) async fn proceed(
         // No rule knows that somebody wanted it to stop.
         verdict = GateVerdict::NeedsApproval;
     }
+    if change.record.deployment.options.plan_only && verdict != GateVerdict::Pending {
+        return stale::conclude(change, tx, plan, verdict).await;
+    }
     if let (GateVerdict::NeedsApproval, Some(approval)) = (verdict, &holds) {
         return carry_on(change, tx, plan, approval).await;
     }
@@ -412,7 +414,7 @@ pub(crate) async fn proceed(
 }
 
 /// Which gates deny, and why.
-fn denied(plan: &Plan) -> String {
+pub(crate) fn denied(plan: &Plan) -> String {
     let denies = plan.gates.iter().filter(|gate| gate.verdict == GateVerdict::Deny);
     let said: Vec<String> =
         denies.map(|gate| format!("the gate {} denies it: {}", gate.gate, gate.detail)).collect();
@@ -467,7 +469,9 @@ async fn finish_without_changes(
     tx.set_outputs(job.deployment_id, &planned.current_outputs).await?;
     let mut change = Change::by(cx, who, record);
     change.go(tx, Move::FindNoChanges, None, serde_json::json!({})).await?;
-    tx.set_current_deployment(job.stack_id, job.deployment_id, now).await?;
+    if !record.deployment.options.plan_only {
+        tx.set_current_deployment(job.stack_id, job.deployment_id, now).await?;
+    }
     tx.end_job(job.id, JobState::Succeeded, None, now).await?;
     Ok(())
 }

@@ -19,10 +19,8 @@ use slipway_domain::port::driver::{
 use slipway_domain::recovery::{
     Recovery, RecoveryReport, RecoveryVerdict, Resolution, check_resolutions, without_repeats,
 };
-use slipway_domain::redact::Redactor;
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_domain::state_version::{OrphanState, StateOrigin, StateRefusal};
-use slipway_domain::variable::secrets_in;
 use slipway_store::Tx;
 use slipway_store::artifact::Sealed;
 use slipway_store::deployment::Record;
@@ -31,11 +29,10 @@ use slipway_store::state::{NewOrphan, NewStateVersion};
 use crate::access::{lock_deployment, read_deployment};
 use crate::change::{Change, lock};
 use crate::ending::Ending;
-use crate::execution::{
-    Begun, hidden, lock_stack, locked, open, state_of, system, wait_for_state_lock,
-};
+use crate::execution::{Begun, lock_stack, locked, open, state_of, system, wait_for_state_lock};
 use crate::gate::Seen;
 use crate::planned::{Judged, present, variables_digest};
+use crate::setting::usage;
 use crate::{Ctx, approval, cancel, source, state};
 
 /// Recoveries that begin by themselves in one deployment. One that is lost again and again is
@@ -207,10 +204,11 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
     let told = tx.plan_event(id, approval.seen()).await?.ok_or_else(|| gone("plan's event"))?;
     let journal = tx.journal(id, told).await?;
     let resolutions = still_true(&mut tx, &recoveries, current).await?;
-    let variables = tx.variables(id).await?;
+    let given = tx.variables(id).await?;
+    let filled = usage::fill_planned(&mut tx, &plan.plan.settings, given).await?;
     tx.commit().await?;
 
-    let variables_digest = variables_digest(cx, &plan.binding, &variables)?;
+    let variables_digest = variables_digest(cx, &plan.binding, &filled)?;
     let (_, plan_file) = open(cx, plan.plan_file).await?;
     if digest(&plan_file) != plan.binding.plan_file {
         return Err(Fault::internal(format!("the plan file of {id} has another digest")));
@@ -218,7 +216,7 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
     let (_, context) = open(cx, plan.context).await?;
     let artifact = record.source_artifact.ok_or_else(|| gone("source"))?;
     let state = state_of(cx, &record).await?;
-    let redactor = Redactor::new(secrets_in(&variables, &hidden(&record.deployment)));
+    let redactor = filled.redactor(&record.deployment);
     let d = record.deployment;
     let input = RecoverInput {
         deployment_id: id,
@@ -227,7 +225,8 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
         operation: d.operation,
         source: source::kept(cx, artifact).await?,
         root: record.source_root,
-        variables,
+        variables: filled.variables,
+        settings: filled.uses,
         variables_digest,
         approved: plan.binding,
         plan_file,
@@ -587,8 +586,8 @@ pub async fn collect(cx: &Ctx, of: JobId, epoch: i64, found: Salvage) -> Result<
     }
     if let Some(journal) = found.journal {
         let redactor = {
-            let variables = tx.variables(job.deployment_id).await?;
-            Redactor::new(secrets_in(&variables, &hidden(&record.deployment)))
+            let filled = usage::fill_current(&mut tx, &record.deployment).await?;
+            filled.redactor(&record.deployment)
         };
         let began = tx.apply_event(job.deployment_id).await?;
         let known = tx.journal(job.deployment_id, began).await?.len();

@@ -18,6 +18,7 @@ use slipway_domain::variable::Hidden;
 
 use crate::Ctx;
 use crate::library::Shared;
+use crate::setting::usage::Checkable;
 use crate::template;
 
 /// The archive of a source.
@@ -48,7 +49,7 @@ pub(crate) struct Resolved {
 pub(crate) async fn resolve(
     cx: &Ctx,
     source: &Source,
-    variables: &Variables,
+    variables: &Checkable,
 ) -> Result<Resolved, Fault> {
     let problems = source.problems();
     if !problems.is_empty() {
@@ -113,7 +114,7 @@ pub(crate) async fn resolve_sent(
     id: ArtifactId,
     archive: Bytes,
     path: Option<String>,
-    variables: &Variables,
+    variables: &Checkable,
 ) -> Result<(Source, Resolved), Fault> {
     let source = Source::Archive { artifact_id: id, path: path.clone() };
     let problems = source.problems();
@@ -136,7 +137,7 @@ pub(crate) async fn hidden_of_kept(
     cx: &Ctx,
     artifact: ArtifactId,
     root: Option<String>,
-    variables: &Variables,
+    variables: &Checkable,
     before: &Variables,
 ) -> Result<Hidden, Fault> {
     let (_, content) = cx
@@ -149,14 +150,15 @@ pub(crate) async fn hidden_of_kept(
         Some(shown) => shown.as_str() == Some(MASK),
         None => false,
     };
-    let mut names: BTreeSet<String> = variables.keys().filter(was_hidden).cloned().collect();
+    let given = variables.values();
+    let mut names: BTreeSet<String> = given.keys().filter(was_hidden).cloned().collect();
     match inspect(cx, tree, root).await {
         Ok(inspection) => {
             if let Hidden::Names(sensitive) = fits(cx, &inspection, variables)? {
                 names.extend(sensitive);
             }
         }
-        Err(_) => names.extend(variables.keys().filter(|n| !before.contains_key(*n)).cloned()),
+        Err(_) => names.extend(given.keys().filter(|n| !before.contains_key(*n)).cloned()),
     }
     Ok(Hidden::Names(names))
 }
@@ -242,9 +244,17 @@ pub(crate) async fn inspect(
 pub(crate) fn fits(
     cx: &Ctx,
     inspection: &Inspection,
-    variables: &Variables,
+    variables: &Checkable,
 ) -> Result<Hidden, Fault> {
-    let errors = cx.inspector.check(inspection, variables);
+    let mut errors = cx.inspector.check(inspection, variables.values());
+    // What a secret comes to is looked at by the tool. That nobody takes it can be told here.
+    let taken = |name: &str| inspection.inputs.iter().any(|input| input.name == name);
+    errors.retain(|error| {
+        !variables.is_unknown(&error.pointer)
+            || variables.values().keys().any(|name| {
+                variables.is_open(name) && !taken(name) && error.pointer.ends_with(name.as_str())
+            })
+    });
     if errors.is_empty() {
         Ok(Hidden::Names(inspection.sensitive()))
     } else {

@@ -17,14 +17,13 @@ use slipway_domain::plan::StateMark;
 use slipway_domain::stack::StateInfo;
 use slipway_domain::state_diff::{self, StateDiff};
 use slipway_domain::state_version::{MAX_SERIAL, StateHead, StateOrigin, StateVersion};
-use slipway_domain::variable::secrets_in;
 use slipway_store::stack::Record;
 use slipway_store::state::NewStateVersion;
 
 use crate::Ctx;
 use crate::access::{lock_stack, read_stack};
 use crate::change::audit;
-use crate::execution::hidden;
+use crate::setting::usage;
 use crate::source::blocking;
 use crate::state::{locked_stack, opened};
 
@@ -90,8 +89,7 @@ pub async fn diff(
     let mut secrets = Vec::new();
     for deployment in deployments {
         let Some(record) = tx.deployment(deployment).await? else { continue };
-        let variables = tx.variables(deployment).await?;
-        secrets.extend(secrets_in(&variables, &hidden(&record.deployment)));
+        secrets.extend(usage::known_secrets(&mut tx, &record.deployment).await?);
     }
     drop(tx);
     let mut contents = Vec::new();

@@ -5,16 +5,14 @@ use slipway_domain::deployment::Variables;
 use slipway_domain::fault::Fault;
 use slipway_domain::id::{DeploymentId, WorkerId};
 use slipway_domain::job::{Job, JobKind, Lease, Queue};
-use slipway_domain::redact::Redactor;
 use slipway_domain::state::Move;
-use slipway_domain::variable::secrets_in;
 use slipway_store::deployment::Record;
 use slipway_store::{Error, Tx};
 use tokio::time::Instant;
 
 use crate::Ctx;
 use crate::change::Change;
-use crate::execution::{Begun, hidden, plan_input, system};
+use crate::execution::{Begun, begun_plan, system};
 
 /// A job that was taken from its queue.
 #[derive(Debug)]
@@ -142,7 +140,5 @@ pub(crate) fn start_detail(job: &Job, lease: &Lease) -> serde_json::Value {
 /// database goes away meanwhile, [`crate::execution::begin`] does the same.
 pub async fn ready(cx: &Ctx, started: Started) -> Result<Begun, Fault> {
     let Started { record, variables } = started;
-    let redactor = Redactor::new(secrets_in(&variables, &hidden(&record.deployment)));
-    let input = Box::new(plan_input(cx, &record, variables).await?);
-    Ok(Begun::Plan { input, redactor })
+    begun_plan(cx, &record, variables).await
 }

@@ -21,6 +21,7 @@ pub use crate::library::{Library, Loaded};
 pub use crate::publish::{
     Deprecate, Publish, Published, Restore, delete_version, deprecate, publish, restore,
 };
+use crate::setting::usage::Checkable;
 use crate::source::{self, Content};
 
 /// Longest file whose text a rendering shows, in bytes.
@@ -160,7 +161,7 @@ pub async fn render(
             (record.version.version, inspection, tree)
         }
     };
-    source::fits(cx, &inspection, &variables)?;
+    source::fits(cx, &inspection, &Checkable::plain(&variables))?;
     let sensitive = inspection.sensitive();
     let mut masked = Vec::new();
     for (name, value) in &mut variables {

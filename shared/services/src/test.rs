@@ -13,9 +13,7 @@ use slipway_domain::id::{DeploymentId, TestRunId};
 use slipway_domain::job::{Doorbell, Job, JobKind, JobLimits, JobState, Lease, NewJob};
 use slipway_domain::plan::{Diagnostic, ToolChoice};
 use slipway_domain::port::driver::TestInput;
-use slipway_domain::redact::Redactor;
 use slipway_domain::test_report::{TestReport, TestRun, TestRunState, TestSettings, Tested};
-use slipway_domain::variable::secrets_in;
 use slipway_store::Tx;
 use slipway_store::deployment::Record;
 use utoipa::ToSchema;
@@ -23,8 +21,9 @@ use utoipa::ToSchema;
 use crate::access::{self, lock_deployment, read_deployment};
 use crate::change::{Change, audit, bell_of, next_job};
 use crate::ending::{Ending, MAX_DELAY_MS};
-use crate::execution::{Begun, hidden, locked, system};
+use crate::execution::{Begun, locked, system};
 use crate::queue::micros;
+use crate::setting::usage;
 use crate::{Ctx, gate, source};
 
 /// Reports that are kept of each deployment.
@@ -147,16 +146,16 @@ pub(crate) async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, F
         tx.commit().await?;
         return Ok(Begun::Nothing);
     };
-    let variables = tx.variables(job.deployment_id).await?;
+    let filled = usage::fill_current(&mut tx, d).await?;
     tx.commit().await?;
-    let redactor = Redactor::new(secrets_in(&variables, &hidden(d)));
+    let redactor = filled.redactor(d);
     let input = TestInput {
         deployment_id: d.id,
         stack_id: d.stack_id,
         stack: d.stack.clone(),
         source: source::kept(cx, artifact).await?,
         root: record.source_root.clone(),
-        variables,
+        variables: filled.variables,
         tool: d.options.tool.as_deref().and_then(ToolChoice::parse),
         settings: run.settings,
     };

@@ -92,8 +92,16 @@ async fn record(
     let outputs: Vec<_> =
         ended.iter().map(|end| (end.job.deployment_id, end.outputs.as_slice())).collect();
     tx.set_outputs_of_many(&outputs).await?;
-    let current: Vec<_> =
-        ended.iter().map(|end| (end.job.stack_id, end.job.deployment_id)).collect();
+    // What only plans is not what the stack runs.
+    let only_plans = |end: &&&Unchanged| {
+        let its = records.iter().find(|r| r.deployment.id == end.job.deployment_id);
+        its.is_some_and(|record| record.deployment.options.plan_only)
+    };
+    let current: Vec<_> = ended
+        .iter()
+        .filter(|end| !only_plans(end))
+        .map(|end| (end.job.stack_id, end.job.deployment_id))
+        .collect();
     tx.set_current_deployments(&current, now).await?;
     let jobs: Vec<_> = ended.iter().map(|end| end.job.id).collect();
     tx.end_jobs(&jobs, now).await?;

@@ -9,9 +9,9 @@ use slipway_domain::job::JobKind;
 use slipway_domain::state::Move;
 pub use slipway_store::retention::Swept;
 
-use crate::Ctx;
 use crate::change::{Change, lock};
 use crate::ending::{Ending, ring_waiting, settle};
+use crate::{Ctx, drift, stale};
 
 /// A doorbell that was not answered for this long is rung again.
 const RING_AGAIN_MS: i64 = 5_000;
@@ -132,6 +132,16 @@ async fn expire_one(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<bool,
     tx.commit().await?;
     cx.tell(id).await;
     Ok(true)
+}
+
+/// Begins the checks for drift that are due, in one round that is bounded. Returns how many.
+pub async fn check_drift(cx: &Ctx) -> Result<usize, Fault> {
+    drift::schedule::begin_due(cx).await
+}
+
+/// Marks plans that nobody applies and whose state has moved on. Returns them.
+pub async fn mark_stale(cx: &Ctx) -> Result<Vec<DeploymentId>, Fault> {
+    stale::mark(cx).await
 }
 
 /// Lets go of what is past its time.

@@ -86,6 +86,7 @@ impl fmt::Debug for Store {
 pub struct Tx {
     inner: Inner,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) house: Arc<Keyring>,
 }
 
 enum Inner {
@@ -107,9 +108,13 @@ impl Store {
     /// Opens the database, makes it if it is a missing SQLite file, and brings its schema up to
     /// date. Several processes may do so at once.
     pub async fn open(options: &Options, keys: impl Into<Keys>) -> Result<Self> {
-        let mut store = Self::open_without_house(options, keys).await?;
-        store.house = Arc::new(store.house_keys().await?);
-        Ok(store)
+        Self::open_without_house(options, keys).await?.with_house().await
+    }
+
+    /// The same store with its house keys, for one that was opened without.
+    pub async fn with_house(mut self) -> Result<Self> {
+        self.house = Arc::new(self.house_keys().await?);
+        Ok(self)
     }
 
     /// Like [`Store::open`], also when the keys do not open what is sealed here: to see which ones
@@ -168,7 +173,7 @@ impl Store {
             }
             Db::Postgres(pool) => Inner::PostgresWrite(pool.begin().await?),
         };
-        Ok(Tx { inner, keys: self.keys.clone() })
+        Ok(Tx { inner, keys: self.keys.clone(), house: self.house.clone() })
     }
 
     /// A unit of work that only reads; statements see the newest committed rows.
@@ -177,7 +182,7 @@ impl Store {
             Db::Sqlite { read, .. } => Inner::SqliteRead(read.acquire().await?),
             Db::Postgres(pool) => Inner::PostgresRead(pool.acquire().await?),
         };
-        Ok(Tx { inner, keys: self.keys.clone() })
+        Ok(Tx { inner, keys: self.keys.clone(), house: self.house.clone() })
     }
 
     /// The same store with other keys: what was sealed before cannot be opened.

@@ -12,6 +12,7 @@ use slipway_domain::page::PageRequest;
 use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState;
 
+use crate::audit::Prepared;
 use crate::db::{Conn, Tx, sql};
 use crate::dialect::{fill, only, reached, within, without_nul};
 use crate::error::{Error, Result};
@@ -75,6 +76,7 @@ struct Row {
     variables: String,
     options: String,
     plan: Option<String>,
+    stale: Option<String>,
     approval: Option<String>,
     approval_before: Option<String>,
     failure: Option<String>,
@@ -141,6 +143,7 @@ impl TryFrom<Row> for Record {
                 options,
                 plan: maybe_json("plan", row.plan.as_deref())?,
                 approval: maybe_json("approval", row.approval.as_deref())?,
+                stale: maybe_json("stale", row.stale.as_deref())?,
                 approvals: None,
                 failure: maybe_json("failure", row.failure.as_deref())?,
                 cancel_requested_at: row.cancel_requested_at,
@@ -176,7 +179,7 @@ macro_rules! select {
             "select id, stack_id, project, stack_name, environment, driver, operation, state, ",
             "reason, source, source_artifact, source_root, source_commit, variables, options, ",
             "plan, approval, approval_before, failure, cancel_requested_at, phases, submitted_by, ",
-            "traceparent, cancel, ",
+            "traceparent, cancel, stale, ",
             "version, created_at, updated_at, ended_at, expires_at",
             $more,
             " from deployments ",
@@ -364,6 +367,7 @@ impl Tx {
         changes: &mut [Changed<'_>],
         audit: &[AuditRecord],
     ) -> Result<()> {
+        let prepared = self.prepare_audit(audit)?;
         match self.conn() {
             Conn::Sqlite(_) => {
                 for change in changes.iter() {
@@ -372,10 +376,10 @@ impl Tx {
                     let events = numbered(d.id, change.events, last, d.updated_at);
                     self.insert_events(&events).await?;
                 }
-                self.insert_audit(audit).await?;
+                self.insert_prepared(&prepared).await?;
             }
             Conn::Postgres(conn) => {
-                if update_many(conn, changes, audit).await? != changes.len() {
+                if update_many(conn, changes, &prepared).await? != changes.len() {
                     return Err(Error::Changed);
                 }
             }
@@ -560,7 +564,7 @@ impl Tx {
 async fn update_many(
     conn: &mut sqlx::PgConnection,
     changes: &[Changed<'_>],
-    audit: &[AuditRecord],
+    audit: &[Prepared],
 ) -> Result<usize> {
     fn column<'a, T>(changes: &'a [Changed<'_>], value: impl Fn(&'a Changed<'_>) -> T) -> Vec<T> {
         changes.iter().map(value).collect()
@@ -583,7 +587,9 @@ async fn update_many(
             events.4.push(d.updated_at);
         }
     }
-    let actors = audit.iter().map(|a| to_json(&a.actor)).collect::<Result<Vec<_>>>()?;
+    fn said<'a, T>(audit: &'a [Prepared], value: impl Fn(&'a Prepared) -> T) -> Vec<T> {
+        audit.iter().map(value).collect()
+    }
     let rows: Vec<(DeploymentId,)> = sqlx::query_as(
         "with changed as (update deployments d set state = v.state, reason = v.reason,
              source_artifact = v.source_artifact, source_root = v.source_root,
@@ -607,9 +613,11 @@ async fn update_many(
                  as e (deployment_id, after, kind, body, at)
              join changed c on c.id = e.deployment_id),
          audited as (
-             insert into audit (id, at, actor, address, action, target, result, detail, trace_id)
+             insert into audit (id, at, actor, address, action, target, result, detail, trace_id,
+                 token, user_agent, reason, before_digest, after_digest, mark)
              select * from unnest($24::uuid[], $25::timestamptz[], $26::text[], $27::text[],
-                 $28::text[], $29::text[], $30::text[], $31::text[], $32::text[]))
+                 $28::text[], $29::text[], $30::text[], $31::text[], $32::text[], $35::text[],
+                 $36::text[], $37::text[], $38::text[], $39::text[], $40::text[]))
          select id from changed",
     )
     .bind(column(changes, |c| c.record.deployment.id.0))
@@ -635,17 +643,23 @@ async fn update_many(
     .bind(events.2)
     .bind(events.3)
     .bind(events.4)
-    .bind(audit.iter().map(|a| a.id.0).collect::<Vec<_>>())
-    .bind(audit.iter().map(|a| a.at).collect::<Vec<_>>())
-    .bind(actors)
-    .bind(audit.iter().map(|a| a.address.as_deref()).collect::<Vec<_>>())
-    .bind(audit.iter().map(|a| a.action.as_str()).collect::<Vec<_>>())
-    .bind(audit.iter().map(|a| a.target.as_str()).collect::<Vec<_>>())
-    .bind(audit.iter().map(|a| a.result.as_str()).collect::<Vec<_>>())
-    .bind(audit.iter().map(|a| a.detail.to_string()).collect::<Vec<_>>())
-    .bind(audit.iter().map(|a| a.trace_id.as_deref()).collect::<Vec<_>>())
+    .bind(said(audit, |a| a.record.id.0))
+    .bind(said(audit, |a| a.record.at))
+    .bind(said(audit, |a| a.actor.as_str()))
+    .bind(said(audit, |a| a.record.address.as_deref()))
+    .bind(said(audit, |a| a.record.action.as_str()))
+    .bind(said(audit, |a| a.record.target.as_str()))
+    .bind(said(audit, |a| a.record.result.as_str()))
+    .bind(said(audit, |a| a.detail.as_str()))
+    .bind(said(audit, |a| a.record.trace_id.as_deref()))
     .bind(json(changes, |r| r.approval_before.as_ref().map(to_json))?)
     .bind(json(changes, |r| r.deployment.cancel.as_ref().map(to_json))?)
+    .bind(said(audit, |a| a.record.token.as_deref()))
+    .bind(said(audit, |a| a.record.user_agent.as_deref()))
+    .bind(said(audit, |a| a.record.reason.as_deref()))
+    .bind(said(audit, |a| a.record.before_digest.as_deref()))
+    .bind(said(audit, |a| a.record.after_digest.as_deref()))
+    .bind(said(audit, |a| a.mark.as_str()))
     .fetch_all(conn)
     .await?;
     Ok(rows.len())

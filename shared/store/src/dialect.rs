@@ -48,7 +48,10 @@ pub(crate) fn filled(tx: &mut Tx, text: &'static str) -> String {
 pub(crate) fn only(text: &'static str, asked: &[(&'static str, bool)]) -> AssertSqlSafe<String> {
     let mut text = text.to_owned();
     for (condition, counts) in asked {
-        let hole = condition.find('$').map_or("null", |at| &condition[at..]);
+        let hole = condition.find('$').map_or("null", |at| {
+            let digits = condition[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
+            &condition[at..=at + digits]
+        });
         let instead = if *counts {
             (*condition).to_owned()
         } else {
@@ -109,6 +112,8 @@ mod tests {
         let text = "select 1 where {a = $1} and {b < $2} limit $3";
         let kept = only(text, &[("a = $1", true), ("b < $2", false)]);
         assert_eq!(kept.0, "select 1 where a = $1 and (cast($2 as text) is null or true) limit $3");
+        let kept = only("where {f(a, $1) = $1}", &[("f(a, $1) = $1", false)]);
+        assert_eq!(kept.0, "where (cast($1 as text) is null or true)");
     }
     #[test]
     fn a_list_is_confined_in_each_of_its_parts() {

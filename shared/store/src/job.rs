@@ -603,7 +603,8 @@ impl Tx {
         Ok(due.map(|ms| ms.max(0)))
     }
 
-    /// The queued jobs of deployments, in no order; tests are beside their way and left out.
+    /// The queued jobs of deployments, in no order; those that are beside their way (tests, checks for
+    /// drift) are left out.
     pub async fn queued_jobs(&mut self, of: &[DeploymentId]) -> Result<Vec<(DeploymentId, JobId)>> {
         // A deployment has few jobs, so all of them are read: with a state in the text, PostgreSQL
         // may think that an index of everything that is queued is the better way in.
@@ -631,8 +632,9 @@ impl Tx {
             }
         };
         let queued = |(of, id, state, kind): (_, _, String, String)| {
-            (state == JobState::Queued.as_str() && kind != JobKind::Test.as_str())
-                .then_some((of, id))
+            (state == JobState::Queued.as_str()
+                && !JobKind::parse(&kind).is_some_and(JobKind::is_beside))
+            .then_some((of, id))
         };
         Ok(rows.into_iter().filter_map(queued).collect())
     }
@@ -646,13 +648,14 @@ impl Tx {
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Where the queued job of a deployment stands; `None` when it has none. Tests are beside its way.
+    /// Where the queued job of a deployment stands; `None` when it has none. Tests and
+    /// checks for drift are beside its way.
     pub async fn queue_place(&mut self, of: DeploymentId) -> Result<Option<QueuePlace>> {
         let job = sql!(
             maybe PlaceRow,
             self,
             "select id, queue, priority, turn, concurrency_key from jobs
-             where deployment_id = $1 and state = 'queued' and kind <> 'test'
+             where deployment_id = $1 and state = 'queued' and kind not in ('test', 'drift')
              order by id limit 1",
             of
         )?;

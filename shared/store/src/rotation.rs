@@ -6,7 +6,7 @@
 //! meanwhile finds either the old envelope or the new one.
 
 use slipway_domain::artifact::ArtifactKind;
-use slipway_domain::id::{ArtifactId, DeploymentId};
+use slipway_domain::id::{ArtifactId, DeploymentId, SettingId};
 use uuid::Uuid;
 
 use crate::artifact;
@@ -16,7 +16,7 @@ use crate::db::{Store, sql};
 use crate::deployment::{outputs_place, variables_place};
 use crate::dialect::fill;
 use crate::error::{Error, Result};
-use crate::house;
+use crate::{house, setting};
 
 /// Rows that are looked at in one go, and written in one unit of work.
 const PAGE: usize = 100;
@@ -28,12 +28,19 @@ enum Kept {
     Variables,
     Outputs,
     Artifacts,
+    Settings,
     SigningKeys,
 }
 
 impl Kept {
-    const ALL: [Self; 5] =
-        [Self::HouseKeys, Self::Variables, Self::Outputs, Self::Artifacts, Self::SigningKeys];
+    const ALL: [Self; 6] = [
+        Self::HouseKeys,
+        Self::Variables,
+        Self::Outputs,
+        Self::Artifacts,
+        Self::Settings,
+        Self::SigningKeys,
+    ];
 
     /// Table and column.
     const fn column(self) -> (&'static str, &'static str) {
@@ -42,6 +49,7 @@ impl Kept {
             Self::Variables => ("deployments", "variables_sealed"),
             Self::Outputs => ("deployments", "outputs_sealed"),
             Self::Artifacts => ("artifacts", "body"),
+            Self::Settings => ("setting_versions", "sealed"),
             Self::SigningKeys => ("signing_keys", "sealed"),
         }
     }
@@ -51,7 +59,8 @@ impl Kept {
             Self::HouseKeys => Some(Self::Variables),
             Self::Variables => Some(Self::Outputs),
             Self::Outputs => Some(Self::Artifacts),
-            Self::Artifacts => Some(Self::SigningKeys),
+            Self::Artifacts => Some(Self::Settings),
+            Self::Settings => Some(Self::SigningKeys),
             Self::SigningKeys => None,
         }
     }
@@ -102,6 +111,27 @@ struct Row {
 }
 
 #[derive(sqlx::FromRow)]
+struct SettingRow {
+    id: Uuid,
+    setting_id: Uuid,
+    version: i32,
+    sealed: Vec<u8>,
+}
+
+impl From<SettingRow> for Row {
+    fn from(row: SettingRow) -> Self {
+        Self {
+            id: row.id,
+            sealed: Some(row.sealed),
+            // The rest of its place.
+            kind: setting::place(row.setting_id, row.version),
+            digest: String::new(),
+            location: None,
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
 struct HouseRow {
     name: String,
     sealed: Vec<u8>,
@@ -119,6 +149,7 @@ impl Row {
                     .ok_or_else(|| Error::corrupt("artifacts", format!("kind {:?}", self.kind)))?;
                 artifact::place(ArtifactId(self.id), kind, &self.digest)
             }
+            Kept::Settings => self.kind.clone(),
         })
     }
 }
@@ -164,6 +195,33 @@ impl Store {
         Ok(step)
     }
 
+    /// Gives the current key to every version of one item of the central configuration.
+    pub async fn rewrap_setting(&self, of: SettingId, current: &str) -> Result<Step> {
+        let mut step = Step::default();
+        let mut after = 0;
+        loop {
+            let mut tx = self.read().await?;
+            let head = i32::try_from(HEAD_BYTES).unwrap_or(i32::MAX);
+            let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+            let rows = sql!(all SettingRow, &mut tx,
+                "select id, setting_id, version, substr(sealed, 1, $4) as sealed
+                 from setting_versions
+                 where setting_id = $1 and version > $2 and sealed is not null
+                 order by version limit $3", of, after, limit, head)?;
+            drop(tx);
+            let Some(last) = rows.last() else { return Ok(step) };
+            after = last.version;
+            step.looked += rows.len() as u64;
+            let mut old = Vec::new();
+            for row in rows {
+                if self.keys.key_of(&row.sealed)? != current {
+                    old.push(row.into());
+                }
+            }
+            step.rewrapped += self.rewrap_rows(Kept::Settings, old).await?;
+        }
+    }
+
     /// The next rows, each with the beginning of its envelope.
     async fn page(&self, at: Walk) -> Result<(Vec<Row>, Option<Walk>)> {
         let mut tx = self.read().await?;
@@ -192,6 +250,13 @@ impl Store {
             Kept::Artifacts => sql!(all Row, &mut tx,
                 "select id, substr(body, 1, $3) as sealed, kind, digest, location
                  from artifacts where id > $1 order by id limit $2", at.after, limit, head)?,
+            Kept::Settings => sql!(all SettingRow, &mut tx,
+                "select id, setting_id, version, substr(sealed, 1, $3) as sealed
+                 from setting_versions where id > $1 and sealed is not null
+                 order by id limit $2", at.after, limit, head)?
+            .into_iter()
+            .map(Row::from)
+            .collect(),
             Kept::SigningKeys => sql!(all Row, &mut tx,
                 "select id, substr(sealed, 1, $3) as sealed, '' as kind, '' as digest,
                      cast(null as text) as location
@@ -234,6 +299,9 @@ impl Store {
                 Kept::Artifacts => sql!(scalar_maybe Option<Vec<u8>>, &mut tx,
                     "select body from artifacts where id = $1", row.id)?
                 .flatten(),
+                Kept::Settings => sql!(scalar_maybe Option<Vec<u8>>, &mut tx,
+                    "select sealed from setting_versions where id = $1", row.id)?
+                .flatten(),
                 Kept::SigningKeys => sql!(scalar_maybe Vec<u8>, &mut tx,
                     "select sealed from signing_keys where id = $1", row.id)?,
             };
@@ -261,6 +329,9 @@ impl Store {
                      where id = $1 and outputs_sealed = $2", row.id, old, new)?,
                 Kept::Artifacts => sql!(execute &mut tx,
                     "update artifacts set body = $3 where id = $1 and body = $2",
+                    row.id, old, new)?,
+                Kept::Settings => sql!(execute &mut tx,
+                    "update setting_versions set sealed = $3 where id = $1 and sealed = $2",
                     row.id, old, new)?,
                 Kept::SigningKeys => sql!(execute &mut tx,
                     "update signing_keys set sealed = $3 where id = $1 and sealed = $2",

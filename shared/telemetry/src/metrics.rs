@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TEXT_FORMAT, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TEXT_FORMAT, TextEncoder,
 };
 
 /// What a metric is.
@@ -107,6 +107,12 @@ const QUEUE_OLDEST_WAIT: MetricName = named(
     &["queue"],
     "How long the oldest due job has waited; 0 when none waits.",
 );
+const DRIFTED_STACKS: MetricName = named(
+    "slipway_drifted_stacks",
+    MetricKind::Gauge,
+    &[],
+    "Stacks that are known to drift; the same from every process.",
+);
 const QUARANTINED: MetricName = named(
     "slipway_transport_quarantined_total",
     MetricKind::Counter,
@@ -118,6 +124,12 @@ const EVENTS_PUBLISHED: MetricName = named(
     MetricKind::Counter,
     &[],
     "Events and log lines that were handed to streams.",
+);
+const AUDIT_UNSEALED: MetricName = named(
+    "slipway_audit_unsealed_seconds",
+    MetricKind::Gauge,
+    &[],
+    "How long the oldest record of the audit log has waited for its place in the chain; 0 when none waits.",
 );
 const BUILD_INFO: MetricName = named(
     "slipway_build_info",
@@ -138,8 +150,10 @@ pub const NAMES: &[MetricName] = &[
     WORKER_SLOTS,
     QUEUE_DEPTH,
     QUEUE_OLDEST_WAIT,
+    DRIFTED_STACKS,
     QUARANTINED,
     EVENTS_PUBLISHED,
+    AUDIT_UNSEALED,
     BUILD_INFO,
     named("process_cpu_seconds_total", MetricKind::Counter, &[], "CPU time of the process."),
     named("process_max_fds", MetricKind::Gauge, &[], "File descriptors that it may open."),
@@ -172,10 +186,12 @@ struct Inner {
     worker_slots: IntGaugeVec,
     queue_depth: IntGaugeVec,
     queue_oldest_wait: GaugeVec,
+    drifted_stacks: IntGauge,
     quarantined: IntCounter,
     /// How many of the quarantined are counted already.
     counted: Mutex<u64>,
     events_published: IntCounter,
+    audit_unsealed: Gauge,
     /// Slots and how many are busy, by queue; the gauges follow it.
     slots: Mutex<BTreeMap<String, Slots>>,
 }
@@ -222,9 +238,11 @@ impl Metrics {
                 &registry,
                 GaugeVec::new(opts(&QUEUE_OLDEST_WAIT), QUEUE_OLDEST_WAIT.labels)?,
             )?,
+            drifted_stacks: keep(&registry, IntGauge::with_opts(opts(&DRIFTED_STACKS))?)?,
             quarantined: keep(&registry, IntCounter::with_opts(opts(&QUARANTINED))?)?,
             counted: Mutex::default(),
             events_published: keep(&registry, IntCounter::with_opts(opts(&EVENTS_PUBLISHED))?)?,
+            audit_unsealed: keep(&registry, Gauge::with_opts(opts(&AUDIT_UNSEALED))?)?,
             slots: Mutex::default(),
             registry,
         })))
@@ -277,6 +295,11 @@ impl Metrics {
         self.0.queue_oldest_wait.with_label_values(&[queue]).set(waited.as_secs_f64());
     }
 
+    /// How many stacks are known to drift.
+    pub fn set_drifted_stacks(&self, stacks: i64) {
+        self.0.drifted_stacks.set(stacks);
+    }
+
     /// So many messages were put aside since the process began; never fewer than before.
     pub fn set_quarantined(&self, total: u64) {
         // Two readers at a time may not both add what is new.
@@ -288,6 +311,11 @@ impl Metrics {
     /// So many events were handed to streams.
     pub fn events_published(&self, count: u64) {
         self.0.events_published.inc_by(count);
+    }
+
+    /// The oldest record of the audit log has waited so long for its place.
+    pub fn set_audit_unsealed(&self, waited: Duration) {
+        self.0.audit_unsealed.set(waited.as_secs_f64());
     }
 
     /// All of it as Prometheus reads it: the content type and the text.
@@ -338,6 +366,7 @@ mod tests {
         metrics.job_ended("plan", "done", Duration::from_secs(2));
         metrics.set_queue_depth("plan", "queued", 3);
         metrics.set_queue_oldest_wait("plan", Duration::from_millis(1500));
+        metrics.set_drifted_stacks(4);
         metrics.set_quarantined(2);
         metrics.set_quarantined(7);
         metrics.events_published(5);

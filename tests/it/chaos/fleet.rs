@@ -178,8 +178,11 @@ impl Fleet {
         let log = File::create(&place.log).unwrap();
         let plain = command();
         let mut starting = Command::new("setpriv");
-        for (name, _) in plain.get_envs().filter(|(_, value)| value.is_none()) {
-            starting.env_remove(name);
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => starting.env(name, value),
+                None => starting.env_remove(name),
+            };
         }
         let child = starting
             // It must not outlive the test, however that ends. This holds for the thread that

@@ -1,7 +1,9 @@
 //! The main job, from submit to applied, as users live it.
 
+mod audit;
 mod bad_input;
 mod cli;
+mod drift;
 mod failure;
 mod flow;
 mod gates;
@@ -10,6 +12,7 @@ mod policies;
 mod pools;
 mod rotation;
 mod secrets;
+mod settings;
 mod state_backend;
 mod templates;
 mod test;

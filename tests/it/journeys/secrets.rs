@@ -7,9 +7,11 @@ use std::time::Duration;
 use axum::extract::State;
 use serde_json::json;
 use slipway_domain::deployment::Operation;
+use slipway_domain::setting::{ChangeSetting, NewSetting, SettingKind, SettingScope};
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::deployment::Submit;
 use slipway_services::log::Part;
+use slipway_services::setting::Reveal;
 use sqlx::Connection as _;
 
 use crate::harness::{Database, PATIENCE, Server, digest, planned, request, soon, until, upload};
@@ -88,11 +90,12 @@ async fn secrets_are_masked_in_answers_and_sealed_at_rest() {
 
 /// Everything that is secret in the journey below. The first one has what escapes change.
 const PASSWORD: &str = "p&ss <w0rd>\"of+the/corpus";
+const OLD_PASSWORD: &str = "0ld-password-of-the-corpus";
 const TOKEN: &str = "t0ken-of-the-corpus";
 const BUILT_IN: &str = "literal-s3cret-of-the-source";
 const CLOUD_TOKEN: &str = "cl0ud-token-of-the-worker";
 const DATABASE_PASSWORD: &str = "dat4base-password-of-the-house";
-const CORPUS: &[&str] = &[PASSWORD, TOKEN, BUILT_IN, CLOUD_TOKEN, DATABASE_PASSWORD];
+const CORPUS: &[&str] = &[PASSWORD, OLD_PASSWORD, TOKEN, BUILT_IN, CLOUD_TOKEN, DATABASE_PASSWORD];
 
 /// The forms in which somebody could read a secret off something: a hand-made list, not that of the
 /// redactor.
@@ -277,9 +280,22 @@ async fn corpus(database: Database) {
     .await;
     let client = &server.client;
     let source = upload(client, "secrets").await;
+    // One of them is kept in the central configuration, and older versions of it are secrets too.
+    let item = |value: &str| NewSetting {
+        key: "db.password".to_owned(),
+        scope: SettingScope::default(),
+        kind: SettingKind::Secret,
+        value: json!(value),
+        schema: None,
+        description: None,
+        comment: None,
+    };
+    let item = client.make_setting(&item(OLD_PASSWORD), "corpus").await.unwrap();
+    let change = ChangeSetting { value: Some(json!(PASSWORD)), ..ChangeSetting::default() };
+    client.change_setting(item.id, &change, item.version).await.unwrap();
     let submit = |mode: &str| {
         let variables = [
-            ("password".to_owned(), json!(PASSWORD)),
+            ("password".to_owned(), json!("${secret.db.password}")),
             ("account".to_owned(), json!({"user": "svc", "token": TOKEN})),
             ("mode".to_owned(), json!(mode)),
         ]
@@ -338,6 +354,15 @@ async fn corpus(database: Database) {
     ]
     .map(ToOwned::to_owned)
     .into();
+    // Somebody looks at a secret; that is on the record, and nothing of it is.
+    let reveal = Reveal { reason: "the corpus".to_owned(), version: Some(1) };
+    let revealed = client.reveal_setting(item.id, &reveal).await.unwrap();
+    assert_eq!(revealed.value, OLD_PASSWORD);
+    client.rotate_setting(item.id).await.unwrap();
+    let of = format!("/api/v1/config/{}", item.id);
+    paths.extend(["", "/versions", "/diff", "/audit"].map(|below| format!("{of}{below}")));
+    paths.push("/api/v1/config".to_owned());
+    paths.push("/api/v1/config/resolve?project=default&environment=dev".to_owned());
     paths.push(format!("/api/v1/stacks/{stack}"));
     paths.push(format!("/api/v1/stacks/{stack}/deployments"));
     for id in &ids {

@@ -129,6 +129,7 @@ impl House {
                 test_limits: limits,
                 apply_limits: limits,
                 adaptive_limits: false,
+                drift: slipway_domain::drift::schedule::Schedule::default(),
                 idempotency_ttl: chrono::Duration::hours(1),
                 recovery_grace: chrono::Duration::seconds(2),
                 log_retention: chrono::Duration::days(1),

@@ -1,5 +1,6 @@
 //! The MCP door over real HTTP on a loopback listener, in both protocol worlds.
 
+mod access;
 mod client;
 mod consent;
 mod house;

@@ -167,6 +167,7 @@ async fn a_tool_without_its_scope_is_neither_listed_nor_callable() {
         "read_logs",
         "list_deployments",
         "list_stacks",
+        "get_drift",
     ];
     for world in WORLDS {
         let url = house.open_as(Some(reader.clone())).await;

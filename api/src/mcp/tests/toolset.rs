@@ -34,7 +34,8 @@ async fn the_list_is_the_one_in_the_docs() {
     );
     let tokens = tools.to_string().len() / 4;
     println!("tools/list: {} tools, about {tokens} tokens", tools.as_array().unwrap().len());
-    assert!(tokens < 6_000, "the list of tools costs {tokens} tokens");
+    // Every model that connects pays this before it says a word.
+    assert!(tokens < 7_500, "the list of tools costs {tokens} tokens");
 }
 
 #[tokio::test]
@@ -48,7 +49,9 @@ async fn every_tool_says_what_it_is() {
         let hints = tool["annotations"].as_object().unwrap();
         let all = ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"];
         assert!(all.iter().all(|hint| hints[*hint].is_boolean()), "{name}: {hints:?}");
-        let reads = ["list_", "get_", "read_", "wait_"].iter().any(|verb| name.starts_with(verb));
+        let reads = ["list_", "get_", "read_", "resolve_", "wait_"]
+            .iter()
+            .any(|verb| name.starts_with(verb));
         assert_eq!(hints["readOnlyHint"], reads, "{name}");
         assert_ne!(hints["readOnlyHint"], hints["destructiveHint"], "{name}");
 

@@ -151,7 +151,7 @@ impl View {
 
 /// A deployment as the tools that move it answer: where it is now, and what comes next.
 #[derive(Serialize, JsonSchema)]
-struct Moved {
+pub(super) struct Moved {
     deployment_id: DeploymentId,
     stack: String,
     state: DeploymentState,
@@ -162,7 +162,7 @@ struct Moved {
     next: String,
 }
 
-fn moved(call: &Call<'_>, d: &Deployment) -> Outcome {
+pub(super) fn moved(call: &Call<'_>, d: &Deployment) -> Outcome {
     let mut view = View::of(d);
     if d.approvals.as_ref().is_some_and(|standing| !standing.complete) {
         // Who, `reason` says.
@@ -244,6 +244,9 @@ fn next(d: &Deployment) -> &'static str {
         }
         S::Blocked => "A gate denied the plan; get_plan says which and why.",
         S::NeedsAttention => "A person must look at what happened; get_recovery says at what.",
+        S::Succeeded if d.options.plan_only => {
+            "It was only planned, and nothing was applied; get_report says what the gates think."
+        }
         S::Succeeded | S::NoChanges => "It has ended well; get_outputs has its outputs.",
         S::Failed => "It has ended; read_logs says more. Correct the cause and submit again.",
         S::Cancelled | S::Superseded | S::Expired | S::RolledBack => {

@@ -114,7 +114,7 @@ async fn wait_for_deployment(call: Call<'_>) -> Outcome {
         let last = last_event(&call, id).await?;
         let teller = Progress { call: &call, token, last };
         teller.tell(last, format!("{}: {}", now.stack, now.state)).await;
-        follow = Some(verb::follow(call.cx, call.who, id, last).await?);
+        follow = Some(verb::follow(call.cx, call.who, id, last, false).await?);
         progress = Some(teller);
     }
     let (deployment, reached) = loop {
@@ -208,6 +208,8 @@ fn said(event: &EventBody) -> Option<String> {
         EventBody::Tests { status, summary, .. } => {
             format!("tests {}: {summary}", status.as_str())
         }
+        EventBody::Drift { turn, summary, .. } => format!("drift {}: {summary}", turn.as_str()),
+        EventBody::PlanStale { stale } => stale.to_string(),
         EventBody::Outputs { .. } => return None,
     };
     Some(line(&text, 200))

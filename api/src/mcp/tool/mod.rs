@@ -2,6 +2,7 @@
 //! a feature, named like the file of the verbs.
 
 pub(super) mod deployment;
+mod drift;
 pub(super) mod follow;
 pub(super) mod log;
 pub(super) mod output;
@@ -9,6 +10,7 @@ pub(super) mod plan;
 mod recovery;
 mod report;
 pub(super) mod schema;
+mod setting;
 pub(super) mod stack;
 pub(super) mod template;
 
@@ -114,5 +116,9 @@ pub(super) fn all() -> Vec<Entry> {
         log::read(),
         deployment::list(),
         stack::list(),
+        setting::list(),
+        setting::resolve(),
+        drift::get(),
+        drift::reconcile(),
     ]
 }

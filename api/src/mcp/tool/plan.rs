@@ -14,6 +14,7 @@ use slipway_domain::gate::GateResult;
 use slipway_domain::id::DeploymentId;
 use slipway_domain::plan::{Action, Counts, Plan, ResourceChange};
 use slipway_domain::secret::MASK;
+use slipway_domain::setting::SettingUse;
 use slipway_services::plan as verb;
 
 use super::{Call, Entry, entry, reads};
@@ -86,10 +87,18 @@ struct View {
     difference: Vec<String>,
     #[serde(skip_serializing_if = "is_zero")]
     difference_total: usize,
+    /// The items of the central configuration that it was made with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<Vec<Change>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+}
+
+fn used(used: &SettingUse) -> String {
+    let kind = if used.secret { "secret" } else { "config" };
+    line(&format!("{kind}.{} version {} ({})", used.key, used.version, used.scope), 300)
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -185,6 +194,7 @@ async fn get_plan(call: Call<'_>) -> Outcome {
         warnings: plan.warnings.iter().take(5).map(|w| line(&w.summary, 300)).collect(),
         difference: plan.difference.iter().take(MAX_ROWS).map(|why| line(why, 300)).collect(),
         difference_total: plan.difference.len(),
+        settings: plan.settings.iter().take(MAX_ROWS).map(used).collect(),
         changes: None,
         next_cursor: None,
     };

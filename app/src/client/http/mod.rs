@@ -2,12 +2,15 @@
 //! deadlines, repetitions and refusals to `transport` and following to `follow`. No rules of
 //! deployments, nothing about terminals.
 
+mod audit;
 pub mod auth;
+mod drift;
 mod follow;
 mod gate;
 mod operate;
 mod policy;
 mod project;
+mod setting;
 mod state;
 mod transport;
 
@@ -40,6 +43,7 @@ use slipway_services::recovery::Recoveries;
 use slipway_services::template::{Deprecate, Publish, Render, Restore};
 use slipway_services::test::TestRuns;
 
+pub use self::drift::DriftQuery;
 pub use self::follow::{Follow, Numbered};
 pub use self::policy::ExemptionQuery;
 pub use self::state::{LockBroken, MAX_STATE_BYTES, Which};
@@ -290,6 +294,12 @@ impl Client {
     pub fn events(&self, id: DeploymentId, after: i64) -> Follow<Event> {
         let path = ["deployments", &id.to_string(), "events"];
         Follow::new(self.clone(), self.url(&path, &[]), after)
+    }
+
+    /// Like [`Client::events`], and goes on after the end of the deployment, without an end of its own.
+    pub fn events_and_after(&self, id: DeploymentId, after: i64) -> Follow<Event> {
+        let path = ["deployments", &id.to_string(), "events"];
+        Follow::new(self.clone(), self.url(&path, &[("stay", "true".to_owned())]), after)
     }
 
     /// `GET /deployments/{id}/events`: at most `limit` of those with numbers above `after` that are

@@ -395,6 +395,12 @@ impl Answer {
         }
     }
 
+    /// The next part of the body; `None` at its end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let part = self.response.chunk().await;
+        part.map_err(|why| self.garbled(&format!("it broke off: {}", chain(&why))))
+    }
+
     /// Whether the server says that it made something.
     pub(super) fn is_created(&self) -> bool {
         self.response.status() == reqwest::StatusCode::CREATED

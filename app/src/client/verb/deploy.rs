@@ -87,6 +87,7 @@ fn options(args: &OptionArgs) -> Options {
     Options {
         auto_apply: !args.no_auto_apply,
         supersede: args.supersede,
+        plan_only: args.plan_only,
         priority: args.priority,
         tool: args.tool.clone(),
         ..Options::default()

@@ -1,12 +1,15 @@
 //! One function a subcommand: reads the arguments, calls the server, shows the answer.
 
+mod audit;
 mod auth;
 mod decide;
 mod deploy;
+mod drift;
 mod gate;
 mod operate;
 mod policy;
 mod project;
+mod setting;
 mod show;
 mod state;
 mod template;
@@ -25,6 +28,8 @@ use super::reference::{DeploymentRef, StackRef};
 use super::screen::Screen;
 use super::wait::{self, Approval, Terms};
 use crate::cli::{ClientCommand, WaitCommandArgs};
+
+pub use audit::read_checkpoints;
 
 /// A list without pages, as `--json` prints it.
 #[derive(Serialize)]
@@ -66,6 +71,7 @@ pub(super) async fn perform(
         ClientCommand::Outputs(args) => show::outputs(&desk, args).await,
         ClientCommand::Stacks(args) => show::stacks(&desk, args).await,
         ClientCommand::State(args) => state::state(&desk, args.verb).await,
+        ClientCommand::Drift(args) => drift::drift(&desk, args).await,
         ClientCommand::Deployments(args) => show::deployments(&desk, args).await,
         ClientCommand::Templates(args) => template::templates(&desk, args).await,
         ClientCommand::Policies(args) => policy::policies(&desk, args.verb).await,
@@ -74,7 +80,9 @@ pub(super) async fn perform(
         ClientCommand::Members(args) => project::members(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
+        ClientCommand::Settings(args) => setting::settings(&desk, args.verb).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
+        ClientCommand::Audit(args) => audit::audit(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,
         ClientCommand::Login(args) => auth::login(&desk, args).await,
         ClientCommand::Logout => auth::logout(&desk).await,

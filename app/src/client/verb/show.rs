@@ -69,7 +69,8 @@ pub(super) async fn events(desk: &Desk<'_>, args: EventsArgs) -> Result<Exit, Cl
     let id = desk.resolve(&args.of.deployment).await?;
     let mut progress = Progress::new(desk.screen.paint());
     if args.follow {
-        let mut events = desk.client.events(id, 0);
+        let mut events =
+            if args.stay { desk.client.events_and_after(id, 0) } else { desk.client.events(id, 0) };
         while let Some(event) = events.next().await? {
             desk.screen.line(&event, |_| progress.show(&event))?;
         }

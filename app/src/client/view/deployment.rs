@@ -71,6 +71,10 @@ pub fn ended(d: &Deployment, paint: Paint) -> String {
     let stack = &d.stack;
     let bold = |text: &str| paint.ink(Ink::Bold, text);
     let hint = match d.state {
+        S::Succeeded if d.options.plan_only => format!(
+            "{} Nothing was applied. What the gates think: slipway report {id}",
+            bold("Planned.")
+        ),
         S::Succeeded if d.operation == Operation::Destroy => {
             format!("{} Everything of {stack} is gone.", bold("Removed."))
         }
@@ -115,6 +119,9 @@ pub fn deployment(d: &Deployment, now: DateTime<Utc>, paint: Paint) -> String {
     row("state", &paint.ink(Ink::Bold, &d.state.as_str().replace('_', " ")));
     if let Some(reason) = &d.reason {
         row("reason", &plain(reason));
+    }
+    if let Some(stale) = &d.stale {
+        row("out of date", &stale.to_string());
     }
     if let Some(waiting) = &d.waiting {
         row("waits", &waits(waiting));

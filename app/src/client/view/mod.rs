@@ -5,8 +5,10 @@
 //! log line must not be able to move the cursor under a person who decides about a plan.
 
 mod approval;
+mod audit;
 mod auth;
 mod deployment;
+mod drift;
 mod gate;
 mod list;
 mod operate;
@@ -14,6 +16,7 @@ mod policy;
 mod progress;
 mod project;
 mod recovery;
+mod setting;
 mod state;
 mod template;
 mod test;
@@ -26,8 +29,10 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 pub use self::approval::{approvals, missing};
+pub use self::audit::{audit, verdict};
 pub use self::auth::{accounts, api_keys, sessions, whoami};
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
+pub use self::drift::{drift, drift_settings, drifts};
 pub use self::gate::{gate_settings, resolved_gates};
 pub use self::list::{deployments, log_line, outputs, stacks};
 pub use self::operate::{bulk, jobs, queues, workers};
@@ -35,6 +40,9 @@ pub use self::policy::{dry_run, exemptions, modules, policies, policy_version};
 pub use self::progress::Progress;
 pub use self::project::{members, projects};
 pub use self::recovery::recovery;
+pub use self::setting::{
+    effective_settings, setting, setting_audit, setting_diff, setting_versions, settings,
+};
 pub use self::state::{orphans, state_diff, state_version, state_versions};
 pub use self::template::{published, rendered, template, template_state, templates};
 pub use self::test::tests;

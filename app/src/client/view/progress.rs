@@ -113,6 +113,13 @@ impl Progress {
             EventBody::Tests { status, summary, .. } => {
                 format!("  tests {}: {}", super::test::status(*status, self.paint), plain(summary))
             }
+            EventBody::Drift { turn, summary, .. } => {
+                let drift = self.paint.ink(Ink::Care, &format!("drift {}", turn.as_str()));
+                format!("  {drift}: {}", plain(summary))
+            }
+            EventBody::PlanStale { stale } => {
+                format!("  {}: {stale}", self.paint.ink(Ink::Care, "out of date"))
+            }
             EventBody::Outputs { names } => {
                 format!("  outputs: {}", plain(&names.join(", ")))
             }

@@ -3,11 +3,15 @@
 
 mod api;
 mod artifact;
+mod audit;
 mod auth;
 mod database;
+mod drift;
 mod gates;
 mod jobs;
 mod key;
+mod limits;
+mod outbound;
 mod queue;
 mod retention;
 mod scan;
@@ -17,14 +21,18 @@ mod template;
 mod terraform;
 mod worker;
 
-pub use api::Api;
+pub use api::{Api, ForwardedHeader, Tls};
 pub use artifact::Artifacts;
+pub use audit::Audit;
 pub use auth::{Auth, AuthMode, Github, Google, Oidc};
 pub use database::Database;
 pub(crate) use database::SQLITE_SCHEME;
+pub use drift::Drift;
 pub use gates::Gates;
 pub use jobs::{JobKindLimits, Jobs};
 pub use key::{KeyProvider, Keys, Vault};
+pub use limits::Limits;
+pub use outbound::Outbound;
 pub use queue::{Queue, TransportKind};
 pub use retention::Retention;
 pub use scan::Scan;

@@ -4,12 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 /// A range of addresses, `10.0.0.0/8`, or one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AddressRange {
-    base: IpAddr,
-    prefix: u8,
-}
+pub struct AddressRange(IpNet);
 
 /// Why a text is no range of addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,17 +18,7 @@ pub struct BadRange(String);
 impl AddressRange {
     /// Whether `address` is in it. An IPv4 address that came in the form of IPv6 is the same one.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.base, address.to_canonical()) {
-            (IpAddr::V4(base), IpAddr::V4(other)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-                base.to_bits() & mask == other.to_bits() & mask
-            }
-            (IpAddr::V6(base), IpAddr::V6(other)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
-                base.to_bits() & mask == other.to_bits() & mask
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -37,24 +26,15 @@ impl FromStr for AddressRange {
     type Err = BadRange;
 
     fn from_str(text: &str) -> Result<Self, BadRange> {
-        let bad = || BadRange(text.chars().take(80).collect());
-        let (base, prefix) = match text.split_once('/') {
-            Some((base, prefix)) => (base, Some(prefix)),
-            None => (text, None),
-        };
-        let base = base.parse::<IpAddr>().map_err(|_| bad())?.to_canonical();
-        let most = if base.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => most,
-            Some(prefix) => prefix.parse().ok().filter(|p| *p <= most).ok_or_else(bad)?,
-        };
-        Ok(Self { base, prefix })
+        let alone = || text.parse::<IpAddr>().map(|ip| IpNet::from(ip.to_canonical()));
+        let read = text.parse().or_else(|_| alone());
+        read.map(Self).map_err(|_| BadRange(text.chars().take(80).collect()))
     }
 }
 
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.prefix)
+        self.0.fmt(f)
     }
 }
 

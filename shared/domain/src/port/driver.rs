@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::deployment::{Operation, Output, Variables};
+use crate::drift::DriftFound;
 use crate::event::EventBody;
 use crate::fault::FieldError;
 use crate::id::{DeploymentId, StackId};
@@ -21,6 +22,7 @@ use crate::plan::{Binding, Diagnostic, OutputChange, ResourceChange, StateMark, 
 use crate::recovery::{JournalEntry, RecoveryReport, Resolution};
 use crate::redact::Redactor;
 use crate::run_history::Measure;
+use crate::setting::SettingUse;
 use crate::stack::{DriverKind, StackKey};
 use crate::template::InputSpec;
 use crate::test_report::{TestSettings, Tested};
@@ -156,6 +158,8 @@ pub struct PlanInput {
     pub root: Option<String>,
     /// Input values, in clear.
     pub variables: Variables,
+    /// The items of the central configuration that they were made with; for the house.
+    pub settings: Vec<SettingUse>,
     /// The program that is asked for; the driver's own choice when absent.
     pub tool: Option<ToolChoice>,
     /// The stack's current state, if Slipway keeps one.
@@ -336,6 +340,8 @@ pub struct RecoverInput {
     pub root: Option<String>,
     /// Input values, in clear.
     pub variables: Variables,
+    /// The items of the central configuration that they were made with; for the house.
+    pub settings: Vec<SettingUse>,
     /// What the variables above come to in a plan's binding.
     pub variables_digest: String,
     /// What the plan that a person saw is bound to.
@@ -440,6 +446,38 @@ impl fmt::Debug for TestInput {
     }
 }
 
+/// What a look for drift is made of: what the stack runs, and its state as it is now.
+#[derive(Clone)]
+pub struct DriftInput {
+    /// The deployment that the stack runs.
+    pub deployment_id: DeploymentId,
+    /// The stack.
+    pub stack_id: StackId,
+    /// What names the stack.
+    pub stack: StackKey,
+    /// The configuration.
+    pub source: Tree,
+    /// Directory of the root module inside the tree; the top when absent.
+    pub root: Option<String>,
+    /// Input values, in clear.
+    pub variables: Variables,
+    /// The program that is asked for; the driver's own choice when absent.
+    pub tool: Option<ToolChoice>,
+    /// The stack's current state, if Slipway keeps one.
+    pub state: Option<StateBlob>,
+}
+
+impl fmt::Debug for DriftInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriftInput")
+            .field("deployment_id", &self.deployment_id)
+            .field("stack", &self.stack)
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a look at the result says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
@@ -524,6 +562,12 @@ pub trait Driver: Send + Sync {
     /// be left that nobody named. A driver that has no tests runs none.
     async fn test(&self, _run: &dyn Run, _input: TestInput) -> Result<Tested, DriverError> {
         Ok(Tested::default())
+    }
+
+    /// Looks what is other in the world than the state says. Changes nothing, neither the world nor a
+    /// state, takes no lock, and may be repeated freely.
+    async fn drift(&self, _run: &dyn Run, _input: DriftInput) -> Result<DriftFound, DriverError> {
+        Err(DriverError::permanent("stacks of this kind cannot be checked for drift"))
     }
 
     /// Reads what a dead run left in its directory. Nothing writes there any more. Blocking.

@@ -32,8 +32,9 @@ pub(crate) async fn fetch(
         .find("git")
         .ok_or_else(|| DriverError::permanent("git is not on this worker's PATH"))?;
     stream::step(run, STEP, None);
+    let pinned = pin(host, url).await?;
     let dir = run.workspace().join("git");
-    let repo = Repo { host, run, program, dir: dir.clone(), protocols };
+    let repo = Repo { host, run, program, dir: dir.clone(), protocols, pinned };
     let limit = Duration::from_secs(host.git.timeout_s);
     let fetched = tokio::time::timeout(limit, repo.fetch(url, reference)).await;
     let (tree, commit) = fetched.map_err(|_| {
@@ -75,12 +76,71 @@ fn allowed(host: &Host, url: &str) -> Result<String, DriverError> {
     )))
 }
 
+/// Where git is made to connect to: the addresses that were looked at. Otherwise it would resolve the
+/// name once more, and whoever owns the name may answer otherwise then.
+#[derive(Debug, Default)]
+struct Pinned {
+    /// For HTTP: curl's own notation.
+    resolve: Option<String>,
+    /// For SSH: options of ssh.
+    ssh: String,
+}
+
+/// Variables that name a proxy: behind one, names are the proxy's to resolve and to refuse.
+const PROXIES: [&str; 6] =
+    ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// Looks where a repository is, and refuses what is not for users to call.
+async fn pin(host: &Host, url: &str) -> Result<Pinned, DriverError> {
+    if url.starts_with("file://") {
+        return Ok(Pinned::default());
+    }
+    let (name, port) = slipway_outbound::host_of_repository(url)
+        .ok_or_else(|| DriverError::permanent("the URL of the repository names no host"))?;
+    let outbound = &host.git.outbound;
+    let http = url.starts_with("http");
+    if http && PROXIES.iter().any(|proxy| host.env.get(proxy).is_some()) {
+        if let Ok(address) = name.parse() {
+            outbound.check_address(&name, address).map_err(inside)?;
+        }
+        return Ok(Pinned::default());
+    }
+    let found = outbound.resolve(&name, port).await.map_err(inside)?;
+    let addresses: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(Pinned::default());
+    }
+    if http {
+        let list = addresses.iter().map(|address| {
+            if address.contains(':') { format!("[{address}]") } else { address.clone() }
+        });
+        let list = list.collect::<Vec<_>>().join(",");
+        return Ok(Pinned { resolve: Some(format!("{name}:{port}:{list}")), ..Pinned::default() });
+    }
+    if port != 22 {
+        // The name under which ssh knows such a host's key cannot be given along with an address.
+        return Ok(Pinned::default());
+    }
+    // Addresses and a name without any sign that a shell would act on.
+    let first = addresses.first().map(String::as_str).unwrap_or_default();
+    Ok(Pinned { ssh: format!(" -oHostName={first} -oHostKeyAlias={name}"), ..Pinned::default() })
+}
+
+fn inside(why: slipway_outbound::Refused) -> DriverError {
+    let summary = format!("the repository was not fetched: {why}");
+    match why {
+        slipway_outbound::Refused::Unresolved(_) => DriverError::transient(summary),
+        _ => DriverError::permanent(summary),
+    }
+}
+
 struct Repo<'a> {
     host: &'a Host,
     run: &'a dyn Run,
     program: PathBuf,
     dir: PathBuf,
     protocols: String,
+    pinned: Pinned,
 }
 
 impl Repo<'_> {
@@ -216,6 +276,11 @@ impl Repo<'_> {
         for setting in settings {
             all.extend(["-c".into(), setting.into()]);
         }
+        // A redirect leads to where nobody has looked.
+        all.extend(["-c".into(), "http.followRedirects=false".into()]);
+        if let Some(resolve) = &self.pinned.resolve {
+            all.extend(["-c".into(), format!("http.curloptResolve={resolve}").into()]);
+        }
         all.extend(args.iter().map(Into::into));
         let mut env = self
             .host
@@ -236,7 +301,8 @@ impl Repo<'_> {
             env = env.with("GIT_ASKPASS", askpass.to_owned());
         }
         if env.get("GIT_SSH").is_none() && env.get("GIT_SSH_COMMAND").is_none() {
-            env = env.with("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=20");
+            let ssh = format!("ssh -oBatchMode=yes -oConnectTimeout=20{}", self.pinned.ssh);
+            env = env.with("GIT_SSH_COMMAND", ssh);
         }
         let command = Command {
             program: self.program.clone(),

@@ -55,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) git: GitOptions,
     pub(crate) limits: slipway_domain::tree::Limits,
     pub(crate) parallelism: Option<u16>,
+    gc_percent: Option<u16>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cache: Cache,
     /// Where providers come from, as far as it decides what is installed.
@@ -122,6 +123,7 @@ impl Host {
             git: options.git,
             limits: options.limits,
             parallelism: options.parallelism,
+            gc_percent: options.gc_percent,
             cache: Cache::new(cache_dir, clock.clone()),
             clock,
             origin,
@@ -140,7 +142,7 @@ impl Host {
         workspace: &Workspace,
         args: impl IntoIterator<Item = S>,
     ) -> Command {
-        let env = quiet(self.env.clone());
+        let env = tuned(quiet(self.env.clone()), self.gc_percent);
         // What the tool and its providers trace belongs to the trace of the one who asked.
         let env = match run.traceparent() {
             Some(traceparent) => env.with("TRACEPARENT", traceparent),
@@ -210,6 +212,14 @@ fn is_packed(mirror: &Path) -> bool {
 
 fn quiet(env: Environment) -> Environment {
     env.with("TF_IN_AUTOMATION", "1").with("TF_INPUT", "0").with("CHECKPOINT_DISABLE", "1")
+}
+
+/// How much garbage the tool and its providers may gather. What the operator passes on goes first.
+fn tuned(env: Environment, gc_percent: Option<u16>) -> Environment {
+    match gc_percent {
+        Some(percent) if env.get("GOGC").is_none() => env.with("GOGC", percent.to_string()),
+        _ => env,
+    }
 }
 
 fn locate(options: &Options, env: &Environment) -> Result<PathBuf, ToolMissing> {
@@ -312,6 +322,15 @@ fn cli_config(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn garbage_is_gathered_as_it_was_chosen_unless_the_operator_passes_something_on() {
+        let gogc = |env: &Environment| env.get("GOGC").map(|v| v.to_string_lossy().into_owned());
+        assert_eq!(gogc(&tuned(Environment::default(), Some(200))).as_deref(), Some("200"));
+        assert_eq!(gogc(&tuned(Environment::default(), None)), None);
+        let own = Environment::default().with("GOGC", "50");
+        assert_eq!(gogc(&tuned(own, Some(200))).as_deref(), Some("50"));
+    }
 
     #[test]
     fn both_tools_tell_their_versions() {

@@ -5,7 +5,7 @@
 //! configurations without the tool, `init` decides what must be installed, `install` has it
 //! installed and `cache` keeps it; `allow` has the operator's list of providers, `toolbox` the tools;
 //! `plan`, `show` and `apply` run the tool and put what it says into the house's words; `test` runs a
-//! configuration's tests. When an
+//! configuration's tests, and `drift` looks what is other in the world than the state says. When an
 //! apply is lost, `salvage` reads what is left of it on its machine, and `recover` finds out what
 //! it did and plans the rest, with [`recovery`] and [`subset`].
 
@@ -13,6 +13,7 @@ mod allow;
 mod apply;
 mod cache;
 mod context;
+mod drift;
 mod equality;
 mod failure;
 mod git;
@@ -40,10 +41,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use slipway_domain::clock::{Clock, SystemClock};
+use slipway_domain::drift::DriftFound;
 use slipway_domain::plan::Tool;
 use slipway_domain::port::driver::{
-    Applied, ApplyInput, Driver, DriverError, Health, PlanInput, Planned, RecoverInput, Recovered,
-    Run, Salvage, TestInput,
+    Applied, ApplyInput, DriftInput, Driver, DriverError, Health, PlanInput, Planned, RecoverInput,
+    Recovered, Run, Salvage, TestInput,
 };
 use slipway_domain::stack::DriverKind;
 use slipway_domain::test_report::Tested;
@@ -121,6 +123,11 @@ impl Driver for Terraform {
     async fn test(&self, run: &dyn Run, input: TestInput) -> Result<Tested, DriverError> {
         let span = tracing::info_span!("terraform_test", tool = tracing::field::Empty);
         test::test(&self.tools, run, input).instrument(span).await
+    }
+
+    async fn drift(&self, run: &dyn Run, input: DriftInput) -> Result<DriftFound, DriverError> {
+        let span = tracing::info_span!("terraform_drift", tool = tracing::field::Empty);
+        drift::drift(&self.tools, run, input).instrument(span).await
     }
 
     fn salvage(&self, dir: &std::path::Path) -> Salvage {

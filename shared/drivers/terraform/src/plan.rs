@@ -53,6 +53,24 @@ pub(crate) struct Goal<'a> {
     pub(crate) operation: Operation,
     /// Addresses of what is made anew in any case.
     pub(crate) replace: &'a [String],
+    /// Only look what is other than the state says. Without any lock.
+    pub(crate) refresh_only: bool,
+}
+
+impl Laid {
+    /// The state that a plan of this is made against; the default where Slipway does not keep it.
+    pub(crate) fn made_from(&self) -> StateMark {
+        if self.keeping.is_own() { StateMark::default() } else { self.mark.clone() }
+    }
+}
+
+/// What the tool said of a plan that it made.
+pub(crate) struct Made {
+    /// Whether there is something in it.
+    pub(crate) changed: bool,
+    pub(crate) warnings: Vec<Diagnostic>,
+    /// How what it needs came to be installed.
+    pub(crate) ready: Ready,
 }
 
 /// A plan that was made.
@@ -80,7 +98,7 @@ pub(crate) async fn plan(
     };
     let host = &host;
     tracing::Span::current().record("tool", tracing::field::display(&host.tool));
-    let goal = Goal { operation: input.operation, replace: &[] };
+    let goal = Goal { operation: input.operation, replace: &[], refresh_only: false };
     let approved = input.approved.take();
     let laid = {
         let (host, top) = (host.clone(), run.workspace().to_path_buf());
@@ -120,32 +138,10 @@ pub(crate) async fn make(
     run: &dyn Run,
     laid: &Laid,
     goal: &Goal<'_>,
-    mut ready: Ready,
+    ready: Ready,
 ) -> Result<Fresh, DriverError> {
     let ws = &laid.workspace;
-    let (changed, warnings) = loop {
-        let mut ears = Ears::new(run, host.clock.as_ref(), ws, "plan");
-        let ended = execute(host, run, laid, goal, &mut ears).await?;
-        match ended.code {
-            Some(code @ (0 | 2)) if ended.asked.is_none() => {
-                ears.publish();
-                break (code == 2, warnings(ears.diagnostics));
-            }
-            _ if ready != Ready::Ran
-                && ended.asked.is_none()
-                && failure::wants_init(&ears.diagnostics) =>
-            {
-                let text = "What was installed before does not fit the configuration; installing it \
-                            anew.";
-                stream::say(run, host.clock.as_ref(), "init", text);
-                ready = init::prepare(host, run, ws, &laid.need, true).await?;
-            }
-            _ => {
-                ears.publish();
-                return Err(failure::of_reading("plan", &ended, &ears));
-            }
-        }
-    };
+    let Made { changed, warnings, ready } = run_plan(host, run, laid, goal, ready).await?;
     let json = show(host, run, ws, &ws.plan_file()).await?;
     let (shown, json) = read(json, run.redactor()).await?;
     let json = Bytes::from(json);
@@ -164,13 +160,48 @@ pub(crate) async fn make(
         context: files.context,
         source_digest: laid.source_digest.clone(),
         fetched: None,
-        state: if laid.keeping.is_own() { StateMark::default() } else { laid.mark.clone() },
+        state: laid.made_from(),
         sensitive_variables,
         current_outputs: if changed { Vec::new() } else { planned_outputs },
         document: json.clone(),
         equality: None,
     };
     Ok(Fresh { planned, json })
+}
+
+/// Has the tool make a plan of what is laid out and ready; installs anew what turns out not to fit.
+pub(crate) async fn run_plan(
+    host: &Host,
+    run: &dyn Run,
+    laid: &Laid,
+    goal: &Goal<'_>,
+    mut ready: Ready,
+) -> Result<Made, DriverError> {
+    let ws = &laid.workspace;
+    loop {
+        let mut ears = Ears::new(run, host.clock.as_ref(), ws, "plan");
+        let ended = execute(host, run, laid, goal, &mut ears).await?;
+        match ended.code {
+            Some(code @ (0 | 2)) if ended.asked.is_none() => {
+                ears.publish();
+                let warnings = warnings(ears.diagnostics);
+                return Ok(Made { changed: code == 2, warnings, ready });
+            }
+            _ if ready != Ready::Ran
+                && ended.asked.is_none()
+                && failure::wants_init(&ears.diagnostics) =>
+            {
+                let text = "What was installed before does not fit the configuration; installing it \
+                            anew.";
+                stream::say(run, host.clock.as_ref(), "init", text);
+                ready = init::prepare(host, run, ws, &laid.need, true).await?;
+            }
+            _ => {
+                ears.publish();
+                return Err(failure::of_reading("plan", &ended, &ears));
+            }
+        }
+    }
 }
 
 fn warnings(diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
@@ -284,7 +315,11 @@ async fn execute(
         ["plan", "-json", "-input=false", "-detailed-exitcode"].map(Into::into).into();
     args.push(option("-out=", laid.workspace.plan_file()));
     // A state of this job alone needs no lock; that of a backend may be in use by others.
-    args.push(if laid.keeping.is_own() { "-lock-timeout=60s" } else { "-lock=false" }.into());
+    let locks = laid.keeping.is_own() && !goal.refresh_only;
+    args.push(if locks { "-lock-timeout=60s" } else { "-lock=false" }.into());
+    if goal.refresh_only {
+        args.push("-refresh-only".into());
+    }
     if laid.has_variables {
         args.push(option("-var-file=", laid.workspace.variables_file()));
     }
@@ -334,14 +369,17 @@ pub(crate) async fn show(
 async fn read(json: Vec<u8>, redactor: Redactor) -> Result<(Shown, Vec<u8>), DriverError> {
     blocking(move || match show::read(&json, &redactor) {
         Ok(shown) => Ok((shown, json)),
-        // The error's text may quote a value.
-        Err(error) => Err(DriverError::permanent(format!(
-            "the plan's JSON form could not be read (line {}, column {})",
-            error.line(),
-            error.column()
-        ))),
+        Err(error) => Err(unreadable(&error)),
     })
     .await
+}
+
+/// A plan's JSON form could not be read. The error's own text may quote a value.
+pub(crate) fn unreadable(error: &serde_json::Error) -> DriverError {
+    let (line, column) = (error.line(), error.column());
+    DriverError::permanent(format!(
+        "the plan's JSON form could not be read (line {line}, column {column})"
+    ))
 }
 
 struct Files {

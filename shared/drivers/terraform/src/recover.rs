@@ -140,7 +140,7 @@ pub(crate) async fn recover(
         let file = import_place(ws, &source);
         blocking(move || write_private(&file, content.as_bytes())).await?;
     }
-    let goal = Goal { operation: input.operation, replace: &judged.replace };
+    let goal = Goal { operation: input.operation, replace: &judged.replace, refresh_only: false };
     let fresh = match plan::make(host, run, &site.laid, &goal, ready).await {
         Ok(fresh) => fresh,
         // Most likely an id by which its provider imports nothing. A person may know a better one.

@@ -4,11 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use slipway_domain::deployment::Output;
+use slipway_domain::drift::FoundResource;
+use slipway_domain::drift::compare::differences;
 use slipway_domain::plan::{Action, OutputChange, ResourceChange};
 use slipway_domain::redact::Redactor;
 use slipway_domain::secret::MASK;
+
+use crate::recovery::Address;
 
 /// What a plan says, in Slipway's words.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +72,51 @@ struct Configured {
 struct ConfiguredModule {
     #[serde(default)]
     variables: BTreeMap<String, ConfiguredVariable>,
+    #[serde(default)]
+    resources: Vec<ConfiguredResource>,
+    #[serde(default)]
+    module_calls: BTreeMap<String, ConfiguredCall>,
+}
+
+#[derive(Deserialize)]
+struct ConfiguredResource {
+    #[serde(default)]
+    address: String,
+    #[serde(default)]
+    expressions: Attributes,
+}
+
+/// The names of what is set; how it is set is not looked at.
+#[derive(Default)]
+struct Attributes(BTreeSet<String>);
+
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> serde::de::Visitor<'de> for Names {
+            type Value = Attributes;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("expressions by name")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Attributes, A::Error> {
+                let mut names = BTreeSet::new();
+                while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                    names.insert(name);
+                }
+                Ok(Attributes(names))
+            }
+        }
+        from.deserialize_map(Names)
+    }
+}
+
+#[derive(Deserialize)]
+struct ConfiguredCall {
+    #[serde(default)]
+    module: ConfiguredModule,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +197,65 @@ pub(crate) fn read(json: &[u8], redactor: &Redactor) -> Result<Shown, serde_json
         sensitive_variables: variables.filter(|(_, v)| v.sensitive).map(|(name, _)| name).collect(),
         marked,
     })
+}
+
+/// What a refresh-only plan says, in Slipway's words.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DriftShown {
+    /// Resources that are other than the state says.
+    pub(crate) resources: Vec<FoundResource>,
+    /// Outputs that would be.
+    pub(crate) outputs: Vec<OutputChange>,
+    /// Strings that the plan marks as sensitive somewhere.
+    pub(crate) marked: Vec<String>,
+}
+
+/// Reads the output of `show -json` of a refresh-only plan.
+pub(crate) fn drift(json: &[u8], redactor: &Redactor) -> Result<DriftShown, serde_json::Error> {
+    let document: Document = serde_json::from_slice(json)?;
+    let marked: Vec<String> = marked_values(&document).into_iter().map(str::to_owned).collect();
+    let told = Redactor::new(&marked);
+    let redactors = Redactors { known: redactor, told: &told };
+    let mut configured = BTreeMap::new();
+    note_configured(&document.configuration.root_module, "", &mut configured);
+    let found = |raw: RawResource| {
+        // By the values in clear: two that are masked look the same.
+        let differences = differences(&raw.change.before, &raw.change.after);
+        let configured = place_of(&raw.address).and_then(|place| configured.get(&place).cloned());
+        let change = resource(raw, &redactors)?;
+        Some(FoundResource { change, differences, configured })
+    };
+    let outputs = document.output_changes.into_iter();
+    Ok(DriftShown {
+        resources: document.resource_drift.into_iter().filter_map(found).collect(),
+        outputs: outputs.filter_map(|(name, change)| output(name, change, &redactors)).collect(),
+        marked,
+    })
+}
+
+/// Notes which attributes the configuration sets, by the place of the resource in it.
+fn note_configured(
+    module: &ConfiguredModule,
+    path: &str,
+    into: &mut BTreeMap<String, BTreeSet<String>>,
+) {
+    for resource in &module.resources {
+        let set = resource.expressions.0.clone();
+        into.insert(format!("{path}{}", resource.address), set);
+    }
+    for (name, call) in &module.module_calls {
+        note_configured(&call.module, &format!("{path}module.{name}."), into);
+    }
+}
+
+/// Where in the configuration a resource instance comes from: its address without keys.
+fn place_of(address: &str) -> Option<String> {
+    let mut address = Address::parse(address)?;
+    address.key = None;
+    for (_, key) in &mut address.modules {
+        *key = None;
+    }
+    Some(address.to_string())
 }
 
 /// What must not be shown: what the house knows, and what this document itself marks.

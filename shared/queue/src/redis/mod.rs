@@ -17,6 +17,7 @@
 //! Nothing here knows of jobs, leases or rows: a bell says "look", no more.
 
 mod backoff;
+mod buckets;
 mod consume;
 mod keys;
 mod link;
@@ -36,6 +37,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use self::buckets::RedisBuckets;
 use self::keys::Keys;
 use self::link::Link;
 use self::send::{Announcer, Outgoing, Ringer};
@@ -175,6 +177,11 @@ impl Redis {
         let announcer = Announcer::new(shared.clone(), link.clone(), announcing);
         senders.tasks.spawn(announcer.run(senders.end.clone()));
         Ok(Self { shared, link, listeners, senders, connection })
+    }
+
+    /// Counts requests over the same connection.
+    pub fn buckets(&self) -> RedisBuckets {
+        RedisBuckets::new(self.link.clone(), self.shared.keys.prefix())
     }
 
     fn open(&self) -> Result<(), TransportError> {

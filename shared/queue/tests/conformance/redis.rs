@@ -398,3 +398,31 @@ async fn a_wrong_password_is_said_without_any() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn processes_count_requests_together_and_say_so_when_they_cannot() {
+    use slipway_domain::limit::Quota;
+    use slipway_domain::port::buckets::Buckets as _;
+    let mut broker = RedisBroker::own().await;
+    let (one, other) = (broker.redis(), broker.redis());
+    let (one, other) = (one.buckets(), other.buckets());
+    let quota = Quota { requests: 5, window_s: 600 };
+    until("both are connected", async || {
+        one.take("warm", quota).await.is_ok() && other.take("warm", quota).await.is_ok()
+    })
+    .await;
+    let mut allowed = 0;
+    for _ in 0..5 {
+        for buckets in [&one, &other] {
+            let taken = buckets.take("a", quota).await.unwrap();
+            allowed += u32::from(taken.allowed);
+            assert_eq!(taken.allowed, taken.retry_after_s == 0, "{taken:?}");
+        }
+    }
+    assert_eq!(allowed, 5, "of ten requests to two processes");
+    assert_eq!(one.take("b", quota).await.unwrap().remaining, 4, "others have their own");
+    let ttl: i64 = broker.connection().await.pttl("slipway:limit:a").await.unwrap();
+    assert!((1..=602_000).contains(&ttl), "it is forgotten by itself: {ttl}");
+    broker.stop().await;
+    assert!(one.take("a", quota).await.is_err(), "the caller counts for itself then");
+}

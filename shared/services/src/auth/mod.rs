@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use slipway_domain::access::Principal;
-use slipway_domain::audit::AuditRecord;
+use slipway_domain::audit::{AuditRecord, AuditResult};
 use slipway_domain::auth::Narrowing;
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::{AccountId, SessionId};
@@ -191,7 +191,7 @@ pub(crate) fn denied(
     detail: serde_json::Value,
 ) -> AuditRecord {
     let mut record = audit_record(cx, who, action, target, detail);
-    "denied".clone_into(&mut record.result);
+    record.result = AuditResult::Denied;
     record
 }
 

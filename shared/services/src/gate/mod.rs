@@ -25,6 +25,7 @@ use slipway_domain::port::driver::Planned;
 use slipway_domain::redact::Redactor;
 use slipway_domain::report::{Judgement, Skipped};
 use slipway_domain::scan::{ScanOutcome, dedupe};
+use slipway_domain::setting::SettingUse;
 use slipway_domain::test_report::TestReport;
 use slipway_policy::Context;
 use slipway_store::deployment::Record;
@@ -46,6 +47,8 @@ pub struct Seen {
     pub redactor: Redactor,
     /// What scanners said of the source.
     pub scans: Vec<ScanOutcome>,
+    /// The items of the central configuration that the plan was made with.
+    pub settings: Vec<SettingUse>,
 }
 
 /// What one gate says, with its evidence.

@@ -2,16 +2,21 @@
 //! a worker ends in a way that nobody planned for.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod approval;
+mod audit;
 mod cancel;
+mod drift;
 mod endings;
 mod gates;
+mod plan_only;
 mod policy;
 mod races;
 mod recovery;
 mod repeats;
 mod rig;
 mod secrets;
+mod settings;
 mod stale;
 mod state;
 mod templates;

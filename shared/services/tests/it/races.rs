@@ -277,7 +277,7 @@ async fn a_lost_apply_holds_its_stack_until_a_person_decides(rig: Rig) {
 
 async fn a_change_wakes_who_waits_for_it(rig: Rig) {
     let (id, digest) = rig.planned("net").await;
-    let mut follow = event::follow(&rig.cx, &rig.who, id, 0).await.unwrap();
+    let mut follow = event::follow(&rig.cx, &rig.who, id, 0, false).await.unwrap();
     let began = std::time::Instant::now();
     let rejecting = async {
         tokio::time::sleep(Duration::from_millis(50)).await;

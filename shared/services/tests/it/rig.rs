@@ -117,6 +117,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir, connections: u32) -
             test_limits: job,
             apply_limits: job,
             adaptive_limits: false,
+            drift: slipway_domain::drift::schedule::Schedule::default(),
             idempotency_ttl: chrono::Duration::hours(24),
             recovery_grace: chrono::Duration::seconds(60),
             log_retention: chrono::Duration::days(30),
@@ -324,6 +325,43 @@ impl Rig {
             }
             DatabaseUrl::Memory => panic!("nobody else can look into it"),
         }
+    }
+
+    /// Statements as somebody with the database in hand sends them.
+    pub(crate) async fn by_hand(&self, statements: &[String]) {
+        for text in statements {
+            let text = sqlx::AssertSqlSafe(text.clone());
+            match &self.database {
+                DatabaseUrl::Sqlite(path) => {
+                    let path = path.to_string_lossy();
+                    let mut c = sqlx::SqliteConnection::connect(&path).await.unwrap();
+                    c.execute(text).await.unwrap();
+                }
+                DatabaseUrl::Postgres(url) => {
+                    let mut c = sqlx::PgConnection::connect(url).await.unwrap();
+                    c.execute(text).await.unwrap();
+                }
+                DatabaseUrl::Memory => panic!("nobody else can look into it"),
+            }
+        }
+    }
+
+    /// The texts of the four columns of one row.
+    pub(crate) async fn texts(&self, text: &str) -> [String; 4] {
+        let text = sqlx::AssertSqlSafe(text.to_owned());
+        let (a, b, c, d): (String, String, String, String) = match &self.database {
+            DatabaseUrl::Sqlite(path) => {
+                let path = path.to_string_lossy();
+                let mut c = sqlx::SqliteConnection::connect(&path).await.unwrap();
+                sqlx::query_as(text).fetch_one(&mut c).await.unwrap()
+            }
+            DatabaseUrl::Postgres(url) => {
+                let mut c = sqlx::PgConnection::connect(url).await.unwrap();
+                sqlx::query_as(text).fetch_one(&mut c).await.unwrap()
+            }
+            DatabaseUrl::Memory => panic!("nobody else can look into it"),
+        };
+        [a, b, c, d]
     }
 
     pub(crate) async fn jobs(&self, id: DeploymentId) -> Vec<Job> {

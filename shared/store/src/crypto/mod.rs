@@ -10,6 +10,7 @@ mod envelope;
 mod keys;
 mod ring;
 mod service;
+mod sign;
 
 pub(crate) use envelope::HEAD_BYTES;
 pub use keys::{Keys, KeysInUse, Rewrap};
@@ -22,3 +23,5 @@ pub fn random<const N: usize>() -> crate::error::Result<zeroize::Zeroizing<[u8; 
     aead::fill(&mut *bytes)?;
     Ok(bytes)
 }
+pub use sign::is_signed;
+pub(crate) use sign::sign;

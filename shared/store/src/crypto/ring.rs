@@ -77,6 +77,11 @@ impl Keyring {
         Self { keys: Vec::new() }
     }
 
+    /// Whether there is no key in it.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// A ring of one key that is kept under `name`, and of the keys of `older` behind it.
     pub(crate) fn of(name: &str, key: Zeroizing<[u8; KEY_LEN]>, older: &Self) -> Self {
         let mut keys = vec![(name.to_owned(), key)];

@@ -44,12 +44,15 @@ macro_rules! on_both_engines {
 }
 
 mod approval;
+mod audit;
 mod auth;
+mod drift;
 mod policy;
 mod project;
 mod queue;
 mod rotation;
 mod run_history;
+mod setting;
 mod state;
 mod template;
 mod test_report;
@@ -158,6 +161,7 @@ async fn deployment(store: &Store, name: &str) -> Record {
             options: How::default(),
             plan: None,
             approval: None,
+            stale: None,
             approvals: None,
             failure: None,
             cancel_requested_at: None,

@@ -116,7 +116,9 @@ pub(super) fn approved(view: &View<'_>, found: &mut Found) {
     }
 }
 
-/// From the first to the last line of one apply, no other apply of the stack has any.
+/// From the first to the last line of one run of an apply, no other run of the stack's applies has
+/// any. A deployment whose apply was lost may have several: while a person is asked for a yes to what
+/// is left, others have their turn.
 pub(super) fn one_apply(view: &View<'_>, found: &mut Found) {
     let mut stacks: BTreeMap<&str, Vec<(i64, i64, &str)>> = BTreeMap::new();
     for (name, lines) in &view.ledger {
@@ -124,9 +126,13 @@ pub(super) fn one_apply(view: &View<'_>, found: &mut Found) {
         if asked.answers.first().is_some_and(|id| view.careless(*id)) {
             continue;
         }
-        let times = || lines.iter().map(|l| l.at_us);
-        let (Some(first), Some(last)) = (times().min(), times().max()) else { continue };
-        stacks.entry(&asked.stack).or_default().push((first, last, name));
+        let mut runs: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+        for line in lines {
+            let (first, last) = runs.entry(&line.run).or_insert((line.at_us, line.at_us));
+            (*first, *last) = ((*first).min(line.at_us), (*last).max(line.at_us));
+        }
+        let spans = runs.into_values().map(|(first, last)| (first, last, *name));
+        stacks.entry(&asked.stack).or_default().extend(spans);
     }
     for (stack, mut spans) in stacks {
         spans.sort_unstable();

@@ -184,3 +184,48 @@ mod properties {
         }
     }
 }
+
+/// In the shape of a refresh-only plan of Terraform 1.11.4.
+fn refreshed() -> DriftShown {
+    let change = |before: Value, after: Value, marks: Value| {
+        json!({"actions": ["update"], "before": before, "after": after, "after_unknown": {},
+            "before_sensitive": marks, "after_sensitive": marks})
+    };
+    let resource = |address: &str, change: Value| {
+        json!({"address": address, "mode": "managed", "type": "aws_s3_bucket", "name": "b",
+            "provider_name": "registry.terraform.io/hashicorp/aws", "change": change})
+    };
+    let document = json!({
+        "resource_drift": [
+            resource("module.m[\"k\"].aws_s3_bucket.b[0]", change(
+                json!({"acl": "private", "etag": "1", "tags": {"k": "v"}}),
+                json!({"acl": "private", "etag": "2", "tags": {"k": "v"}}), json!({}))),
+            resource("aws_s3_bucket.b", change(
+                json!({"acl": "private", "token": "old-secret-1"}),
+                json!({"acl": "public-read", "token": "new-secret-2"}), json!({"token": true}))),
+        ],
+        "resource_changes": [],
+        "output_changes": {"url": {"actions": ["no-op"], "before": "a", "after": "a"}},
+        "configuration": {"root_module": {
+            "resources": [{"address": "aws_s3_bucket.b", "expressions": {"acl": {}, "token": {}}}],
+            "module_calls": {"m": {"module": {"resources": [
+                {"address": "aws_s3_bucket.b", "expressions": {"acl": {"references": []}}}]}}},
+        }},
+    });
+    drift(document.to_string().as_bytes(), &Redactor::default()).unwrap()
+}
+
+#[test]
+fn a_refresh_tells_where_resources_differ_and_what_the_configuration_sets() {
+    let shown = refreshed();
+    let [inner, outer] = shown.resources.as_slice() else { panic!("{shown:?}") };
+    let paths = |found: &FoundResource| {
+        found.differences.iter().map(|d| d.path.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(inner), ["/etag"]);
+    assert_eq!(inner.configured, Some(["acl".to_owned()].into()));
+    assert_eq!(paths(outer), ["/acl", "/token"], "also what is masked on both sides");
+    assert_eq!(outer.change.after["token"], "***");
+    assert!(!format!("{:?}", shown.resources).contains("secret-"), "{shown:?}");
+    assert!(shown.outputs.is_empty());
+}

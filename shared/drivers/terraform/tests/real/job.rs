@@ -230,6 +230,7 @@ impl Rig {
             source,
             root: self.root.clone(),
             variables: values(variables),
+            settings: Vec::new(),
             tool: None,
             state: self.state.clone(),
             approved: None,

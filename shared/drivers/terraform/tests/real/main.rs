@@ -6,6 +6,7 @@
 mod allowed;
 mod apply;
 mod cold;
+mod drift;
 mod equality;
 mod job;
 mod packed;

@@ -172,6 +172,7 @@ impl<'a> Case<'a> {
             source: self.source.clone(),
             root: self.rig.root.clone(),
             variables: self.variables.clone(),
+            settings: Vec::new(),
             variables_digest: "v".to_owned(),
             approved: Binding {
                 plan_file: digest(&planned.plan_file),
