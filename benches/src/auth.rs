@@ -9,6 +9,7 @@
 //! - `key_p50_*`: the same with an API key, whose secret is looked up once a second.
 //! - `login_*`: `POST /api/v1/auth/login` one after the other: what argon2 is told to take.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -81,10 +82,13 @@ fn median(values: &[f64]) -> f64 {
 async fn measure(settings: &Settings, database: &Database) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("slipway-bench.").tempdir()?;
     let engine = database.engine();
-    let start =
-        |env| Start { slipway: &settings.slipway, role: "api", dir: dir.path(), database, env };
-    let (open, _) = start(&[]).start().await?;
-    let (closed, _) = start(&[("SLIPWAY_AUTH_MODE", "required".as_ref())]).start().await?;
+    let asks = [("SLIPWAY_AUTH_MODE", Path::new("required"))];
+    let start = async |env: &[(&str, &Path)]| {
+        let slipway = &settings.slipway;
+        let start = Start { slipway, role: "api", dir: dir.path(), database, env };
+        Ok::<_, anyhow::Error>(start.start().await?.0)
+    };
+    let (open, closed) = (start(&[]).await?, start(&asks).await?);
     make_admin(settings, database, dir.path())?;
     let (token, logins) = sign_in(&closed).await?;
     let key = make_key(&closed, &token).await?;
@@ -115,11 +119,7 @@ async fn measure(settings: &Settings, database: &Database) -> anyhow::Result<()>
 }
 
 /// Makes the first admin as an operator does.
-fn make_admin(
-    settings: &Settings,
-    database: &Database,
-    dir: &std::path::Path,
-) -> anyhow::Result<()> {
+fn make_admin(settings: &Settings, database: &Database, dir: &Path) -> anyhow::Result<()> {
     let file = dir.join("password");
     std::fs::write(&file, PASSWORD)?;
     let mut command = machine::command(&settings.slipway, dir);
