@@ -24,7 +24,7 @@ use crate::state::ApiState;
 mod reference;
 
 /// What a page without scripts may load.
-const PAGE: HeaderValue = HeaderValue::from_static(
+pub(crate) const PAGE: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
 );
 /// What Swagger UI may load: its own files, and what it draws by itself.

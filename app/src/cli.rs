@@ -4,7 +4,9 @@
 mod audit;
 pub mod auth;
 mod drift;
+mod price;
 mod project;
+mod report;
 pub mod settings;
 
 use std::path::PathBuf;
@@ -21,7 +23,9 @@ use crate::client::input::Assignment;
 use crate::client::reference::{DeploymentRef, StackRef};
 
 pub use self::drift::{DriftArgs, DriftSettingsArgs, DriftVerb};
+pub use self::price::{PricesArgs, PricesVerb};
 pub use self::project::{MemberVerb, MembersArgs, ProjectVerb, ProjectsArgs};
+pub use self::report::ReportArgs;
 
 /// Where `slipway dev` listens unless it is told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -56,7 +60,7 @@ pub enum ClientCommand {
     /// Show a deployment's current plan
     Plan(OfDeployment),
     /// Show what the gates found in a deployment's plan, why it is blocked and what to do
-    Report(OfDeployment),
+    Report(ReportArgs),
     /// Have a blocked or waiting plan made and judged anew
     #[command(after_long_help = exit::help())]
     Reconsider(ReconsiderArgs),
@@ -105,6 +109,8 @@ pub enum ClientCommand {
     Projects(ProjectsArgs),
     /// Who is what in a project, or in the house: see it and change it
     Members(MembersArgs),
+    /// Price files of vendors that plans are priced by: list, import and remove them
+    Prices(PricesArgs),
     /// Show the queues; pause, resume and limit them
     Queues(QueuesArgs),
     /// What the gates look for: see it, set it, and what holds for a project and environment

@@ -15,6 +15,7 @@ pub(crate) mod job;
 pub(crate) mod member;
 mod page;
 pub(crate) mod policy;
+pub(crate) mod price;
 pub(crate) mod project;
 pub(crate) mod queue;
 pub(crate) mod recovery;
@@ -60,6 +61,8 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         ))
         .routes(routes!(gate::resolve_gate_settings))
         .routes(routes!(report::get_deployment_report))
+        .routes(routes!(report::get_deployment_report_page))
+        .routes(routes!(report::get_deployment_report_sarif))
         .routes(routes!(report::reconsider_deployment))
         .routes(routes!(recovery::get_deployment_recovery, recovery::resolve_deployment_recovery))
         .routes(routes!(test::get_deployment_tests, test::test_deployment))
@@ -90,6 +93,7 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(policy::get_policy))
         .routes(routes!(policy::get_policy_version, policy::remove_policy_version))
         .routes(routes!(policy::get_policy_source))
+        .routes(routes!(price::get_prices, price::remove_prices))
         .routes(routes!(exemption::list_exemptions, exemption::create_exemption))
         .routes(routes!(exemption::get_exemption))
         .routes(routes!(exemption::revoke_exemption))
@@ -138,6 +142,7 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         // Tests of a pack, and a pack on many plans, may take their time.
         .routes(routes!(policy::list_policy_versions, policy::upload_policy))
         .routes(routes!(policy::dry_run_policy))
+        .routes(routes!(price::list_prices, price::import_prices))
         // Both parts of a multipart body, and what is between them.
         .layer(DefaultBodyLimit::max(
             options.max_archive_bytes.saturating_add(options.max_body_bytes).saturating_add(65536),

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use slipway_domain::deployment::Deployment;
 use slipway_domain::id::DeploymentId;
@@ -12,6 +12,7 @@ use slipway_services::gate;
 use utoipa::{IntoParams, ToSchema};
 
 use super::tagged;
+use crate::docs::PAGE;
 use crate::extract::{Caller, MaybeJson, NoQuery, Path, Query};
 use crate::openapi::{Always, Moving, OfOne};
 use crate::problem::Refused;
@@ -67,6 +68,56 @@ pub(crate) async fn get_deployment_report(
             Ok((kind, report.to_page()).into_response())
         }
     }
+}
+
+/// The report as a page
+///
+/// One page of HTML that a person reads in a minute: what changes, what it costs, what is wrong, who
+/// must say yes, why it is blocked and what to do. It needs nothing else: no scripts, no other files.
+/// 409 `not_ready` when nothing was judged (yet).
+#[utoipa::path(get, path = "/api/v1/deployments/{id}/report.html",
+    operation_id = "get_deployment_report_page", tag = "deployments",
+    params(("id" = DeploymentId, Path, description = "The deployment.")),
+    responses(
+        (status = 200, description = "The page.", content_type = "text/html", body = String),
+        Always, OfOne, Moving,
+    ))]
+pub(crate) async fn get_deployment_report_page(
+    State(state): State<ApiState>,
+    Caller(who): Caller,
+    Path(id): Path<DeploymentId>,
+    _: NoQuery,
+) -> Result<Response, Refused> {
+    let page = gate::report(&state.cx, &who, id).await?.to_html()?;
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, PAGE),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+    ];
+    Ok((headers, Html(page)).into_response())
+}
+
+/// What was found, as SARIF
+///
+/// One SARIF 2.1.0 log of everything that policies and scanners found in the current plan, with a run
+/// for each tool: for code hosts and editors. What is known only after apply is `open`, and what an
+/// exemption covers is suppressed. 409 `not_ready` when nothing was judged (yet).
+#[utoipa::path(get, path = "/api/v1/deployments/{id}/report.sarif",
+    operation_id = "get_deployment_report_sarif", tag = "deployments",
+    params(("id" = DeploymentId, Path, description = "The deployment.")),
+    responses(
+        (status = 200, description = "The log.", content_type = "application/sarif+json",
+            body = serde_json::Value),
+        Always, OfOne, Moving,
+    ))]
+pub(crate) async fn get_deployment_report_sarif(
+    State(state): State<ApiState>,
+    Caller(who): Caller,
+    Path(id): Path<DeploymentId>,
+    _: NoQuery,
+) -> Result<Response, Refused> {
+    let log = gate::report(&state.cx, &who, id).await?.to_sarif();
+    let kind = [(header::CONTENT_TYPE, "application/sarif+json")];
+    Ok((kind, log.to_string()).into_response())
 }
 
 /// Why it is to be judged anew.

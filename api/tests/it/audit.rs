@@ -211,6 +211,14 @@ async fn every_write_leaves_its_record() {
     at.json(&format!("POST {CONFIG}/reveal"), &one, &why, "setting.reveal").await;
     at.json(&format!("POST {CONFIG}/rotate"), &one, &none, "setting.rotate").await;
 
+    // Prices.
+    let rows = "provider,key,region,unit,price,currency,source,as_of\n\
+                aws,ec2/linux/m5.large,us-east-1,hour,0.2,USD,https://example.com,2026-01-01\n";
+    let query = "?format=csv&source=test";
+    let kept = at.step("POST /api/v1/prices", &[], query, rows, "price.import").await.json();
+    let file = [kept["file"]["id"].as_str().or(kept["id"].as_str()).unwrap()];
+    at.json("DELETE /api/v1/prices/{id}", &file, &none, "price.remove").await;
+
     // Projects and members.
     let mill = json!({"name": "mill"});
     at.json("POST /api/v1/projects", &[], &mill, "project.create").await;
@@ -491,7 +499,7 @@ async fn the_log_is_read_exported_and_verified() {
     assert_eq!(asked["items"].as_array().unwrap().len(), 1, "who took it is on record");
 
     let verified = house.get("/api/v1/audit/verify").await.ok(200);
-    assert_eq!((&verified["intact"], &verified["records"]), (&json!(true), &json!(3)));
+    assert_eq!((&verified["intact"], &verified["records"]), (&json!(true), &json!(4)));
     let part = house.get("/api/v1/audit/verify?from_seq=2&to_seq=2").await.ok(200);
     assert_eq!((&part["records"], &part["next_seq"]), (&json!(1), &json!(3)));
     for bad in ["?from_seq=9", "?from_seq=0", "?from_seq=3&to_seq=1", "?to_seq=x"] {
@@ -499,7 +507,7 @@ async fn the_log_is_read_exported_and_verified() {
         house.get(&format!("/api/v1/audit/export{bad}")).await.problem(422, "invalid_input");
     }
     let checkpoint = house.get("/api/v1/audit/checkpoint").await.ok(200);
-    assert_eq!(checkpoint["head"]["seq"], 3);
+    assert_eq!(checkpoint["head"]["seq"], 4);
     let metrics = house.get("/metrics").await.text();
     assert!(metrics.contains("slipway_audit_unsealed_seconds"), "{metrics}");
     let page = PageRequest::default();

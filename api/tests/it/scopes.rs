@@ -226,6 +226,12 @@ pub(crate) const GOLDEN: &[Row] = &[
     ("POST", "/api/v1/stacks/{id}/drift/reconcile", "", Shop, &[Scope::DeploymentsWrite]),
     ("GET", "/api/v1/stacks/{id}/drift/settings", "", Shop, &[Scope::StacksRead]),
     ("PUT", "/api/v1/stacks/{id}/drift/settings", "", Shop, &[Scope::DeploymentsWrite]),
+    ("GET", "/api/v1/deployments/{id}/report.html", "", Shop, &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/deployments/{id}/report.sarif", "", Shop, &[Scope::DeploymentsRead]),
+    ("GET", "/api/v1/prices", "", Anywhere, &[Scope::GatesRead]),
+    ("POST", "/api/v1/prices", "?format=csv&source=test", InHouse, &[Scope::GatesWrite]),
+    ("GET", "/api/v1/prices/{id}", "", Anywhere, &[Scope::GatesRead]),
+    ("DELETE", "/api/v1/prices/{id}", "", InHouse, &[Scope::GatesWrite]),
 ];
 
 #[test]
@@ -319,6 +325,8 @@ pub(crate) async fn fill(house: &House, route: &str, deployment: &Value) -> Stri
             .post("/api/v1/config", &setting(deployment["id"].as_str().unwrap(), Some("shop")))
             .await;
         made.ok(201)["id"].as_str().unwrap().to_owned()
+    } else if route.contains("/prices/") {
+        format!("prc_{:032x}", 1)
     } else if route.contains("/jobs/") {
         house.get("/api/v1/jobs").await.ok(200)["items"][0]["id"].as_str().unwrap().to_owned()
     } else {

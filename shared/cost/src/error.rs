@@ -64,6 +64,10 @@ pub enum BookError {
         place: String,
         /// What is wrong.
         why: String,
+        /// Which of its parts, by the name that our own form has for it.
+        field: Option<&'static str>,
+        /// Line and column (counted in fields), both from 1, where the file has such.
+        at: Option<(u64, u32)>,
     },
     /// Nothing in it is of use.
     #[error("the price file has no price that is of use here: {why}")]

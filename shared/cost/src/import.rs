@@ -19,37 +19,22 @@ use slipway_domain::cost::Amount;
 use crate::book::{Provider, Row};
 use crate::error::BookError;
 
-/// The form of a price file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// An AWS offer file (`index.json` of a service, or of one region of it).
-    AwsOffer,
-    /// What Azure's Retail Prices API answers (`Items`).
-    AzureRetail,
-    /// What Google's Cloud Billing Catalog API answers (`skus`).
-    GcpSkus,
-    /// Our own form: CSV with `provider,key,region,unit,price,currency,source,as_of`.
-    Csv,
+pub use slipway_domain::price::PriceFormat as Format;
+
+/// Rows in our own form, to keep them: [`kept`] reads them again.
+///
+/// # Errors
+/// They cannot be written.
+pub fn to_csv(rows: &[Row]) -> Result<String, BookError> {
+    csv::write(rows)
 }
 
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::AwsOffer, Self::AzureRetail, Self::GcpSkus, Self::Csv];
-
-    /// The text form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AwsOffer => "aws_offer",
-            Self::AzureRetail => "azure_retail",
-            Self::GcpSkus => "gcp_skus",
-            Self::Csv => "csv",
-        }
-    }
-
-    /// From its text form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|f| f.as_str() == text)
-    }
+/// Rows that [`to_csv`] wrote. They were checked when they were taken.
+///
+/// # Errors
+/// It is no such text.
+pub fn kept(text: &str) -> Result<Vec<Row>, BookError> {
+    csv::kept(text)
 }
 
 /// How much of a price file is read.
@@ -134,6 +119,11 @@ fn other_unit(given: &str, needed: &str) -> String {
     format!("prices by `{given}` where `{needed}` is needed")
 }
 
+/// Something that makes no sense, at a place that has no line.
+fn nonsense(place: &str, why: String) -> BookError {
+    BookError::Nonsense { place: place.to_owned(), why, field: None, at: None }
+}
+
 /// Prices of one thing above which a file is not believed.
 fn most(currency: &str) -> Amount {
     // The dearest things on the price lists are a few hundred dollars an hour, or some ten thousand
@@ -157,47 +147,54 @@ impl Basket {
 
     /// Takes a row, or refuses the file.
     fn take(&mut self, place: &str, row: Row) -> Result<(), BookError> {
-        let nonsense = |why: String| {
+        let nonsense = |field: &'static str, why: String| {
             let mut place = place.to_owned();
             if place.len() > 200 {
                 place.truncate(place.floor_char_boundary(200));
             }
-            Err(BookError::Nonsense { place, why })
+            Err(BookError::Nonsense { place, why, field: Some(field), at: None })
         };
         let short = |text: &str| {
             !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control)
         };
         if !short(&row.key) || !short(&row.region) {
             return nonsense(
+                if short(&row.key) { "region" } else { "key" },
                 "its key or region is empty, longer than 256 bytes, or has control characters"
                     .to_owned(),
             );
         }
         if !short(&row.unit) {
-            return nonsense("its unit is missing".to_owned());
+            return nonsense("unit", "its unit is missing".to_owned());
         }
         if row.source.len() > 1024 || row.source.is_empty() {
-            return nonsense("its source is missing or longer than 1024 bytes".to_owned());
+            return nonsense(
+                "source",
+                "its source is missing or longer than 1024 bytes".to_owned(),
+            );
         }
         if row.currency != row.provider.currency() {
-            return nonsense(format!(
-                "its currency is `{}`, and prices of {} are kept in {}",
-                row.currency.chars().take(16).collect::<String>(),
-                row.provider.as_str(),
-                row.provider.currency()
-            ));
+            return nonsense(
+                "currency",
+                format!(
+                    "its currency is `{}`, and prices of {} are kept in {}",
+                    row.currency.chars().take(16).collect::<String>(),
+                    row.provider.as_str(),
+                    row.provider.currency()
+                ),
+            );
         }
         if row.price.is_negative() {
-            return nonsense(format!("its price {} is negative", row.price));
+            return nonsense("price", format!("its price {} is negative", row.price));
         }
         if row.price > most(&row.currency) {
-            return nonsense(format!(
-                "its price {} {} is too large to be one",
-                row.price, row.currency
-            ));
+            return nonsense(
+                "price",
+                format!("its price {} {} is too large to be one", row.price, row.currency),
+            );
         }
         if row.as_of > self.today {
-            return nonsense(format!("its day {} is after today", row.as_of));
+            return nonsense("as_of", format!("its day {} is after today", row.as_of));
         }
         if row.price.is_zero() {
             self.skip("price 0: a price list's way to say that it is paid elsewhere");

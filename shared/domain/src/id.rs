@@ -155,6 +155,10 @@ id!(
     ExemptionId, "exm", "exemption"
 );
 id!(
+    /// A price file that was imported.
+    PriceFileId, "prc", "price file"
+);
+id!(
     /// Tests of a deployment that were asked for.
     TestRunId, "tst", "test run"
 );

@@ -29,6 +29,7 @@ pub mod page;
 pub mod plan;
 pub mod policy;
 pub mod port;
+pub mod price;
 pub mod project;
 pub mod queue;
 pub mod recovery;

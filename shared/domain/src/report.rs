@@ -1,6 +1,8 @@
 //! What the gates found in a plan, and the report of it: one document, and one page that a person
 //! reads in a minute.
 
+mod html;
+
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
@@ -12,10 +14,12 @@ use crate::approval::ApprovalNeed;
 use crate::cost::CostReport;
 use crate::deployment::{Deployment, Operation, Stale};
 use crate::exemption::UsedExemption;
+use crate::fault::Fault;
 use crate::finding::{Finding, Verdict};
 use crate::gate::{GateKind, GateResult, GateVerdict, conclude};
 use crate::id::{DeploymentId, PlanId};
 use crate::plan::{Action, Counts, Plan};
+use crate::scan::sarif;
 use crate::stack::StackKey;
 use crate::state::DeploymentState;
 use crate::test_report::TestSettings;
@@ -217,6 +221,16 @@ impl Report {
         }
         let _ = writeln!(page, "\nDeployment {}, plan {}", self.deployment_id, self.plan_digest);
         page
+    }
+
+    /// The same as HTML: one page that needs nothing else, for a browser or a file.
+    pub fn to_html(&self) -> Result<String, Fault> {
+        html::render(self).map_err(Fault::internal)
+    }
+
+    /// What was found, as one SARIF log with a run for each tool.
+    pub fn to_sarif(&self) -> serde_json::Value {
+        sarif::log(&self.stack.to_string(), &self.judgement.findings)
     }
 
     fn findings_on(&self, page: &mut String) {
@@ -449,6 +463,66 @@ mod tests {
             ["# shop/web/prod: blocked", "## Gates", "## Findings", "## What to do"]
         );
         assert!(!page.contains("<b>") && !page.contains("[x](http"), "{page}");
+    }
+
+    #[test]
+    fn the_page_of_html_says_it_all_and_nothing_in_it_is_live() {
+        let mut judgement = judgement();
+        judgement.findings = (0..30).map(|n| finding(&format!("r{n}"), Severity::High)).collect();
+        judgement.findings[0].message = "<script>alert(1)</script>".to_owned();
+        judgement.findings[1].rule = "\"><img src=x onerror=y>".to_owned();
+        judgement.findings[2].remedy = "{{ 7 * 7 }} & <b>".to_owned();
+        judgement.skipped = vec![Skipped {
+            gate: GateKind::Scan,
+            tool: "checkov".to_owned(),
+            why: "</li><script>".to_owned(),
+            denies: false,
+        }];
+        judgement.approval = Some(crate::approval::ApprovalNeed {
+            verdict: GateVerdict::NeedsApproval,
+            approvals: 2,
+            requirements: vec![crate::approval::Requirement {
+                approvals: 2,
+                roles: [crate::access::Role::Admin].into(),
+                reasons: vec!["it deletes <what> holds data".to_owned()],
+            }],
+            barred: Vec::new(),
+            agents_may_approve: false,
+            denied: Vec::new(),
+            expires_in_s: None,
+            frozen: None,
+        });
+        let mut report = report(judgement);
+        report.stack.name = "<web>".to_owned();
+        let page = report.to_html().unwrap();
+        for part in [
+            "<!doctype html>",
+            "shop&#x2f;&lt;web&gt;&#x2f;prod",
+            "Why it is blocked",
+            "What to do",
+            "Make it private.",
+            "a_b.c[0]",
+            "… and 5 more.",
+            "&lt;script&gt;alert(1)",
+            "{{ 7 * 7 }} &amp; &lt;b&gt;",
+            "2 approvals by an admin.",
+            "it deletes &lt;what&gt; holds data",
+            "checkov was skipped",
+            "sha256:00",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        for live in ["<script", "<img", "<b>", "<what>", "javascript:", "http://", "https://"] {
+            assert!(!page.contains(live), "{live}: {page}");
+        }
+        let empty = Report {
+            judgement: Judgement::empty(DateTime::UNIX_EPOCH),
+            changes: Vec::new(),
+            next_steps: Vec::new(),
+            ..report
+        };
+        let page = empty.to_html().unwrap();
+        assert!(page.contains("Nothing was found.") && !page.contains("Why it is"), "{page}");
     }
 
     #[test]

@@ -11,21 +11,28 @@ use sha2::{Digest as _, Sha256};
 use slipway_domain::plan::ResourceChange;
 use slipway_domain::scan::RuleBook;
 
+use crate::answer::{Ask, Said, ask_all, asks, text};
 use crate::error::{PackError, Problem};
 use crate::facts::{self, Context, Wants};
 use crate::finding::{Evaluation, Finding, RuleInfo, Severity, State, Verdict};
 use crate::limits::Limits;
-use crate::lint::{self, Outline};
+use crate::lint;
 use crate::nesting;
-use crate::pack::Pack;
+use crate::pack::{Module, Pack};
+use crate::primitives;
 use crate::room::with_room;
-
-/// The rule of the module that gathers the answers of all packages, so that what they share is
-/// evaluated once.
-const ANSWER: &str = "data.slipway_answer.answer";
 
 /// How many steps of the interpreter pass between two looks at the clock.
 const CHECK_INTERVAL: NonZeroU32 = NonZeroU32::new(64).unwrap();
+
+/// Where the functions come from that almost every rule asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Helpers {
+    /// The text of Rego.
+    Text,
+    /// The same in Rust.
+    Native,
+}
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +49,7 @@ pub struct Document<'a> {
 #[derive(Debug, Clone)]
 pub struct Engine {
     base: regorus::Engine,
+    asks: Vec<Ask>,
     rules: BTreeMap<String, RuleInfo>,
     wants: Wants,
     limits: Limits,
@@ -51,15 +59,25 @@ pub struct Engine {
 impl Engine {
     /// Lints and compiles a pack.
     pub fn compile(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
-        with_room(|| Self::compile_here(pack, limits))
+        let helpers = if pack.is_shipped() { Helpers::Native } else { Helpers::Text };
+        with_room(|| Self::compile_here(pack, limits, helpers))
             .unwrap_or_else(|why| Err(Problem::whole(why).into()))
     }
 
-    fn compile_here(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
+    /// The same with the helpers in Rego, also for the shipped pack: what it says must not depend
+    /// on it, and a test looks.
+    #[doc(hidden)]
+    pub fn compile_as_text(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
+        with_room(|| Self::compile_here(pack, limits, Helpers::Text))
+            .unwrap_or_else(|why| Err(Problem::whole(why).into()))
+    }
+
+    fn compile_here(pack: &Pack, limits: Limits, helpers: Helpers) -> Result<Self, PackError> {
         let outline = lint::outline(pack, &limits)?;
-        let mut base = load(pack, &limits)?;
-        base.add_policy("answer.rego".to_owned(), gather(&outline))
-            .map_err(|e| Problem::from_engine("", &e.to_string()))?;
+        let (asks, text) = asks(&outline);
+        let mut base = load(pack, &limits, helpers)?;
+        let path = "answer.rego".to_owned();
+        add(&mut base, Module { path, text })?;
         // The first evaluation prepares the interpreter; copies of it are prepared then. What the
         // packages say of their rules is read with it.
         base.set_input(Value::new_object());
@@ -67,7 +85,7 @@ impl Engine {
             .eval_rule("data.slipway_answer.rules".to_owned())
             .map_err(|e| Problem::from_engine("", &e.to_string()))?;
         let rules = read_rules(&said, limits.output_bytes)?;
-        Ok(Self { base, rules, wants: Wants::of(pack), limits, digest: pack.digest() })
+        Ok(Self { base, asks, rules, wants: Wants::of(pack), limits, digest: pack.digest() })
     }
 
     /// The version of the pack.
@@ -91,7 +109,8 @@ impl Engine {
 
     /// The input that policies see, as JSON: for dry runs, and for other interpreters of Rego.
     pub fn input(&self, document: &Document<'_>) -> Result<serde_json::Value, String> {
-        facts::gather(document, self.wants, &self.limits)
+        let input = facts::gather(document, self.wants, &self.limits)?;
+        serde_json::to_value(&input).map_err(|e| e.to_string())
     }
 
     /// Judges a document. Takes as long as the limits allow, so it belongs on a blocking thread.
@@ -114,44 +133,33 @@ impl Engine {
     }
 
     fn findings(&self, document: &Document<'_>, time: Duration) -> Result<Vec<Finding>, String> {
-        let input = self.input(document)?;
-        let mut engine = self.base.clone();
-        engine.set_execution_timer_config(timer(time));
-        engine.set_input(Value::from(input));
-        let answer = engine.eval_rule(ANSWER.to_owned()).map_err(|e| explain(&e, time))?;
-        let answer = bounded(&answer, self.limits.output_bytes)?;
-        let serde_json::Value::Array(entries) = answer else {
-            return Err("The policy did not answer.".to_owned());
-        };
-        entries.iter().map(|entry| self.finding(entry)).collect()
+        let input = facts::gather(document, self.wants, &self.limits)?;
+        let said = ask_all(&self.base, &self.asks, &input, time, self.limits.output_bytes)?;
+        said.iter().map(|said| self.finding(said)).collect()
     }
 
-    /// Reads one entry `{"as": …, "in": …, "it": …}` of the answer.
-    fn finding(&self, entry: &serde_json::Value) -> Result<Finding, String> {
-        let kind = entry["as"].as_str().unwrap_or_default();
-        let package = entry["in"].as_str().unwrap_or_default();
-        let it = &entry["it"];
+    fn finding(&self, Said { package, kind, it }: &Said) -> Result<Finding, String> {
         let wrong = |what: &str| format!("`{kind}` of the package `{package}` {what}.");
-        let text = |key: &str| it[key].as_str().map(str::to_owned);
+        let text = |key: &str| text(&it[key]).map(str::to_owned);
         let (message, rule) = match it {
-            serde_json::Value::String(message) => (Some(message.clone()), None),
-            serde_json::Value::Object(_) => (text("message").or_else(|| text("msg")), text("rule")),
+            Value::String(message) => (Some(message.to_string()), None),
+            Value::Object(_) => (text("message").or_else(|| text("msg")), text("rule")),
             _ => return Err(wrong("holds something that is neither a text nor an object")),
         };
-        let rule = rule.unwrap_or_else(|| package.to_owned());
+        let rule = rule.unwrap_or_else(|| package.clone());
         let info = self.rules.get(&rule);
         let severity = match &it["severity"] {
-            serde_json::Value::Null => info.map_or(Severity::High, |info| info.severity),
-            given => serde_json::from_value(given.clone()).map_err(|_| {
+            Value::Null | Value::Undefined => info.map_or(Severity::High, |info| info.severity),
+            given => severity(given).ok_or_else(|| {
                 wrong("gives a severity that is none of low, medium, high, critical")
             })?,
         };
-        let (state, verdict) = match kind {
+        let (state, verdict) = match kind.as_str() {
             "deny" => (State::Fail, Verdict::Deny),
             "warn" => (State::Fail, Verdict::Warn),
             "require_role" => (State::Fail, Verdict::RequireRole),
             "unknown" => (State::Unknown, Verdict::Unknown),
-            _ => match (it["state"].as_str(), info) {
+            _ => match (text("state").as_deref(), info) {
                 (_, None) => {
                     return Err(wrong(&format!(
                         "names a rule `{rule}` without an entry in `rules`"
@@ -192,7 +200,11 @@ impl Engine {
 }
 
 /// The interpreter with a pack and the helpers in it. Every file that does not parse is named.
-pub(crate) fn load(pack: &Pack, limits: &Limits) -> Result<regorus::Engine, PackError> {
+pub(crate) fn load(
+    pack: &Pack,
+    limits: &Limits,
+    helpers: Helpers,
+) -> Result<regorus::Engine, PackError> {
     let mut engine = regorus::Engine::new();
     // As OPA does: a builtin that fails is undefined. Limits are errors in any case.
     engine.set_strict_builtin_errors(false);
@@ -201,7 +213,7 @@ pub(crate) fn load(pack: &Pack, limits: &Limits) -> Result<regorus::Engine, Pack
     for module in pack.modules() {
         if let Some(problem) = nesting::problem(&module.path, &module.text) {
             problems.push(problem);
-        } else if let Err(e) = engine.add_policy(module.path.clone(), module.text.clone()) {
+        } else if let Err(e) = engine.add_policy(module.path.clone(), text_of(module, helpers)) {
             problems.push(Problem::from_engine(&module.path, &e.to_string()));
         }
     }
@@ -217,38 +229,35 @@ pub(crate) fn load(pack: &Pack, limits: &Limits) -> Result<regorus::Engine, Pack
         ))
         .into());
     }
-    let library = Pack::library();
-    engine
-        .add_policy(library.path.clone(), library.text)
-        .map_err(|e| Problem::from_engine(&library.path, &e.to_string()))?;
+    let [library, primitives] = Pack::library();
+    add(&mut engine, library)?;
+    match helpers {
+        Helpers::Text => add(&mut engine, primitives)?,
+        Helpers::Native => primitives::add(&mut engine).map_err(Problem::whole)?,
+    }
     Ok(engine)
+}
+
+/// The text that is compiled. What stands for the unknown is written out in the shipped pack, since
+/// looking up a rule of another package is what takes the interpreter longest.
+fn text_of(module: &Module, helpers: Helpers) -> String {
+    match helpers {
+        Helpers::Text => module.text.clone(),
+        Helpers::Native => module.text.replace("lib.unknown", &format!("\"{}\"", facts::UNKNOWN)),
+    }
+}
+
+fn add(engine: &mut regorus::Engine, Module { path, text }: Module) -> Result<(), Problem> {
+    let added = engine.add_policy(path.clone(), text);
+    added.map(drop).map_err(|e| Problem::from_engine(&path, &e.to_string()))
 }
 
 pub(crate) const fn timer(limit: Duration) -> ExecutionTimerConfig {
     ExecutionTimerConfig { limit, check_interval: CHECK_INTERVAL }
 }
 
-/// The module that asks every package of the pack for what it defines.
-fn gather(outline: &Outline) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::from("package slipway_answer\n\nimport rego.v1\n\n");
-    let mut rules = Vec::new();
-    for (package, names) in &outline.packages {
-        for kind in ["deny", "warn", "require_role", "unknown", "result"] {
-            if names.contains(kind) {
-                let _ = writeln!(
-                    text,
-                    "answer contains {{\"as\": \"{kind}\", \"in\": \"{package}\", \"it\": it}} if {{\n\tsome it in data.{package}.{kind}\n}}\n",
-                );
-            }
-        }
-        if names.contains("rules") {
-            rules.push(format!("data.{package}.rules"));
-        }
-    }
-    let _ = writeln!(text, "answer contains nothing if {{\n\tsome nothing in []\n}}\n");
-    let _ = writeln!(text, "rules := [{}]", rules.join(", "));
-    text
+fn severity(given: &Value) -> Option<Severity> {
+    serde_json::from_value(text(given)?.into()).ok()
 }
 
 fn read_rules(said: &Value, most: usize) -> Result<BTreeMap<String, RuleInfo>, PackError> {

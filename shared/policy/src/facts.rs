@@ -33,6 +33,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regorus::Value as Input;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use slipway_domain::plan::{Action, ResourceChange};
@@ -102,7 +103,7 @@ pub(crate) fn gather(
     document: &Document<'_>,
     wants: Wants,
     limits: &Limits,
-) -> Result<Value, String> {
+) -> Result<Input, String> {
     let bytes = document.terraform.unwrap_or_default();
     if bytes.len() > limits.input_bytes {
         return Err(format!(
@@ -111,13 +112,14 @@ pub(crate) fn gather(
             limits.input_bytes
         ));
     }
-    let raw: Option<Value> = document
+    let mut raw = document
         .terraform
-        .map(serde_json::from_slice)
+        .map(|bytes| parse(bytes, wants))
         .transpose()
         .map_err(|e| format!("The plan is not JSON: {e}."))?;
     let configuration = Configuration::read(raw.as_ref().unwrap_or(&Value::Null));
-    let changes = match &raw {
+    let whole = raw.clone().filter(|_| wants.terraform);
+    let changes = match &mut raw {
         Some(raw) => read_terraform(raw, &configuration)?,
         None => document.changes.iter().map(Change::of).collect(),
     };
@@ -128,20 +130,53 @@ pub(crate) fn gather(
             limits.resources
         ));
     }
-    let mut input = Map::new();
-    split(&changes, &configuration, &mut input);
-    input.insert("modules".to_owned(), configuration.modules());
-    input.insert("providers".to_owned(), configuration.providers());
+    let mut input = split(changes, &configuration)?;
+    let mut add = |name: &str, part: Input| drop(input.insert(name.into(), part));
+    add("modules", convert(configuration.modules())?);
+    add("providers", convert(configuration.providers())?);
     let context = serde_json::to_value(document.context).map_err(|e| e.to_string())?;
-    input.insert("context".to_owned(), context);
+    add("context", convert(context)?);
     if wants.plan {
         let plan = serde_json::to_value(document.changes).map_err(|e| e.to_string())?;
-        input.insert("plan".to_owned(), plan);
+        add("plan", convert(plan)?);
     }
-    if let (true, Some(raw)) = (wants.terraform, raw) {
-        input.insert("terraform".to_owned(), raw);
+    if let Some(whole) = whole {
+        add("terraform", convert(whole)?);
     }
-    Ok(Value::Object(input))
+    Ok(input.into())
+}
+
+/// What the interpreter makes of a value. One that it cannot hold is an error, and not just absent.
+fn convert(value: Value) -> Result<Input, String> {
+    serde_json::from_value(value).map_err(|e| format!("The plan cannot be judged: {e}."))
+}
+
+/// What is read of Terraform's document. Half of it says the same again, and is passed over.
+#[derive(Deserialize)]
+struct Parts {
+    #[serde(default)]
+    format_version: Value,
+    #[serde(default)]
+    resource_changes: Value,
+    #[serde(default)]
+    configuration: Value,
+}
+
+fn parse(bytes: &[u8], wants: Wants) -> serde_json::Result<Value> {
+    if wants.terraform {
+        return serde_json::from_slice(bytes);
+    }
+    let Parts { format_version, resource_changes, configuration } = serde_json::from_slice(bytes)?;
+    if resource_changes.is_null() {
+        // Only then is what is planned looked at.
+        return serde_json::from_slice(bytes);
+    }
+    let parts = [
+        ("format_version", format_version),
+        ("resource_changes", resource_changes),
+        ("configuration", configuration),
+    ];
+    Ok(Value::Object(parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect()))
 }
 
 /// One change, from whichever document.
@@ -163,9 +198,9 @@ struct Change {
 
 /// The changes of Terraform's document. A document without them is no plan: better an error than
 /// an empty plan that passes.
-fn read_terraform(raw: &Value, configuration: &Configuration) -> Result<Vec<Change>, String> {
-    match &raw["resource_changes"] {
-        Value::Array(entries) => entries.iter().map(Change::read).collect(),
+fn read_terraform(raw: &mut Value, configuration: &Configuration) -> Result<Vec<Change>, String> {
+    match raw.get_mut("resource_changes").map_or(Value::Null, Value::take) {
+        Value::Array(entries) => entries.into_iter().map(Change::read).collect(),
         // Terraform leaves it out when there is nothing; others cut it out and keep the values.
         Value::Null if raw["format_version"].is_string() => {
             let mut changes = Vec::new();
@@ -198,7 +233,7 @@ fn read_planned(
             .collect();
         read["change"] =
             json!({"actions": ["create"], "after": entry["values"], "after_unknown": unknown});
-        changes.push(Change::read(&read)?);
+        changes.push(Change::read(read)?);
     }
     for child in module["child_modules"].as_array().into_iter().flatten() {
         read_planned(child, configuration, changes, depth + 1)?;
@@ -207,10 +242,10 @@ fn read_planned(
 }
 
 impl Change {
-    fn read(entry: &Value) -> Result<Self, String> {
+    fn read(mut entry: Value) -> Result<Self, String> {
+        let mut change = entry.get_mut("change").map_or(Value::Null, Value::take);
         let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
         let address = text("address");
-        let change = &entry["change"];
         let actions: Option<Vec<String>> = change["actions"]
             .as_array()
             .map(|all| all.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect());
@@ -220,6 +255,7 @@ impl Change {
             return Err("A resource change of the plan lacks address, type or actions.".to_owned());
         };
         let mode = entry["mode"].as_str().unwrap_or("managed").to_owned();
+        let mut part = |key: &str| change.get_mut(key).map_or(Value::Null, Value::take);
         Ok(Self {
             module: text("module_address"),
             mode,
@@ -229,9 +265,9 @@ impl Change {
             provider: text("provider_name"),
             actions,
             deposed: entry["deposed"].is_string(),
-            before: change["before"].clone(),
-            after: change["after"].clone(),
-            unknown: change["after_unknown"].clone(),
+            before: part("before"),
+            after: part("after"),
+            unknown: part("after_unknown"),
             address,
         })
     }
@@ -269,6 +305,17 @@ impl Change {
             after,
             unknown: Value::Null,
         }
+    }
+
+    /// What it is called.
+    fn names(&self) -> Map<String, Value> {
+        let names = [
+            ("address", &self.address),
+            ("type", &self.kind),
+            ("name", &self.name),
+            ("module", &self.module),
+        ];
+        names.map(|(key, name)| (key.to_owned(), Value::from(name.as_str()))).into_iter().collect()
     }
 
     fn has(&self, action: &str) -> bool {
@@ -310,59 +357,69 @@ fn mark(value: &mut Value, pointer: &str) {
 }
 
 /// `after` with [`UNKNOWN`] where `unknown` says true.
-fn merge(after: &Value, unknown: &Value) -> Value {
+fn merge(after: Value, unknown: &Value) -> Value {
     match unknown {
         Value::Bool(true) => Value::from(UNKNOWN),
         Value::Object(marks) => {
+            let absent = after.is_null();
             let mut merged = match after {
-                Value::Object(fields) => fields.clone(),
+                Value::Object(fields) => fields,
                 Value::Null => Map::new(),
-                other => return other.clone(),
+                other => return other,
             };
             for (key, mark) in marks {
-                let one = merge(merged.get(key).unwrap_or(&Value::Null), mark);
+                let one = merge(merged.get_mut(key).map_or(Value::Null, Value::take), mark);
                 if !one.is_null() {
                     merged.insert(key.clone(), one);
                 }
             }
             // An object that is not there and in which nothing is unknown stays absent.
-            if after.is_null() && merged.is_empty() { Value::Null } else { Value::Object(merged) }
+            if absent && merged.is_empty() { Value::Null } else { Value::Object(merged) }
         }
         Value::Array(marks) => {
-            let items = after.as_array().map(Vec::as_slice).unwrap_or_default();
             if after.is_null() && marks.is_empty() {
                 return Value::Null;
             }
+            let mut items = match after {
+                Value::Array(items) => items,
+                _ => Vec::new(),
+            };
+            items.resize(items.len().max(marks.len()), Value::Null);
+            let items = items.into_iter().enumerate();
             Value::Array(
-                (0..items.len().max(marks.len()))
-                    .map(|at| {
-                        let none = Value::Null;
-                        merge(items.get(at).unwrap_or(&none), marks.get(at).unwrap_or(&none))
-                    })
+                items
+                    .map(|(at, item)| merge(item, marks.get(at).unwrap_or(&Value::Null)))
                     .collect(),
             )
         }
-        _ => after.clone(),
+        _ => after,
     }
 }
 
 /// Puts every change where rules look for it.
-fn split(changes: &[Change], configuration: &Configuration, input: &mut Map<String, Value>) {
+fn split(
+    changes: Vec<Change>,
+    configuration: &Configuration,
+) -> Result<BTreeMap<Input, Input>, String> {
+    let planned: BTreeSet<&str> = changes.iter().map(|c| c.address.as_str()).collect();
+    let read_before = configuration.data(&planned);
+    let documents = documents(&changes);
     let mut deleted = Vec::new();
     let mut data = Vec::new();
-    let mut alive = Vec::new();
+    let mut resources = Vec::new();
     for change in changes {
         if change.mode == "data" {
-            data.push(json!({"address": change.address, "type": change.kind, "name": change.name,
-                "module": change.module, "values": merge(&change.after, &change.unknown)}));
+            let mut one = change.names();
+            one.insert("values".to_owned(), merge(change.after, &change.unknown));
+            data.push(Value::Object(one));
             continue;
         }
         if change.has("delete") {
-            deleted.push(
-                json!({"address": change.address, "type": change.kind, "name": change.name,
-                "module": change.module, "values": change.before, "deposed": change.deposed,
-                "replaced": change.has("create")}),
-            );
+            let mut one = change.names();
+            one.insert("deposed".to_owned(), change.deposed.into());
+            one.insert("replaced".to_owned(), change.has("create").into());
+            one.insert("values".to_owned(), change.before.clone());
+            deleted.push(Value::Object(one));
         }
         // What is deleted, dropped or deposed is not there afterwards: its attributes are nobody's
         // business.
@@ -370,29 +427,33 @@ fn split(changes: &[Change], configuration: &Configuration, input: &mut Map<Stri
             || change.has("forget")
             || (change.has("delete") && !change.has("create"));
         if !gone && !change.after.is_null() {
-            alive.push(change);
+            resources.push(resource(change, configuration, &documents));
         }
     }
-    let planned: BTreeSet<&str> = changes.iter().map(|c| c.address.as_str()).collect();
-    data.extend(configuration.data(&planned));
-
-    let documents = documents(changes);
-    let mut resources: Vec<Value> =
-        alive.iter().map(|c| resource(c, configuration, &documents)).collect();
+    data.extend(read_before);
     links::resolve(&mut resources, configuration);
-
     let (linked, open_ends) = links::reversed(&resources);
-    input.insert("linked".to_owned(), json!(linked));
-    input.insert("open_ends".to_owned(), json!(open_ends));
-    let mut by_type: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for resource in &resources {
-        let kind = resource["type"].as_str().unwrap_or_default().to_owned();
-        by_type.entry(kind).or_default().push(resource.clone());
+    let (linked, open_ends) = (convert(json!(linked))?, convert(json!(open_ends))?);
+
+    // Under both names it is the same one in memory.
+    let mut by_type: BTreeMap<Input, Vec<Input>> = BTreeMap::new();
+    let mut all = Vec::with_capacity(resources.len());
+    for resource in resources {
+        let resource = convert(resource)?;
+        by_type.entry(resource["type"].clone()).or_default().push(resource.clone());
+        all.push(resource);
     }
-    input.insert("resources".to_owned(), Value::Array(resources));
-    input.insert("by_type".to_owned(), json!(by_type));
-    input.insert("deleted".to_owned(), Value::Array(deleted));
-    input.insert("data".to_owned(), Value::Array(data));
+    let by_type: BTreeMap<Input, Input> =
+        by_type.into_iter().map(|(kind, them)| (kind, Input::from(them))).collect();
+    let parts = [
+        ("resources", Input::from(all)),
+        ("by_type", Input::from(by_type)),
+        ("linked", linked),
+        ("open_ends", open_ends),
+        ("deleted", convert(Value::Array(deleted))?),
+        ("data", convert(Value::Array(data))?),
+    ];
+    Ok(parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect())
 }
 
 /// The policies that are put together while applying, by the address of their data source.
@@ -401,18 +462,24 @@ fn documents(changes: &[Change]) -> BTreeMap<String, String> {
         .iter()
         .filter(|change| change.mode == "data" && change.kind == documents::KIND)
         .map(|change| {
-            let values = merge(&change.after, &change.unknown);
+            let values = merge(change.after.clone(), &change.unknown);
             (change.address.clone(), documents::assemble(&values))
         })
         .collect()
 }
 
 fn resource(
-    change: &Change,
+    change: Change,
     configuration: &Configuration,
     documents: &BTreeMap<String, String>,
 ) -> Value {
-    let mut values = merge(&change.after, &change.unknown);
+    let mut one = change.names();
+    one.insert("index".to_owned(), change.index.clone());
+    one.insert("provider".to_owned(), change.provider.clone().into());
+    one.insert("action".to_owned(), change.action().into());
+    one.insert("provisioners".to_owned(), configuration.provisioners(&change.address).into());
+    one.insert("configured".to_owned(), configuration.constants(&change.address));
+    let mut values = merge(change.after, &change.unknown);
     if let (Some(written), Value::Object(fields)) =
         (configuration.written(&change.address), &mut values)
     {
@@ -423,19 +490,9 @@ fn resource(
             }
         }
     }
-    json!({
-        "address": change.address,
-        "type": change.kind,
-        "name": change.name,
-        "index": change.index,
-        "module": change.module,
-        "provider": change.provider,
-        "action": change.action(),
-        "values": values,
-        "before": change.before,
-        "provisioners": configuration.provisioners(&change.address),
-        "configured": configuration.constants(&change.address),
-    })
+    one.insert("values".to_owned(), values);
+    one.insert("before".to_owned(), change.before);
+    Value::Object(one)
 }
 
 #[cfg(test)]
@@ -448,7 +505,7 @@ mod tests {
         let unknown = json!({"b": true, "list": [{"y": true}, true], "none": {"c": false},
             "tags": {}, "deep": {"d": {"e": true}}});
         assert_eq!(
-            merge(&after, &unknown),
+            merge(after, &unknown),
             json!({"a": 1, "b": UNKNOWN, "list": [{"x": 1, "y": UNKNOWN}, UNKNOWN], "none": null,
                 "deep": {"d": {"e": UNKNOWN}}})
         );
@@ -464,7 +521,7 @@ mod tests {
     }
 
     fn read(raw: &Value) -> Result<Vec<Change>, String> {
-        read_terraform(raw, &Configuration::read(raw))
+        read_terraform(&mut raw.clone(), &Configuration::read(raw))
     }
 
     #[test]

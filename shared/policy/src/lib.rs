@@ -22,6 +22,7 @@
 //!
 //! [`facts`] describes what they find in `input`.
 
+mod answer;
 mod documents;
 mod engine;
 mod error;
@@ -33,6 +34,7 @@ mod links;
 pub mod lint;
 mod nesting;
 mod pack;
+mod primitives;
 mod room;
 mod self_test;
 mod syntax;

@@ -11,17 +11,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regorus::unstable::{Expr, Literal, Module, Query, Ref, Rule, RuleHead, Span};
 
-use crate::engine::load;
+use crate::engine::{Helpers, load};
 use crate::error::{PackError, Problem};
 use crate::functions::{FORBIDDEN, FUNCTIONS};
 use crate::limits::Limits;
 use crate::pack::Pack;
-use crate::syntax::{calls, file, is_name, path_of, prefix_of, rule_name};
+use crate::syntax::{calls, file, is_name, is_set, path_of, prefix_of, rule_name};
 
 /// What a pack defines: package → names of its rules.
 #[derive(Debug, Default)]
 pub(crate) struct Outline {
     pub(crate) packages: BTreeMap<String, BTreeSet<String>>,
+    /// Rules that are sets and nothing else, each with its package.
+    pub(crate) sets: BTreeSet<String>,
 }
 
 /// Everything that is wrong with a pack; empty when it may be kept.
@@ -32,7 +34,7 @@ pub fn lint(pack: &Pack, limits: &Limits) -> Vec<Problem> {
 /// Lints, and says what the pack defines.
 pub(crate) fn outline(pack: &Pack, limits: &Limits) -> Result<Outline, PackError> {
     sizes(pack, limits)?;
-    let mut engine = load(pack, limits)?;
+    let mut engine = load(pack, limits, Helpers::Text)?;
     let own: BTreeSet<&str> = pack.modules().iter().map(|m| m.path.as_str()).collect();
     let modules: Vec<Ref<Module>> = engine.get_modules().clone();
 
@@ -55,6 +57,10 @@ pub(crate) fn outline(pack: &Pack, limits: &Limits) -> Result<Outline, PackError
             outline.packages.insert(package, names);
         }
     }
+    outline.sets = linter.sets;
+    for other in linter.others {
+        outline.sets.remove(&other);
+    }
     Ok(outline)
 }
 
@@ -73,7 +79,7 @@ fn sizes(pack: &Pack, limits: &Limits) -> Result<(), PackError> {
         ))
         .into());
     }
-    let mut paths = BTreeSet::from([Pack::library().path]);
+    let mut paths = BTreeSet::from(Pack::library().map(|module| module.path));
     for module in modules {
         if module.text.len() > limits.file_bytes {
             let message = format!("The file is larger than {} bytes.", limits.file_bytes);
@@ -93,6 +99,9 @@ struct Linter {
     /// Rule → the rules that it needs, each with its package.
     needs: BTreeMap<String, BTreeSet<String>>,
     places: BTreeMap<String, Span>,
+    /// Rules that add members to sets, and all others.
+    sets: BTreeSet<String>,
+    others: BTreeSet<String>,
 }
 
 /// Where the walk is.
@@ -116,7 +125,10 @@ impl Linter {
         let package = path_of(&module.package.refr).unwrap_or_default();
         for rule in &module.policy {
             if let Some(name) = rule_name(rule) {
-                self.places.entry(format!("{package}.{name}")).or_insert(rule.span().clone());
+                let path = format!("{package}.{name}");
+                let kind = if is_set(rule) { &mut self.sets } else { &mut self.others };
+                kind.insert(path.clone());
+                self.places.entry(path).or_insert(rule.span().clone());
                 self.rules.entry(package.clone()).or_default().insert(name);
             }
         }

@@ -21,6 +21,10 @@ pub struct Pack {
 /// The helpers that every pack may import as `data.slipway.lib`.
 const LIB: (&str, &str) = ("slipway/lib.rego", include_str!("../packs/terraform/lib.rego"));
 
+/// Those of them that the shipped pack calls in Rust.
+const PRIMITIVES: (&str, &str) =
+    ("slipway/primitives.rego", include_str!("../packs/terraform/primitives.rego"));
+
 /// The modules of the shipped pack.
 const SHIPPED: &[(&str, &str)] = &[
     ("slipway/storage.rego", include_str!("../packs/terraform/storage.rego")),
@@ -56,8 +60,8 @@ impl Pack {
     }
 
     /// The helpers that are compiled together with it.
-    pub(crate) fn library() -> Module {
-        module(&LIB)
+    pub(crate) fn library() -> [Module; 2] {
+        [module(&LIB), module(&PRIMITIVES)]
     }
 
     /// Whether it is the one that comes with the executable.
@@ -73,7 +77,7 @@ impl Pack {
     /// The digest of its text and of the helpers that it is compiled with: a version.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
-        for module in self.modules.iter().chain([&Self::library()]) {
+        for module in self.modules.iter().chain(&Self::library()) {
             for part in [&module.path, &module.text] {
                 hash.update((part.len() as u64).to_be_bytes());
                 hash.update(part);

@@ -1,7 +1,7 @@
 //! Room for the interpreter, which calls itself for every rule that a rule needs: a long chain of
 //! rules would take the whole process down on a usual stack.
 
-use std::thread;
+use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 
 /// Bytes of the stack; only what is used is taken. A pack of as many rules as there may be, each
 /// as deep as the parser lets it be, stays well within it; a test sees to that.
@@ -10,12 +10,34 @@ const STACK: usize = 1 << 30;
 /// Does some work on a stack that is large enough, and waits for it. An error says that it could
 /// not be done, or broke down.
 pub(crate) fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, &'static str> {
-    thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .name("policy".to_owned())
-            .stack_size(STACK)
-            .spawn_scoped(scope, work)
-            .map_err(|_| "There is no memory to evaluate policies in.")?;
-        thread.join().map_err(|_| "The interpreter of the policy broke down.")
+    scope(|scope| start(scope, work)?.join().map_err(|_| BROKE_DOWN))
+}
+
+/// Does the same work on so many threads at once, each with such a stack, and waits for all.
+pub(crate) fn with_rooms(threads: usize, work: &(impl Fn() + Sync)) -> Result<(), &'static str> {
+    scope(|scope| {
+        let mut others = Vec::new();
+        for _ in 0..threads {
+            // One that cannot be had is made up for by the others.
+            match start(scope, work) {
+                Ok(other) => others.push(other),
+                Err(why) if others.is_empty() => return Err(why),
+                Err(_) => break,
+            }
+        }
+        others.into_iter().try_for_each(|other| other.join().map_err(|_| BROKE_DOWN))
     })
+}
+
+const BROKE_DOWN: &str = "The interpreter of the policy broke down.";
+
+fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, &'static str> {
+    Builder::new()
+        .name("policy".to_owned())
+        .stack_size(STACK)
+        .spawn_scoped(scope, work)
+        .map_err(|_| "There is no memory to evaluate policies in.")
 }

@@ -45,6 +45,12 @@ pub(crate) fn prefix_of(expr: &Ref<Expr>) -> Option<String> {
     })
 }
 
+/// Whether a rule adds a member to a set of a plain name.
+pub(crate) fn is_set(rule: &Rule) -> bool {
+    let Rule::Spec { head: RuleHead::Set { refr, .. }, .. } = rule else { return false };
+    matches!(refr.as_ref(), Expr::Var { .. })
+}
+
 pub(crate) fn rule_name(rule: &Rule) -> Option<String> {
     let refr = match rule {
         Rule::Spec { head, .. } => match head {

@@ -16,12 +16,12 @@ use slipway_store::Store;
 
 use crate::audit::Denials;
 use crate::auth::{Auth, AuthSettings};
-use crate::gate::Prices;
 use crate::gather::Gather;
 use crate::intake::Intake;
 use crate::library::Library;
 use crate::look::{Line, Looks};
 use crate::policy::Policies;
+use crate::price::Prices;
 use crate::setting;
 use crate::source::Trees;
 use crate::unchanged::Ends;

@@ -34,6 +34,7 @@ pub mod output;
 pub mod plan;
 mod planned;
 pub mod policy;
+pub mod price;
 pub mod project;
 mod publish;
 pub mod queue;

@@ -6,6 +6,7 @@
 mod check;
 mod dry_run;
 mod engine;
+mod history;
 
 use bytes::Bytes;
 use chrono::SubsecRound as _;
@@ -25,6 +26,7 @@ pub use self::check::{Checked, MAX_ARCHIVE_BYTES, check_tree, tree_limits};
 pub use self::dry_run::{DryRunRequest, MAX_PLANS, NamedPack, dry_run};
 pub(crate) use self::engine::Policies;
 pub use self::engine::{PolicyGate, Ready, Subject, engines, evaluate, gate, rule_book};
+pub(crate) use self::history::history;
 use crate::change::audit;
 use crate::idempotency::Guard;
 use crate::{Ctx, source};

@@ -249,12 +249,7 @@ pub(crate) fn fits(
     let mut errors = cx.inspector.check(inspection, variables.values());
     // What a secret comes to is looked at by the tool. That nobody takes it can be told here.
     let taken = |name: &str| inspection.inputs.iter().any(|input| input.name == name);
-    errors.retain(|error| {
-        !variables.is_unknown(&error.pointer)
-            || variables.values().keys().any(|name| {
-                variables.is_open(name) && !taken(name) && error.pointer.ends_with(name.as_str())
-            })
-    });
+    errors.retain(|error| variables.open_at(&error.pointer).is_none_or(|name| !taken(name)));
     if errors.is_empty() {
         Ok(Hidden::Names(inspection.sensitive()))
     } else {

@@ -28,6 +28,7 @@ mod member;
 mod migrate;
 pub mod plan;
 pub mod policy;
+mod price;
 pub mod project;
 pub mod queue;
 pub mod recovery;

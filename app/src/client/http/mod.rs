@@ -9,6 +9,7 @@ mod follow;
 mod gate;
 mod operate;
 mod policy;
+mod price;
 mod project;
 mod setting;
 mod state;

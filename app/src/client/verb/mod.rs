@@ -8,6 +8,7 @@ mod drift;
 mod gate;
 mod operate;
 mod policy;
+mod price;
 mod project;
 mod setting;
 mod show;
@@ -55,7 +56,7 @@ pub(super) async fn perform(
         ClientCommand::Destroy(args) => deploy::destroy(&desk, *args).await,
         ClientCommand::Wait(args) => wait_for(&desk, args).await,
         ClientCommand::Plan(args) => show::plan(&desk, &args.deployment).await,
-        ClientCommand::Report(args) => show::report(&desk, &args.deployment).await,
+        ClientCommand::Report(args) => show::report(&desk, args).await,
         ClientCommand::Reconsider(args) => decide::reconsider(&desk, args).await,
         ClientCommand::Approve(args) => decide::approve(&desk, args).await,
         ClientCommand::Approvals(args) => decide::approvals(&desk, &args.deployment).await,
@@ -79,6 +80,7 @@ pub(super) async fn perform(
         ClientCommand::Projects(args) => project::projects(&desk, args.verb).await,
         ClientCommand::Members(args) => project::members(&desk, args.verb).await,
         ClientCommand::Queues(args) => operate::queues(&desk, args).await,
+        ClientCommand::Prices(args) => price::prices(&desk, args).await,
         ClientCommand::Gates(args) => gate::gates(&desk, args).await,
         ClientCommand::Settings(args) => setting::settings(&desk, args.verb).await,
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,

@@ -3,7 +3,7 @@
 use slipway_services::log::{MAX_LINES, Part};
 
 use super::{Desk, Items};
-use crate::cli::{DeploymentsArgs, EventsArgs, LogsArgs, OutputsArgs, StacksArgs};
+use crate::cli::{DeploymentsArgs, EventsArgs, LogsArgs, OutputsArgs, ReportArgs, StacksArgs};
 use crate::client::error::ClientError;
 use crate::client::exit::Exit;
 use crate::client::http::{DeploymentQuery, StackQuery};
@@ -19,9 +19,19 @@ pub(super) async fn plan(desk: &Desk<'_>, of: &DeploymentRef) -> Result<Exit, Cl
 }
 
 /// `slipway report`.
-pub(super) async fn report(desk: &Desk<'_>, of: &DeploymentRef) -> Result<Exit, ClientError> {
-    let id = desk.resolve(of).await?;
+pub(super) async fn report(desk: &Desk<'_>, args: ReportArgs) -> Result<Exit, ClientError> {
+    let id = desk.resolve(&args.deployment).await?;
     let report = desk.client.report(id).await?;
+    if let Some(file) = &args.html {
+        let wrong = |why: String| ClientError::Input(format!("{}: {why}", file.display()));
+        let page = report.to_html().map_err(|fault| wrong(fault.causes()))?;
+        std::fs::write(file, page).map_err(|error| wrong(error.to_string()))?;
+    }
+    if args.sarif {
+        let log = report.to_sarif();
+        desk.screen.result(&log, |_| format!("{log:#}\n"))?;
+        return Ok(Exit::Success);
+    }
     desk.screen.result(&report, |_| view::plain_lines(&report.to_page()).into_owned())?;
     Ok(Exit::Success)
 }

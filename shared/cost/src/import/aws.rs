@@ -338,7 +338,7 @@ fn term_row(
     basket: &mut Basket,
 ) -> Result<(), BookError> {
     let place = format!("SKU {sku} ({})", is.key);
-    let nonsense = |why: String| BookError::Nonsense { place: place.clone(), why };
+    let nonsense = |why: String| super::nonsense(&place, why);
     if term.price_dimensions.len() > 1 {
         basket.skip("prices in tiers");
         return Ok(());

@@ -118,7 +118,7 @@ pub(super) fn read(bytes: &[u8], basket: &mut Basket) -> Result<(), BookError> {
         match item.unit_of_measure.as_deref() {
             Some(given) if given == vendor_unit => {}
             Some("") | None => {
-                return Err(BookError::Nonsense { place, why: "its unit is missing".to_owned() });
+                return Err(super::nonsense(&place, "its unit is missing".to_owned()));
             }
             Some(given) => {
                 basket.skip(super::other_unit(given, vendor_unit));

@@ -47,6 +47,24 @@ impl Columns {
     }
 }
 
+impl Columns {
+    /// Which column a part of a row is, from 1.
+    fn number(&self, field: &str) -> Option<u32> {
+        let index = match field {
+            "provider" => self.provider?,
+            "key" => self.key,
+            "region" => self.region,
+            "unit" => self.unit,
+            "price" => self.price,
+            "currency" => self.currency,
+            "source" => self.source,
+            "as_of" => self.as_of,
+            _ => return None,
+        };
+        u32::try_from(index + 1).ok()
+    }
+}
+
 /// Reads lines, one row each.
 fn rows(
     text: &[u8],
@@ -65,20 +83,24 @@ fn rows(
     while reader.read_record(&mut record).map_err(|why| wrong(why.to_string()))? {
         let line = record.position().map_or(0, ::csv::Position::line);
         let place = format!("line {line}");
-        let nonsense = |why: String| BookError::Nonsense { place: place.clone(), why };
+        let located = |field: &'static str, why: String| {
+            let at = columns.number(field).map(|column| (line, column));
+            BookError::Nonsense { place: place.clone(), why, field: Some(field), at }
+        };
         let get = |i: usize| record.get(i).unwrap_or_default();
         let whose = match (provider, columns.provider) {
             (Some(provider), _) => provider,
             (None, Some(i)) => Provider::parse(get(i)).ok_or_else(|| {
-                nonsense("its provider is none of aws, gcp, azure and ncp".to_owned())
+                let why = "its provider is none of aws, gcp, azure and ncp";
+                located("provider", why.to_owned())
             })?,
             (None, None) => return Err(wrong("it names no provider")),
         };
         let price = Amount::parse(get(columns.price))
-            .map_err(|why| nonsense(format!("its price is no price: {why}")))?;
+            .map_err(|why| located("price", format!("its price is no price: {why}")))?;
         let as_of: NaiveDate = get(columns.as_of)
             .parse()
-            .map_err(|_| nonsense("its as_of is no day, e.g. 2026-01-31".to_owned()))?;
+            .map_err(|_| located("as_of", "its as_of is no day, e.g. 2026-01-31".to_owned()))?;
         let source = get(columns.source);
         if *last_source != *source {
             last_source = Arc::from(source);
@@ -94,7 +116,10 @@ fn rows(
             as_of,
             origin,
         };
-        take(&place, row)?;
+        take(&place, row).map_err(|error| match error {
+            BookError::Nonsense { why, field: Some(field), .. } => located(field, why),
+            other => other,
+        })?;
     }
     Ok(())
 }
@@ -136,8 +161,45 @@ pub(super) fn read(bytes: &[u8], basket: &mut Basket) -> Result<(), BookError> {
             return Err(BookError::Nonsense {
                 place: place.to_owned(),
                 why: format!("its unit is not `{unit}`, by which `{}` is priced", row.key),
+                field: Some("unit"),
+                at: None,
             });
         }
         basket.take(place, row)
     })
+}
+
+/// Writes rows with every column.
+pub(super) fn write(rows: &[Row]) -> Result<String, BookError> {
+    let failed = |why: &dyn std::fmt::Display| wrong(why.to_string());
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let head = ["provider", "key", "region", "unit", "price", "currency", "source", "as_of"];
+    writer.write_record(head).map_err(|e| failed(&e))?;
+    for row in rows {
+        let (price, as_of) = (row.price.to_string(), row.as_of.to_string());
+        writer
+            .write_record([
+                row.provider.as_str(),
+                &row.key,
+                &row.region,
+                &row.unit,
+                &price,
+                &row.currency,
+                &row.source,
+                &as_of,
+            ])
+            .map_err(|e| failed(&e))?;
+    }
+    let bytes = writer.into_inner().map_err(|e| failed(&e))?;
+    String::from_utf8(bytes).map_err(|e| failed(&e))
+}
+
+/// Reads what [`write`] wrote.
+pub(super) fn kept(text: &str) -> Result<Vec<Row>, BookError> {
+    let mut all = Vec::new();
+    rows(text.as_bytes(), None, Origin::Imported, |_, row| {
+        all.push(row);
+        Ok(())
+    })?;
+    Ok(all)
 }

@@ -124,7 +124,7 @@ pub(super) fn read(bytes: &[u8], basket: &mut Basket) -> Result<(), BookError> {
             }
         };
         let place = format!("SKU {} ({key})", sku.sku_id);
-        let nonsense = |why: String| BookError::Nonsense { place: place.clone(), why };
+        let nonsense = |why: String| super::nonsense(&place, why);
         let Some(pricing) = sku.pricing_info.into_iter().next_back() else {
             return Err(nonsense("it has no price".to_owned()));
         };

@@ -7,12 +7,38 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Severity, State};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// One document with one run: what a tool found.
 pub fn document(tool: &str, version: Option<&str>, findings: &[Finding]) -> Value {
+    let findings: Vec<&Finding> = findings.iter().collect();
+    whole(vec![run(tool, version, &findings)])
+}
+
+/// One document with a run for each tool, in the order of their names: everything that was found in
+/// one plan. `of` says whose plan it is.
+pub fn log(of: &str, findings: &[Finding]) -> Value {
+    let mut tools: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
+    for finding in findings {
+        tools.entry(&finding.tool).or_default().push(finding);
+    }
+    // A log without any run would not say that somebody looked.
+    tools.entry(Finding::POLICY).or_default();
+    let runs = tools.into_iter().map(|(tool, findings)| {
+        let mut run = run(tool, None, &findings);
+        run["automationDetails"] = json!({ "id": format!("slipway/{tool}/{of}/") });
+        run
+    });
+    whole(runs.collect())
+}
+
+fn whole(runs: Vec<Value>) -> Value {
+    json!({ "$schema": SCHEMA, "version": "2.1.0", "runs": runs })
+}
+
+fn run(tool: &str, version: Option<&str>, findings: &[&Finding]) -> Value {
     let mut rules: BTreeMap<&str, &Finding> = BTreeMap::new();
     for finding in findings {
         rules.entry(&finding.rule).or_insert(finding);
@@ -27,13 +53,9 @@ pub fn document(tool: &str, version: Option<&str>, findings: &[Finding]) -> Valu
     }
     let results = findings.iter().map(|finding| result(finding, index[finding.rule.as_str()]));
     json!({
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": driver },
-            "columnKind": "unicodeCodePoints",
-            "results": results.collect::<Vec<_>>(),
-        }],
+        "tool": { "driver": driver },
+        "columnKind": "unicodeCodePoints",
+        "results": results.collect::<Vec<_>>(),
     })
 }
 
@@ -78,8 +100,25 @@ fn result(finding: &Finding, rule_index: usize) -> Value {
     if !location.is_empty() {
         result["locations"] = json!([location]);
     }
+    if finding.state == State::Unknown {
+        // The format has a level for failures only.
+        result["kind"] = json!("open");
+        result["level"] = json!("none");
+    }
+    let mut suppressions = Vec::new();
     if let Some(why) = &finding.suppressed {
-        result["suppressions"] = json!([{ "kind": "inSource", "justification": why }]);
+        suppressions.push(json!({ "kind": "inSource", "justification": why }));
+    }
+    if let Some(exemption) = &finding.exemption {
+        let why = format!("exemption {exemption}");
+        suppressions
+            .push(json!({ "kind": "external", "status": "accepted", "justification": why }));
+    }
+    if !suppressions.is_empty() {
+        result["suppressions"] = json!(suppressions);
+    }
+    if !finding.also_found_by.is_empty() {
+        result["properties"] = json!({ "also_found_by": finding.also_found_by });
     }
     result
 }
@@ -162,5 +201,28 @@ mod tests {
         assert!(results[1].get("locations").is_none());
         assert_eq!(results[1]["suppressions"][0]["kind"], "inSource");
         assert_eq!(rules[1]["helpUri"], "https://example.com/x");
+    }
+
+    #[test]
+    fn a_log_has_a_run_for_each_tool_and_says_what_does_not_count() {
+        let mut exempt = finding("policy", "aws_open_ssh", "aws_security_group.a", Severity::High);
+        exempt.exemption = "exm_0192f1c0111170008000000000000000".parse().ok();
+        exempt.also_found_by = vec!["checkov CKV_AWS_24".into()];
+        let mut open = finding("policy", "aws_rds_public", "aws_db_instance.a", Severity::High);
+        open.state = State::Unknown;
+        let scanned = finding("checkov", "CKV_AWS_18", "", Severity::Low);
+        let log = log("shop/web/prod", &[exempt, scanned, open]);
+        let runs = log["runs"].as_array().unwrap();
+        let names: Vec<_> = runs.iter().map(|run| &run["tool"]["driver"]["name"]).collect();
+        assert_eq!(names, ["checkov", "policy"]);
+        assert_eq!(runs[1]["automationDetails"]["id"], "slipway/policy/shop/web/prod/");
+        let [first, second] = runs[1]["results"].as_array().unwrap().as_slice() else {
+            panic!("two results")
+        };
+        assert_eq!(first["suppressions"][0]["kind"], "external");
+        assert_eq!(first["properties"]["also_found_by"][0], "checkov CKV_AWS_24");
+        assert_eq!((&second["kind"], &second["level"]), (&json!("open"), &json!("none")));
+        let nothing = super::log("shop/web/prod", &[]);
+        assert_eq!(nothing["runs"][0]["results"], json!([]));
     }
 }

@@ -298,7 +298,7 @@ result contains found if {
 	patterns := object.get(settings, "allowed_instance_types", null)
 	is_array(patterns)
 	some kind, name in sizes
-	some r in lib.of(kind)
+	some r in input.by_type[kind]
 	size := lib.get(r, name, "")
 	size != ""
 	state := size_state(patterns, size)

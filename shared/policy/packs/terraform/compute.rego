@@ -46,7 +46,8 @@ metadata_state(r) := "unknown" if {
 })
 
 result contains found if {
-	some r in lib.of_any(["aws_instance", "aws_launch_template", "aws_launch_configuration"])
+	some type_ in ["aws_instance", "aws_launch_template", "aws_launch_configuration"]
+	some r in input.by_type[type_]
 	from_template := [1 |
 		options := object.get(r.values, "metadata_options", null)
 		options in {null, []}
@@ -90,7 +91,8 @@ user_data_configured(r) := [text |
 user_data_encoded(r) := [decoded(text) | some name in ["user_data_base64", "user_data", "custom_data"]; text := lib.get(r, name, null); is_string(text)]
 
 result contains found if {
-	some r in lib.of_any(["aws_instance", "aws_launch_template", "aws_launch_configuration"])
+	some type_ in ["aws_instance", "aws_launch_template", "aws_launch_configuration"]
+	some r in input.by_type[type_]
 	texts := array.concat(array.concat(user_data(r), user_data_encoded(r)), user_data_configured(r))
 	state := lib.all_of({secret_state(text) | some text in texts})
 	found := lib.said("aws_user_data_secret", r, state, "The user data hold something that looks like a credential.")
@@ -135,7 +137,7 @@ env_state(name, value) := "unknown" if {
 } else := "pass"
 
 result contains found if {
-	some r in lib.of("aws_lambda_function")
+	some r in input.by_type.aws_lambda_function
 	some block in lib.blocks(r.values, "environment")
 	is_object(block)
 	variables := lib.attr(block, "variables", {})
@@ -146,13 +148,13 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("aws_lambda_function")
+	some r in input.by_type.aws_lambda_function
 	lib.at(r.values, ["environment", 0, "variables"], {}) == lib.unknown
 	found := lib.said("aws_env_secret", r, "unknown", "The variables may hold a secret.")
 }
 
 result contains found if {
-	some r in lib.of("aws_ecs_task_definition")
+	some r in input.by_type.aws_ecs_task_definition
 	definitions := lib.get(r, "container_definitions", "[]")
 	json.is_valid(definitions)
 	containers := json.unmarshal(definitions)
@@ -166,7 +168,7 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("aws_ecs_task_definition")
+	some r in input.by_type.aws_ecs_task_definition
 	r.values.container_definitions == lib.unknown
 	found := lib.said("aws_env_secret", r, "unknown", "The variables may hold a secret.")
 }
@@ -184,7 +186,7 @@ passwords := {
 
 result contains found if {
 	some kind, name in passwords
-	some r in lib.of(kind)
+	some r in input.by_type[kind]
 	value := object.get(r.configured, name, "")
 	is_string(value)
 	count(value) > 0

@@ -144,27 +144,30 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_db_instance", "aws_rds_cluster_instance", "aws_dms_replication_instance", "aws_redshift_cluster", "aws_neptune_cluster_instance"])
+	some type_ in ["aws_db_instance", "aws_rds_cluster_instance", "aws_dms_replication_instance", "aws_redshift_cluster", "aws_neptune_cluster_instance"]
+	some r in input.by_type[type_]
 	state := lib.must_not(lib.get(r, "publicly_accessible", false))
 	found := lib.said("aws_rds_public", r, state, "publicly_accessible is true.")
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_db_instance", "aws_rds_cluster"])
+	some type_ in ["aws_db_instance", "aws_rds_cluster"]
+	some r in input.by_type[type_]
 	own(r)
 	state := lib.must(lib.get(r, "deletion_protection", false))
 	found := lib.said("aws_rds_deletion_protection", r, state, "deletion_protection is not true.")
 }
 
 result contains found if {
-	some r in lib.of("aws_db_instance")
+	some r in input.by_type.aws_db_instance
 	own(r)
 	state := lib.at_least(lib.get(r, "backup_retention_period", 0), 1)
 	found := lib.said("aws_rds_backup", r, state, "backup_retention_period is 0.")
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_db_instance", "aws_rds_cluster"])
+	some type_ in ["aws_db_instance", "aws_rds_cluster"]
+	some r in input.by_type[type_]
 	own(r)
 	days := lib.get(r, "backup_retention_period", default_days[r.type])
 	state := lib.ban(days, {1, "1"})
@@ -175,27 +178,29 @@ result contains found if {
 default_days := {"aws_db_instance": 0, "aws_rds_cluster": 1}
 
 result contains found if {
-	some r in lib.of("aws_rds_cluster")
+	some r in input.by_type.aws_rds_cluster
 	own(r)
 	state := lib.supplied(r, "kms_key_id", lib.get(r, "kms_key_id", ""))
 	found := lib.said("aws_rds_key", r, state, "kms_key_id is not set.")
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_elasticsearch_domain", "aws_opensearch_domain"])
+	some type_ in ["aws_elasticsearch_domain", "aws_opensearch_domain"]
+	some r in input.by_type[type_]
 	state := lib.must(lib.at(r.values, ["encrypt_at_rest", 0, "enabled"], false))
 	found := lib.said("aws_search_unencrypted", r, state, "encrypt_at_rest is not switched on.")
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_rds_cluster", "aws_docdb_cluster", "aws_neptune_cluster"])
+	some type_ in ["aws_rds_cluster", "aws_docdb_cluster", "aws_neptune_cluster"]
+	some r in input.by_type[type_]
 	state := lib.at_least(lib.get(r, "backup_retention_period", 1), 1)
 	found := lib.said("aws_rds_backup", r, state, "backup_retention_period is 0.")
 }
 
 # Whether the account encrypts every new volume.
 by_default if {
-	some r in lib.of("aws_ebs_encryption_by_default")
+	some r in input.by_type.aws_ebs_encryption_by_default
 	lib.get(r, "enabled", true) == true
 }
 
@@ -203,7 +208,7 @@ default by_default := false
 
 result contains found if {
 	by_default == false
-	some r in lib.of("aws_ebs_volume")
+	some r in input.by_type.aws_ebs_volume
 	state := lib.must(lib.get(r, "encrypted", false))
 	found := lib.said("aws_ebs_unencrypted", r, state, "encrypted is not true.")
 }
@@ -212,7 +217,8 @@ disks := ["root_block_device", "ebs_block_device"]
 
 result contains found if {
 	by_default == false
-	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
+	some type_ in ["aws_instance", "aws_launch_configuration"]
+	some r in input.by_type[type_]
 	some name in disks
 	some block in lib.blocks(r.values, name)
 	state := disk_state(block)
@@ -229,7 +235,8 @@ disk_state(block) := "unknown" if {
 
 result contains found if {
 	by_default == false
-	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
+	some type_ in ["aws_instance", "aws_launch_configuration"]
+	some r in input.by_type[type_]
 	object.get(r.values, "root_block_device", null) in {null, []}
 	templates := lib.blocks(r.values, "launch_template")
 	count(templates) == 0
@@ -238,7 +245,8 @@ result contains found if {
 
 result contains found if {
 	by_default == false
-	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
+	some type_ in ["aws_instance", "aws_launch_configuration"]
+	some r in input.by_type[type_]
 	some name in disks
 	object.get(r.values, name, null) == lib.unknown
 	found := lib.said("aws_root_unencrypted", r, "unknown", "A disk of the instance is not encrypted.")
@@ -246,7 +254,7 @@ result contains found if {
 
 result contains found if {
 	by_default == false
-	some r in lib.of("aws_launch_template")
+	some r in input.by_type.aws_launch_template
 	some mapping in lib.blocks(r.values, "block_device_mappings")
 	is_object(mapping)
 	some ebs in lib.blocks(mapping, "ebs")
@@ -255,19 +263,19 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("aws_efs_file_system")
+	some r in input.by_type.aws_efs_file_system
 	state := lib.must(lib.get(r, "encrypted", false))
 	found := lib.said("aws_efs_unencrypted", r, state, "encrypted is not true.")
 }
 
 result contains found if {
-	some r in lib.of("aws_dynamodb_table")
+	some r in input.by_type.aws_dynamodb_table
 	state := lib.must(lib.at(r.values, ["point_in_time_recovery", 0, "enabled"], false))
 	found := lib.said("aws_dynamodb_pitr", r, state, "Point-in-time recovery is off.")
 }
 
 result contains found if {
-	some r in lib.of("aws_dynamodb_table")
+	some r in input.by_type.aws_dynamodb_table
 	key := lib.at(r.values, ["server_side_encryption", 0, "kms_key_arn"], "")
 	state := lib.all_of({lib.must(lib.at(r.values, ["server_side_encryption", 0, "enabled"], false)), own_key(r, key)})
 	found := lib.said("aws_dynamodb_key", r, state, "server_side_encryption is off or names no kms_key_arn, so AWS's own key is used.")
@@ -278,7 +286,7 @@ own_key(r, key) := "fail" if {
 } else := lib.supplied(r, "server_side_encryption", key)
 
 redis := [r |
-	some r in lib.of("aws_elasticache_replication_group")
+	some r in input.by_type.aws_elasticache_replication_group
 	global := lib.get(r, "global_replication_group_id", "")
 	global == ""
 ]
@@ -303,7 +311,7 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("google_sql_database_instance")
+	some r in input.by_type.google_sql_database_instance
 	replica := lib.get(r, "master_instance_name", "")
 	replica == ""
 	mode := lib.at(r.values, ["settings", 0, "ip_configuration", 0, "ssl_mode"], "")
@@ -313,7 +321,7 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("google_sql_database_instance")
+	some r in input.by_type.google_sql_database_instance
 	some settings in lib.blocks(r.values, "settings")
 	is_object(settings)
 	some configuration in lib.blocks(settings, "ip_configuration")
@@ -325,14 +333,14 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("google_sql_database_instance")
+	some r in input.by_type.google_sql_database_instance
 	# Without a word Google gives it one.
 	state := lib.must_not(lib.at(r.values, ["settings", 0, "ip_configuration", 0, "ipv4_enabled"], true))
 	found := lib.said("gcp_sql_public_ip", r, state, "ipv4_enabled is not false.")
 }
 
 result contains found if {
-	some r in lib.of("google_sql_database_instance")
+	some r in input.by_type.google_sql_database_instance
 	some path in [["settings"], ["settings", 0, "ip_configuration"]]
 	lib.at(r.values, path, "") == lib.unknown
 	found := lib.said("gcp_sql_public", r, "unknown", "authorized_networks holds the whole Internet.")
@@ -343,11 +351,12 @@ network_range(n) := lib.unknown if {
 } else := lib.attr(n, "value", "")
 
 result contains found if {
-	some r in lib.of_any([
+	some type_ in [
 		"azurerm_mssql_firewall_rule", "azurerm_sql_firewall_rule", "azurerm_postgresql_firewall_rule",
 		"azurerm_mysql_firewall_rule", "azurerm_mariadb_firewall_rule", "azurerm_postgresql_flexible_server_firewall_rule",
 		"azurerm_mysql_flexible_server_firewall_rule",
-	])
+	]
+	some r in input.by_type[type_]
 	state := span_state(lib.get(r, "start_ip_address", ""), lib.get(r, "end_ip_address", ""))
 	found := lib.said("azure_sql_public", r, state, "The rule spans a large part of all addresses.")
 }
@@ -368,7 +377,7 @@ result contains found if {
 		"ncloud_launch_configuration": "is_encrypted_volume",
 		"ncloud_nas_volume": "is_encrypted_volume",
 	}
-	some r in lib.of(kind)
+	some r in input.by_type[kind]
 	state := lib.must(lib.get(r, name, false))
 	found := lib.said("ncp_storage_unencrypted", r, state, "The disk is not encrypted.")
 }

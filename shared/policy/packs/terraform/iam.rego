@@ -102,7 +102,7 @@ named_policies := ["aws_iam_policy", "aws_iam_role_policy", "aws_iam_user_policy
 documents := array.concat(
 	[{"r": r, "policy": lib.get(r, "policy", lib.get(r, "inline_policy", ""))} | some r in lib.of_any(named_policies)],
 	[{"r": r, "policy": policy} |
-		some r in lib.of("aws_iam_role")
+		some r in input.by_type.aws_iam_role
 		some block in lib.blocks(r.values, "inline_policy")
 		policy := inline(block)
 	],
@@ -156,14 +156,15 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_iam_role_policy_attachment", "aws_iam_user_policy_attachment", "aws_iam_group_policy_attachment", "aws_iam_policy_attachment", "aws_ssoadmin_managed_policy_attachment"])
+	some type_ in ["aws_iam_role_policy_attachment", "aws_iam_user_policy_attachment", "aws_iam_group_policy_attachment", "aws_iam_policy_attachment", "aws_ssoadmin_managed_policy_attachment"]
+	some r in input.by_type[type_]
 	some name in ["policy_arn", "managed_policy_arn"]
 	state := admin_arn(r, name, lib.get(r, name, ""))
 	found := lib.said("aws_iam_admin", r, state, "The managed policy AdministratorAccess is attached.")
 }
 
 result contains found if {
-	some r in lib.of("aws_iam_role")
+	some r in input.by_type.aws_iam_role
 	some arn in lib.listed(lib.get(r, "managed_policy_arns", []))
 	state := admin_arn(r, "managed_policy_arns", arn)
 	found := lib.said("aws_iam_admin", r, state, "The managed policy AdministratorAccess is attached.")
@@ -331,7 +332,7 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("aws_iam_role")
+	some r in input.by_type.aws_iam_role
 	some s in lib.statements(lib.get(r, "assume_role_policy", ""))
 	found := lib.said("aws_iam_assume_account", r, account_state(s), "The trust policy names a whole account.")
 }
@@ -350,18 +351,19 @@ account_state(s) := "unknown" if {
 } else := "pass"
 
 result contains found if {
-	some r in lib.of("aws_iam_role")
+	some r in input.by_type.aws_iam_role
 	state := lib.public_state(lib.get(r, "assume_role_policy", ""))
 	found := lib.said("aws_iam_assume_any", r, state, "The trust policy names the principal `*`.")
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_iam_user_policy", "aws_iam_user_policy_attachment"])
+	some type_ in ["aws_iam_user_policy", "aws_iam_user_policy_attachment"]
+	some r in input.by_type[type_]
 	found := lib.said("aws_iam_user_policy", r, "fail", "The policy is attached to a user.")
 }
 
 result contains found if {
-	some r in lib.of("aws_iam_policy_attachment")
+	some r in input.by_type.aws_iam_policy_attachment
 	state := absent(lib.get(r, "users", []))
 	found := lib.said("aws_iam_user_policy", r, state, "The policy is attached to users.")
 }
@@ -447,7 +449,7 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("azurerm_role_definition")
+	some r in input.by_type.azurerm_role_definition
 	some block in lib.blocks(r.values, "permissions")
 	is_object(block)
 	state := lib.all_of({lib.ban(action, {"*"}) | some action in lib.listed(lib.attr(block, "actions", []))})
@@ -455,7 +457,7 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("azurerm_role_definition")
+	some r in input.by_type.azurerm_role_definition
 	lib.open_block(r.values, "permissions")
 	found := lib.said("azure_role_any", r, "unknown", "The permissions hold the action `*`.")
 }

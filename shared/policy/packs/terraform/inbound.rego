@@ -6,18 +6,19 @@ import rego.v1
 
 # AWS: blocks inside security groups.
 aws_inline := [entry("aws", r, rule, rule_ranges(rule, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol") |
-	some r in lib.of_any(["aws_security_group", "aws_default_security_group"])
+	some type_ in ["aws_security_group", "aws_default_security_group"]
+	some r in input.by_type[type_]
 	some rule in lib.blocks(r.values, "ingress")
 	is_object(rule)
 ]
 
 aws_rules := [entry("aws", r, r.values, rule_ranges(r.values, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol") |
-	some r in lib.of("aws_security_group_rule")
+	some r in input.by_type.aws_security_group_rule
 	lib.get(r, "type", "ingress") in {"ingress", lib.unknown}
 ]
 
 aws_split := [entry("aws", r, r.values, split_ranges(r), "ip_protocol") |
-	some r in lib.of("aws_vpc_security_group_ingress_rule")
+	some r in input.by_type.aws_vpc_security_group_ingress_rule
 ]
 
 # A rule without any source is no narrow one.
@@ -32,7 +33,8 @@ split_ranges(r) := ["0.0.0.0/0"] if {
 
 # Blocks that are not known at all.
 aws_open := [{"cloud": "aws", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
-	some r in lib.of_any(["aws_security_group", "aws_default_security_group"])
+	some type_ in ["aws_security_group", "aws_default_security_group"]
+	some r in input.by_type[type_]
 	lib.open_block(r.values, "ingress")
 ]
 
@@ -47,7 +49,7 @@ rule_ranges(rule, names) := [range | some name in names; some range in lib.liste
 
 # GCP: `allow` blocks of firewalls that let in. Without sources of any kind it is everybody.
 gcp := [{"cloud": "gcp", "r": r, "protocol": lib.attr(allow, "protocol", "all"), "from": range[0], "to": range[1], "sources": gcp_sources(r)} |
-	some r in lib.of("google_compute_firewall")
+	some r in input.by_type.google_compute_firewall
 	upper(lib.text(lib.get(r, "direction", "INGRESS"))) != "EGRESS"
 	lib.get(r, "disabled", false) != true
 	some allow in lib.blocks(r.values, "allow")
@@ -57,7 +59,7 @@ gcp := [{"cloud": "gcp", "r": r, "protocol": lib.attr(allow, "protocol", "all"),
 ]
 
 gcp_open := [{"cloud": "gcp", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": gcp_sources(r)} |
-	some r in lib.of("google_compute_firewall")
+	some r in input.by_type.google_compute_firewall
 	lib.get(r, "disabled", false) != true
 	lib.open_block(r.values, "allow")
 ]
@@ -75,7 +77,7 @@ gcp_sources(r) := ["0.0.0.0/0"] if {
 # Firewalls that keep everybody out of ports of a network. Google takes the lowest priority first, and
 # of equal ones the one that denies.
 gcp_shut := [{"network": network, "priority": lib.get(r, "priority", 1000), "reach": lib.reach(lib.attr(deny, "protocol", "all"), range[0], range[1])} |
-	some r in lib.of("google_compute_firewall")
+	some r in input.by_type.google_compute_firewall
 	upper(lib.text(lib.get(r, "direction", "INGRESS"))) == "INGRESS"
 	lib.get(r, "disabled", false) == false
 	targets := [1 | some name in ["target_tags", "target_service_accounts", "source_tags", "source_service_accounts"]; some one in lib.listed(lib.get(r, name, [])); one != null]
@@ -94,7 +96,7 @@ gcp_network(r) := object.get(r.links, "network", [lib.get(r, "network", lib.unkn
 # By address of a firewall that lets in: the ports that another one keeps shut.
 gcp_closed := {r.address: shut |
 	count(gcp_shut) > 0
-	some r in lib.of("google_compute_firewall")
+	some r in input.by_type.google_compute_firewall
 	network := gcp_network(r)
 	network != [lib.unknown]
 	shut := [s.reach |
@@ -107,9 +109,9 @@ gcp_closed := {r.address: shut |
 
 # Azure: rules inside network security groups and on their own.
 azure_rules := array.concat(
-	[{"r": r, "rule": r.values} | some r in lib.of("azurerm_network_security_rule")],
+	[{"r": r, "rule": r.values} | some r in input.by_type.azurerm_network_security_rule],
 	[{"r": r, "rule": rule} |
-		some r in lib.of("azurerm_network_security_group")
+		some r in input.by_type.azurerm_network_security_group
 		some rule in lib.blocks(r.values, "security_rule")
 		is_object(rule)
 	],
@@ -131,13 +133,14 @@ azure_ports(rule) := given if {
 } else := ["*"]
 
 azure_open := [{"cloud": "azure", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
-	some r in lib.of("azurerm_network_security_group")
+	some r in input.by_type.azurerm_network_security_group
 	lib.open_block(r.values, "security_rule")
 ]
 
 # NCP: access control groups; the network ACL has its own words.
 ncp := [{"cloud": "ncp", "r": r, "protocol": lib.attr(rule, "protocol", "TCP"), "from": range[0], "to": range[1], "sources": rule_ranges(rule, ["ip_block"])} |
-	some r in lib.of_any(["ncloud_access_control_group_rule", "ncloud_network_acl_rule"])
+	some type_ in ["ncloud_access_control_group_rule", "ncloud_network_acl_rule"]
+	some r in input.by_type[type_]
 	some rule in lib.blocks(r.values, "inbound")
 	is_object(rule)
 	upper(lib.text(lib.attr(rule, "rule_action", "ALLOW"))) != "DROP"
@@ -145,7 +148,8 @@ ncp := [{"cloud": "ncp", "r": r, "protocol": lib.attr(rule, "protocol", "TCP"), 
 ]
 
 ncp_open := [{"cloud": "ncp", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
-	some r in lib.of_any(["ncloud_access_control_group_rule", "ncloud_network_acl_rule"])
+	some type_ in ["ncloud_access_control_group_rule", "ncloud_network_acl_rule"]
+	some r in input.by_type[type_]
 	lib.open_block(r.values, "inbound")
 ]
 

@@ -158,17 +158,17 @@ result contains found if {
 
 egress := array.concat(
 	[{"r": r, "rule": rule, "sources": inbound.rule_ranges(rule, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol": lib.attr(rule, "protocol", "-1")} |
-		some r in lib.of("aws_security_group")
+		some r in input.by_type.aws_security_group
 		some rule in lib.blocks(r.values, "egress")
 		is_object(rule)
 	],
 	array.concat(
 		[{"r": r, "rule": r.values, "sources": inbound.rule_ranges(r.values, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol": lib.get(r, "protocol", "-1")} |
-			some r in lib.of("aws_security_group_rule")
+			some r in input.by_type.aws_security_group_rule
 			lib.get(r, "type", "") in {"egress", lib.unknown}
 		],
 		[{"r": r, "rule": r.values, "sources": inbound.rule_ranges(r.values, ["cidr_ipv4", "cidr_ipv6"]), "protocol": lib.get(r, "ip_protocol", "-1")} |
-			some r in lib.of("aws_vpc_security_group_egress_rule")
+			some r in input.by_type.aws_vpc_security_group_egress_rule
 		],
 	),
 )
@@ -188,32 +188,33 @@ direction_state(r) := "unknown" if {
 } else := "fail"
 
 result contains found if {
-	some r in lib.of("aws_security_group")
+	some r in input.by_type.aws_security_group
 	lib.open_block(r.values, "egress")
 	found := lib.said("aws_open_egress", r, "unknown", "Every port of every address may be reached from inside.")
 }
 
 result contains found if {
-	some r in lib.of("aws_launch_template")
+	some r in input.by_type.aws_launch_template
 	lib.open_block(r.values, "network_interfaces")
 	found := lib.said("aws_public_ip", r, "unknown", "associate_public_ip_address is true.")
 }
 
 result contains found if {
-	some r in lib.of("ncloud_access_control_group_rule")
+	some r in input.by_type.ncloud_access_control_group_rule
 	some direction in ["inbound", "outbound"]
 	lib.open_block(r.values, direction)
 	found := lib.said("ncp_rule_undescribed", r, "unknown", "An inbound or outbound rule has no description.")
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_instance", "aws_launch_configuration"])
+	some type_ in ["aws_instance", "aws_launch_configuration"]
+	some r in input.by_type[type_]
 	state := lib.must_not(lib.get(r, "associate_public_ip_address", false))
 	found := lib.said("aws_public_ip", r, state, "associate_public_ip_address is true.")
 }
 
 result contains found if {
-	some r in lib.of("aws_launch_template")
+	some r in input.by_type.aws_launch_template
 	some interface in lib.blocks(r.values, "network_interfaces")
 	is_object(interface)
 	state := lib.must_not(lib.attr(interface, "associate_public_ip_address", false))
@@ -221,7 +222,7 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("ncloud_access_control_group_rule")
+	some r in input.by_type.ncloud_access_control_group_rule
 	some rule in lib.blocks(r.values, "outbound")
 	is_object(rule)
 	state := lib.ranges_state(inbound.rule_ranges(rule, ["ip_block"]))
@@ -229,13 +230,13 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("ncloud_access_control_group_rule")
+	some r in input.by_type.ncloud_access_control_group_rule
 	lib.open_block(r.values, "outbound")
 	found := lib.said("ncp_open_egress", r, "unknown", "An outbound rule names the whole Internet.")
 }
 
 result contains found if {
-	some r in lib.of("ncloud_access_control_group_rule")
+	some r in input.by_type.ncloud_access_control_group_rule
 	some direction in ["inbound", "outbound"]
 	some rule in lib.blocks(r.values, direction)
 	is_object(rule)
@@ -244,7 +245,7 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of("ncloud_access_control_group")
+	some r in input.by_type.ncloud_access_control_group
 	state := lib.present(lib.get(r, "description", ""))
 	found := lib.said("ncp_rule_undescribed", r, state, "The access control group has no description.")
 }

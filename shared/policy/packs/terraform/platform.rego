@@ -122,7 +122,7 @@ rules := {
 }
 
 result contains found if {
-	some r in lib.of("aws_kms_key")
+	some r in input.by_type.aws_kms_key
 	# Others cannot be rotated by AWS.
 	lib.get(r, "customer_master_key_spec", "SYMMETRIC_DEFAULT") in {"SYMMETRIC_DEFAULT", lib.unknown}
 	lib.get(r, "key_usage", "ENCRYPT_DECRYPT") in {"ENCRYPT_DECRYPT", lib.unknown}
@@ -131,25 +131,27 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_kms_key", "aws_kms_key_policy", "aws_kms_replica_key", "aws_kms_external_key"])
+	some type_ in ["aws_kms_key", "aws_kms_key_policy", "aws_kms_replica_key", "aws_kms_external_key"]
+	some r in input.by_type[type_]
 	state := lib.public_state(lib.get(r, "policy", ""))
 	found := lib.said("aws_kms_public", r, state, "A statement allows the principal `*` without a condition.")
 }
 
 result contains found if {
-	some r in lib.of("aws_sns_topic")
+	some r in input.by_type.aws_sns_topic
 	state := lib.supplied(r, "kms_master_key_id", lib.get(r, "kms_master_key_id", ""))
 	found := lib.said("aws_sns_encryption", r, state, "kms_master_key_id is not set.")
 }
 
 result contains found if {
-	some r in lib.of("aws_sqs_queue")
+	some r in input.by_type.aws_sqs_queue
 	state := lib.any_of({lib.supplied(r, "kms_master_key_id", lib.get(r, "kms_master_key_id", "")), lib.must(lib.get(r, "sqs_managed_sse_enabled", false))})
 	found := lib.said("aws_sqs_encryption", r, state, "Neither kms_master_key_id nor sqs_managed_sse_enabled is set.")
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_sqs_queue", "aws_sqs_queue_policy", "aws_sns_topic", "aws_sns_topic_policy"])
+	some type_ in ["aws_sqs_queue", "aws_sqs_queue_policy", "aws_sns_topic", "aws_sns_topic_policy"]
+	some r in input.by_type[type_]
 	state := lib.public_state(lib.get(r, "policy", ""))
 	found := lib.said("aws_message_public", r, state, "A statement allows the principal `*` without a condition.")
 }
@@ -161,43 +163,44 @@ action_state(s) := "unknown" if {
 } else := "pass"
 
 result contains found if {
-	some r in lib.of_any(["aws_sqs_queue", "aws_sqs_queue_policy", "aws_sns_topic", "aws_sns_topic_policy"])
+	some type_ in ["aws_sqs_queue", "aws_sqs_queue_policy", "aws_sns_topic", "aws_sns_topic_policy"]
+	some r in input.by_type[type_]
 	some s in lib.statements(lib.get(r, "policy", ""))
 	found := lib.said("aws_message_action_any", r, action_state(s), "A statement allows every action.")
 }
 
 result contains found if {
-	some r in lib.of("aws_cloudtrail")
+	some r in input.by_type.aws_cloudtrail
 	state := lib.supplied(r, "kms_key_id", lib.get(r, "kms_key_id", ""))
 	found := lib.said("aws_cloudtrail_key", r, state, "kms_key_id is not set.")
 }
 
 result contains found if {
-	some r in lib.of("aws_cloudtrail")
+	some r in input.by_type.aws_cloudtrail
 	state := lib.must(lib.get(r, "enable_log_file_validation", false))
 	found := lib.said("aws_cloudtrail_validation", r, state, "enable_log_file_validation is not true.")
 }
 
 result contains found if {
-	some r in lib.of("aws_cloudtrail")
+	some r in input.by_type.aws_cloudtrail
 	state := lib.must(lib.get(r, "is_multi_region_trail", false))
 	found := lib.said("aws_cloudtrail_regions", r, state, "is_multi_region_trail is not true.")
 }
 
 result contains found if {
-	some r in lib.of("aws_ecr_repository")
+	some r in input.by_type.aws_ecr_repository
 	state := lib.want(lib.get(r, "image_tag_mutability", "MUTABLE"), {"IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"})
 	found := lib.said("aws_ecr_mutable", r, state, "image_tag_mutability is not IMMUTABLE.")
 }
 
 result contains found if {
-	some r in lib.of("aws_ecr_repository")
+	some r in input.by_type.aws_ecr_repository
 	state := lib.must(lib.at(r.values, ["image_scanning_configuration", 0, "scan_on_push"], false))
 	found := lib.said("aws_ecr_scan", r, state, "scan_on_push is not true.")
 }
 
 result contains found if {
-	some r in lib.of("aws_ecr_repository_policy")
+	some r in input.by_type.aws_ecr_repository_policy
 	state := lib.public_state(lib.get(r, "policy", ""))
 	found := lib.said("aws_ecr_public", r, state, "A statement allows the principal `*` without a condition.")
 }
@@ -231,7 +234,7 @@ result contains found if {
 	lib.get(r, "protocol", "") == ""
 	some kind in ["aws_lb", "aws_alb"]
 	some address in object.get(r.links, "load_balancer_arn", [])
-	some balancer in lib.of(kind)
+	some balancer in input.by_type[kind]
 	balancer.address == address
 	sort_ := lib.ban(lib.get(balancer, "load_balancer_type", "application"), {"application"})
 	state := lib.any_of({sort_, redirects(r)})
@@ -243,7 +246,7 @@ protocol_state(given, state) := "unknown" if {
 } else := state
 
 classic := [{"r": r, "block": block} |
-	some r in lib.of("aws_elb")
+	some r in input.by_type.aws_elb
 	some block in lib.blocks(r.values, "listener")
 	is_object(block)
 ]
@@ -274,13 +277,13 @@ result contains found if {
 endpoint(r) := lib.must_not(lib.at(r.values, ["vpc_config", 0, "endpoint_public_access"], true))
 
 result contains found if {
-	some r in lib.of("aws_eks_cluster")
+	some r in input.by_type.aws_eks_cluster
 	state := endpoint(r)
 	found := lib.said("aws_eks_public", r, state, "endpoint_public_access is true.")
 }
 
 result contains found if {
-	some r in lib.of("aws_eks_cluster")
+	some r in input.by_type.aws_eks_cluster
 	# Without the list AWS takes everybody.
 	ranges := lib.listed(lib.at(r.values, ["vpc_config", 0, "public_access_cidrs"], ["0.0.0.0/0"]))
 	state := lib.both(endpoint(r), lib.ranges_state(world_if_empty(ranges)))
@@ -292,7 +295,7 @@ world_if_empty(ranges) := ["0.0.0.0/0"] if {
 } else := ranges
 
 result contains found if {
-	some r in lib.of("aws_eks_cluster")
+	some r in input.by_type.aws_eks_cluster
 	state := lib.any_of({covered |
 		some block in lib.blocks(r.values, "encryption_config")
 		is_object(block)
@@ -310,7 +313,7 @@ secrets_state(resources) := "pass" if {
 every_log := {"api", "audit", "authenticator", "controllerManager", "scheduler"}
 
 result contains found if {
-	some r in lib.of("aws_eks_cluster")
+	some r in input.by_type.aws_eks_cluster
 	given := {kind | some kind in lib.listed(lib.get(r, "enabled_cluster_log_types", []))}
 	state := logs_state(given)
 	found := lib.said("aws_eks_logs", r, state, "Not every kind of log is switched on.")
@@ -323,19 +326,19 @@ logs_state(given) := "pass" if {
 } else := "fail"
 
 result contains found if {
-	some r in lib.of("ncloud_nks_cluster")
+	some r in input.by_type.ncloud_nks_cluster
 	state := lib.must_not(lib.get(r, "public_network", true))
 	found := lib.said("ncp_nks_public", r, state, "public_network is true.")
 }
 
 result contains found if {
-	some r in lib.of("ncloud_lb_listener")
+	some r in input.by_type.ncloud_lb_listener
 	state := lib.ban(lib.get(r, "protocol", ""), {"HTTP"})
 	found := lib.said("ncp_lb_plain", r, state, "The listener speaks HTTP.")
 }
 
 result contains found if {
-	some r in lib.of("ncloud_lb_listener")
+	some r in input.by_type.ncloud_lb_listener
 	# Without it NCP takes TLS 1.0.
 	state := lib.both(lib.ban(lib.get(r, "protocol", ""), {"HTTPS", "TLS"}), lib.want(lib.get(r, "tls_min_version_type", "TLSV10"), {"TLSV12", "TLSV13"}))
 	found := lib.said("ncp_lb_old_tls", r, state, "tls_min_version_type is not TLSV12.")

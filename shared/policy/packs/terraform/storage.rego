@@ -185,7 +185,8 @@ result contains found if {
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_s3_bucket", "aws_s3_bucket_policy", "aws_s3_access_point"])
+	some type_ in ["aws_s3_bucket", "aws_s3_bucket_policy", "aws_s3_access_point"]
+	some r in input.by_type[type_]
 	state := lib.public_state(lib.get(r, "policy", ""))
 	found := lib.said("aws_s3_public_policy", r, state, "A statement of the policy allows the principal `*` without a condition.")
 }
@@ -196,7 +197,8 @@ switches := {
 }
 
 result contains found if {
-	some r in lib.of_any(["aws_s3_bucket_public_access_block", "aws_s3_account_public_access_block"])
+	some type_ in ["aws_s3_bucket_public_access_block", "aws_s3_account_public_access_block"]
+	some r in input.by_type[type_]
 	some name, rule in switches
 	state := lib.must(lib.get(r, name, false))
 	found := lib.said(rule, r, state, sprintf("%s is not true.", [name]))
@@ -205,10 +207,10 @@ result contains found if {
 # Whether a block keeps new ACLs and policies from making anything public.
 blocking(r) := lib.all_of({lib.must(lib.get(r, name, false)) | some name in ["block_public_acls", "block_public_policy"]})
 
-account := {state | some r in lib.of("aws_s3_account_public_access_block"); state := blocking(r)}
+account := {state | some r in input.by_type.aws_s3_account_public_access_block; state := blocking(r)}
 
 result contains found if {
-	some bucket in lib.of("aws_s3_bucket")
+	some bucket in input.by_type.aws_s3_bucket
 	linked := {state | some r in lib.linked("aws_s3_bucket_public_access_block", "bucket", bucket); state := blocking(r)}
 	maybe := {"unknown" | lib.maybe_linked("aws_s3_bucket_public_access_block", "bucket", bucket)}
 	state := lib.any_of((linked | maybe) | account)
@@ -236,18 +238,18 @@ inline_algorithms(r) := {algorithm |
 
 algorithms := array.concat(
 	[{"r": r, "algorithm": algorithm} |
-		some r in lib.of("aws_s3_bucket_server_side_encryption_configuration")
+		some r in input.by_type.aws_s3_bucket_server_side_encryption_configuration
 		some algorithm in split_algorithms(r)
 	],
 	[{"r": r, "algorithm": algorithm} |
-		some r in lib.of("aws_s3_bucket")
+		some r in input.by_type.aws_s3_bucket
 		some algorithm in inline_algorithms(r)
 	],
 )
 
 # All that encrypts a bucket: its own block, the resource that refers to it, and what may be one.
 encrypted := [{"bucket": bucket, "given": given} |
-	some bucket in lib.of("aws_s3_bucket")
+	some bucket in input.by_type.aws_s3_bucket
 	linked := {algorithm |
 		some r in lib.linked("aws_s3_bucket_server_side_encryption_configuration", "bucket", bucket)
 		some algorithm in split_algorithms(r)
@@ -283,7 +285,7 @@ takes_logs := ({r.address | some r in acls; r.values.acl == "log-delivery-write"
 	some g in grants
 	g.uri == "http://acs.amazonaws.com/groups/s3/LogDelivery"
 }) | {r.address |
-	some r in lib.of("aws_s3_bucket_policy")
+	some r in input.by_type.aws_s3_bucket_policy
 	contains(lib.text(lib.get(r, "policy", "")), "\"logging.s3.amazonaws.com\"")
 }
 
@@ -309,19 +311,22 @@ members(r) := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(li
 anybody := {"allUsers", "allAuthenticatedUsers"}
 
 result contains found if {
-	some r in lib.of_any(["google_storage_bucket_iam_member", "google_storage_bucket_iam_binding"])
+	some type_ in ["google_storage_bucket_iam_member", "google_storage_bucket_iam_binding"]
+	some r in input.by_type[type_]
 	state := lib.all_of({lib.ban(member, anybody) | some member in members(r)})
 	found := lib.said("gcp_bucket_public", r, state, "Everybody is a member.")
 }
 
 result contains found if {
-	some r in lib.of_any(["google_storage_bucket_access_control", "google_storage_default_object_access_control", "google_storage_object_access_control"])
+	some type_ in ["google_storage_bucket_access_control", "google_storage_default_object_access_control", "google_storage_object_access_control"]
+	some r in input.by_type[type_]
 	state := lib.ban(lib.get(r, "entity", ""), anybody)
 	found := lib.said("gcp_bucket_public", r, state, "Everybody is an entity of the ACL.")
 }
 
 result contains found if {
-	some r in lib.of_any(["google_storage_bucket_acl", "google_storage_object_acl", "google_storage_default_object_acl"])
+	some type_ in ["google_storage_bucket_acl", "google_storage_object_acl", "google_storage_default_object_acl"]
+	some r in input.by_type[type_]
 	named := {gcp_entity(entity) | some entity in lib.listed(lib.get(r, "role_entity", []))}
 	predefined := lib.ban(lib.get(r, "predefined_acl", ""), {"publicRead", "publicReadWrite", "authenticatedRead"})
 	state := lib.all_of(named | {predefined})
@@ -336,25 +341,26 @@ gcp_entity(entity) := "unknown" if {
 } else := "pass"
 
 result contains found if {
-	some r in lib.of("google_storage_bucket")
+	some r in input.by_type.google_storage_bucket
 	state := lib.must(lib.get(r, "uniform_bucket_level_access", lib.get(r, "bucket_policy_only", false)))
 	found := lib.said("gcp_bucket_uniform", r, state, "uniform_bucket_level_access is not true.")
 }
 
 result contains found if {
-	some r in lib.of("azurerm_storage_container")
+	some r in input.by_type.azurerm_storage_container
 	state := lib.ban(lower(lib.text(lib.get(r, "container_access_type", "private"))), {"blob", "container"})
 	found := lib.said("azure_container_public", r, state, "container_access_type is not private.")
 }
 
 result contains found if {
-	some r in lib.of("azurerm_storage_account")
+	some r in input.by_type.azurerm_storage_account
 	state := lib.all_of({lib.must(lib.get(r, name, true)) | some name in ["https_traffic_only_enabled", "enable_https_traffic_only"]})
 	found := lib.said("azure_storage_http", r, state, "The account takes requests without TLS.")
 }
 
 result contains found if {
-	some r in lib.of_any(["ncloud_objectstorage_bucket_acl", "ncloud_objectstorage_object_acl"])
+	some type_ in ["ncloud_objectstorage_bucket_acl", "ncloud_objectstorage_object_acl"]
+	some r in input.by_type[type_]
 	state := lib.ban(lib.get(r, "rule", "private"), {"public-read", "public-read-write", "authenticated-read"})
 	found := lib.said("ncp_bucket_public", r, state, "The ACL is public.")
 }

@@ -47,6 +47,16 @@ fn every_case_is_judged_as_it_says() {
 }
 
 #[test]
+fn helpers_in_rust_and_in_rego_find_the_same() {
+    let native = shipped();
+    let text = Engine::compile_as_text(&Pack::shipped(), Limits::default()).expect("it compiles");
+    for (rule, _, case) in table() {
+        let plan = Case::read(case);
+        assert_eq!(plan.judge(&native), plan.judge(&text), "{rule}: {case}");
+    }
+}
+
+#[test]
 fn every_rule_has_three_good_and_three_bad_cases() {
     let engine = shipped();
     let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();

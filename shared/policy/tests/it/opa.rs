@@ -51,6 +51,10 @@ fn opa_finds_the_same() {
         write(&home.path().join(module.path.replace('/', "_")), &module.text);
     }
     write(&home.path().join("lib.rego"), include_str!("../../packs/terraform/lib.rego"));
+    write(
+        &home.path().join("primitives.rego"),
+        include_str!("../../packs/terraform/primitives.rego"),
+    );
     write(&home.path().join("cases.json"), &json!({"cases": inputs}).to_string());
     let query = format!(
         "[[n, r] | some n, doc in data.cases; some p in {}; some r in data.slipway[p].result with input as doc]",

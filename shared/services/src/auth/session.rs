@@ -76,12 +76,17 @@ pub(crate) fn new(
     }
 }
 
-/// Begins a session with tokens, in the unit of work of the sign-in.
-pub(crate) async fn begin(cx: &Ctx, tx: &mut Tx, session: Session) -> Result<SignedIn, Fault> {
-    tx.insert_session(&session, None).await?;
+/// Begins a session with tokens, in the unit of work of the sign-in. Gives its refresh token;
+/// [`with_tokens`] makes the answer of it, after the commit.
+pub(crate) async fn begin(
+    cx: &Ctx,
+    tx: &mut Tx,
+    session: &Session,
+) -> Result<Zeroizing<String>, Fault> {
+    tx.insert_session(session, None).await?;
     let refresh = new_secret(REFRESH_PREFIX)?;
-    tx.insert_refresh(&digest(refresh.as_bytes()), session.id, refresh_end(cx, &session)).await?;
-    with_tokens(cx, session, &refresh).await
+    tx.insert_refresh(&digest(refresh.as_bytes()), session.id, refresh_end(cx, session)).await?;
+    Ok(refresh)
 }
 
 /// Begins a session of a browser, in the unit of work of the sign-in.
@@ -91,7 +96,9 @@ pub(crate) async fn begin_browser(tx: &mut Tx, session: Session) -> Result<Brows
     Ok(Browser { session, cookie: Secret::new((*cookie).clone()) })
 }
 
-async fn with_tokens(
+/// What somebody has who has signed in. Never inside a unit of work: the keys that sign may have to
+/// be read, or made, and SQLite has one writer.
+pub(crate) async fn with_tokens(
     cx: &Ctx,
     session: Session,
     refresh: &Zeroizing<String>,

@@ -88,9 +88,9 @@ pub async fn login(cx: &Ctx, who: &Principal, login: &Login) -> Result<SignedIn,
     let session = session::new(cx, who, account.id, "password".to_owned(), Narrowing::default());
     let mut tx = cx.store.begin().await?;
     record(cx, &mut tx, who, &account, &session.id.to_string(), "password").await?;
-    let signed_in = session::begin(cx, &mut tx, session).await?;
+    let refresh = session::begin(cx, &mut tx, &session).await?;
     tx.commit().await?;
-    Ok(signed_in)
+    session::with_tokens(cx, session, &refresh).await
 }
 
 /// Signs a browser in; the answer holds a cookie.

@@ -1,28 +1,14 @@
 //! The cost gate: what the price book says of a plan, and whether that is within the limits.
 
-use std::sync::{Arc, OnceLock};
-
 use bytes::Bytes;
-use slipway_cost::{Book, Limits};
+use slipway_cost::Limits;
 use slipway_domain::cost::{self, CostReport};
 use slipway_domain::fault::Fault;
 use slipway_domain::gate::GateKind;
 use slipway_domain::gate_settings::CostRules;
 
 use super::{Answer, result, strictest};
-use crate::Ctx;
-
-/// The price book of this process, read when it is first asked.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Prices(Arc<OnceLock<Result<Arc<Book>, String>>>);
-
-impl Prices {
-    pub(super) fn book(&self) -> Result<Arc<Book>, String> {
-        self.0
-            .get_or_init(|| Book::shipped().map(Arc::new).map_err(|error| error.to_string()))
-            .clone()
-    }
-}
+use crate::{Ctx, price};
 
 /// Asks what a plan costs. Without a document of the tool there is nothing to reckon with.
 pub(super) async fn ask(
@@ -40,10 +26,13 @@ pub(super) async fn ask(
         let verdict = strictest(&findings);
         return Ok((Answer { result: result(GateKind::Cost, verdict, text), findings }, None));
     }
-    let (prices, document) = (cx.gathered.prices.clone(), document.clone());
+    let document = document.clone();
+    let book = match price::book(cx).await? {
+        Ok(book) => book,
+        Err(why) => return Ok((failed(&why), None)),
+    };
     let (settings, today) = (rules.estimate.clone(), cx.now().date_naive());
     let reckoned = tokio::task::spawn_blocking(move || {
-        let book = prices.book()?;
         book.estimate(&document, &settings, today, Limits::default())
             .map_err(|error| error.to_string())
     })

@@ -30,7 +30,6 @@ use slipway_domain::test_report::TestReport;
 use slipway_policy::Context;
 use slipway_store::deployment::Record;
 
-pub(crate) use cost::Prices;
 pub use report::{reconsider, report};
 pub use scan::wanted as wanted_scans;
 pub(crate) use settings::resolved_in;
@@ -38,7 +37,7 @@ pub use settings::{Precondition, all, forget, get, resolved, set};
 pub(crate) use test::{arrived, ask as ask_tests};
 
 use crate::policy::Subject;
-use crate::{Ctx, policy};
+use crate::{Ctx, policy, price};
 
 /// What the gates are told of a plan beside itself.
 #[derive(Debug, Clone, Default)]
@@ -63,20 +62,22 @@ struct Known {
     settings: ResolvedSettings,
     exemptions: Vec<Exemption>,
     tested: Option<TestReport>,
+    history: serde_json::Value,
 }
 
 /// Gets ready what the first plan would otherwise wait for: the shipped policies, compiled, and the
 /// price book. Whatever goes wrong here is told by the gate that needs it.
 pub async fn warm(cx: &Ctx) {
-    let prices = cx.gathered.prices.clone();
-    let book = tokio::task::spawn_blocking(move || prices.book().map(drop));
+    let book = price::book(cx).await;
     if let Err(fault) = cx.gathered.policies.warm().await {
         tracing::warn!(%fault, cause = fault.causes(), "the shipped policies could not be compiled");
     }
-    match book.await {
-        Ok(Ok(())) => {}
+    match book {
+        Ok(Ok(_)) => {}
         Ok(Err(why)) => tracing::warn!(why, "the price book could not be read"),
-        Err(error) => tracing::warn!(%error, "the price book could not be read"),
+        Err(fault) => {
+            tracing::warn!(%fault, cause = fault.causes(), "the price book could not be read");
+        }
     }
 }
 
@@ -92,7 +93,7 @@ pub(crate) async fn judge(
     if planned.no_changes {
         return Ok(judgement);
     }
-    let Known { record, settings, exemptions, tested } = know(cx, job).await?;
+    let Known { record, settings, exemptions, tested, history } = know(cx, job).await?;
     let d = &record.deployment;
     let changes = Arc::new(planned.changes.clone());
     let exempt = |findings: &mut Vec<Finding>| {
@@ -104,7 +105,8 @@ pub(crate) async fn judge(
     let of_cost = exempt(&mut costs.findings);
     cost::settle(&mut costs);
 
-    let subject = subject(&record, changes.clone(), &planned.document, cost_report.as_ref());
+    let subject =
+        subject(&record, changes.clone(), &planned.document, cost_report.as_ref(), history);
     let policies = policy::gate(cx, &settings.policy, subject).await?;
 
     let mut scans = scan::ask(&settings.scan, &seen.scans, &mut judgement.skipped);
@@ -148,7 +150,8 @@ async fn know(cx: &Ctx, job: &Job) -> Result<Known, Fault> {
         Some(asked) => test::report_of(&mut tx, id, asked).await?,
         None => None,
     };
-    Ok(Known { record, settings, exemptions, tested })
+    let history = policy::history(&mut tx, &record).await?;
+    Ok(Known { record, settings, exemptions, tested, history })
 }
 
 /// What policies are asked about.
@@ -157,6 +160,7 @@ fn subject(
     changes: Arc<Vec<ResourceChange>>,
     document: &Bytes,
     cost: Option<&slipway_domain::cost::CostReport>,
+    history: serde_json::Value,
 ) -> Subject {
     let d = &record.deployment;
     let context = Context {
@@ -167,7 +171,7 @@ fn subject(
             serde_json::json!({"currency": cost.currency, "monthly_before": cost.monthly_before,
                 "monthly_after": cost.monthly_after, "monthly_delta": cost.monthly_delta})
         }),
-        history: serde_json::Value::Null,
+        history,
         settings: serde_json::Value::Null,
     };
     let terraform = (!document.is_empty()).then(|| document.clone());

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::engine::{Ready, Subject, ask, conclude, engine, told};
+use super::history::history;
 use super::{UploadPolicy, check};
 use crate::Ctx;
 use crate::access::{self, read_deployment};
@@ -156,6 +157,7 @@ pub async fn dry_run(cx: &Ctx, who: &Principal, request: DryRunRequest) -> Resul
             run.skipped.push(skip("The deployment has no plan.".to_owned()));
             continue;
         };
+        let history = history(&mut tx, &record).await?;
         drop(tx);
         let stack = record.deployment.stack;
         let subject = Subject {
@@ -165,6 +167,7 @@ pub async fn dry_run(cx: &Ctx, who: &Principal, request: DryRunRequest) -> Resul
                 project: stack.project.clone(),
                 environment: stack.environment.clone(),
                 actor: json!(record.deployment.submitted_by),
+                history,
                 ..Context::default()
             },
         };

@@ -43,17 +43,13 @@ impl Checkable {
         &self.values
     }
 
-    /// Whether a fault of these values may be one of what was filled in for a secret.
-    pub(crate) fn is_unknown(&self, pointer: &str) -> bool {
-        self.open.iter().any(|name| {
+    /// The variable that a pointer is about, if it uses a secret.
+    pub(crate) fn open_at(&self, pointer: &str) -> Option<&str> {
+        let about = |name: &&String| {
             let at = format!("/variables/{}", name.replace('~', "~0").replace('/', "~1"));
             pointer.strip_prefix(&at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
-    }
-
-    /// Whether a variable uses a secret.
-    pub(crate) fn is_open(&self, name: &str) -> bool {
-        self.open.contains(name)
+        };
+        self.open.iter().find(about).map(String::as_str)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The audit log as a chain, over whole verbs, on both engines.
 
-use slipway_domain::access::{Principal, Scope};
+use slipway_domain::access::Scope;
 use slipway_domain::audit::{Filter, FindingKind, Verdict};
 use slipway_domain::page::PageRequest;
 use slipway_services::audit;

@@ -13,13 +13,14 @@ use slipway_domain::gate_settings::{GateScope, GateSettings};
 use slipway_domain::id::DeploymentId;
 use slipway_domain::job::Queue;
 use slipway_domain::plan::Action;
-use slipway_domain::policy::{PackMode, PackUse, PolicySettings, RuleOverride};
+use slipway_domain::policy::{PackMode, PackUse, PolicyModule, PolicySettings, RuleOverride};
 use slipway_domain::scan::{ScanOutcome, ScanSettings, ScanStatus, ScannerName, ScannerSettings};
 use slipway_domain::state::DeploymentState as S;
 use slipway_domain::test_report::{TestCase, TestSettings, TestStatus, Tested};
 use slipway_services::execution::{self, Begun};
 use slipway_services::gate::{self, Precondition, Seen};
-use slipway_services::{deployment, exemption, plan, test};
+use slipway_services::policy::{DryRunRequest, NamedPack, Sent, UploadPolicy};
+use slipway_services::{cancel, deployment, exemption, plan, policy, test};
 
 use crate::rig::{Rig, code, on_both_engines, plan_of};
 
@@ -34,6 +35,7 @@ on_both_engines! {
     a_scanner_that_is_missing_is_never_a_pass,
     a_gate_says_no_secret,
     what_is_blocked_can_be_judged_anew,
+    rules_are_told_of_the_deployments_before,
 }
 
 fn for_project(project: &str) -> GateScope {
@@ -329,4 +331,43 @@ async fn what_is_blocked_can_be_judged_anew(rig: Rig) {
     plan_again(&rig, id, "aws_db_instance", Action::Delete, &seen).await;
     assert_eq!(rig.get(id).await.state, S::AwaitingApproval);
     rig.check_events(id).await;
+}
+
+async fn rules_are_told_of_the_deployments_before(rig: Rig) {
+    let text = "package user.h\n\nimport rego.v1\n\nwarn contains {\"message\": text} if {\n\t\
+                h := input.context.history\n\tstates := [one.state | some one in h.last]\n\t\
+                text := sprintf(\"%v, %d failed in a row\", [states, h.failures_in_a_row])\n}\n";
+    let modules = vec![PolicyModule { path: "h.rego".to_owned(), text: text.to_owned() }];
+    let sent = Sent::Modules(UploadPolicy { modules });
+    policy::upload(&rig.cx, &rig.who, "h", sent, None).await.unwrap();
+    let pack = PackUse { name: "h".to_owned(), version: None, mode: PackMode::Enforce };
+    let policy = PolicySettings { packs: vec![pack], ..PolicySettings::default() };
+    set(&rig, GateSettings { policy: Some(policy), ..GateSettings::default() }).await;
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        let id = judged(&rig, "web", "null_resource", Action::Create, &Seen::default()).await;
+        let report = gate::report(&rig.cx, &rig.who, id).await.unwrap();
+        said.push(report.judgement.findings[0].message.clone());
+        cancel::cancel(&rig.cx, &rig.who, id, None, false).await.unwrap();
+    }
+    assert_eq!(
+        said,
+        [
+            "[], 0 failed in a row",
+            "[\"cancelled\"], 0 failed in a row",
+            "[\"cancelled\", \"cancelled\"], 0 failed in a row"
+        ]
+    );
+    let tried = DryRunRequest {
+        pack: Some(NamedPack { name: "h".to_owned(), version: None }),
+        modules: None,
+        deployments: None,
+        project: Some("shop".to_owned()),
+        environment: None,
+        last: None,
+        settings: slipway_domain::policy::RuleSettings::default(),
+    };
+    let run = policy::dry_run(&rig.cx, &rig.who, tried).await.unwrap();
+    let newest = &run.results[0].findings[0].message;
+    assert_eq!(*newest, said[2], "as it was then");
 }

@@ -11,6 +11,7 @@ mod endings;
 mod gates;
 mod plan_only;
 mod policy;
+mod prices;
 mod races;
 mod recovery;
 mod repeats;

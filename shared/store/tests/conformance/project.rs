@@ -278,17 +278,13 @@ async fn stacks_that_are_older_than_projects_have_one(rig: Rig) {
     let insert = text.split(';').find(|part| part.contains("insert into projects")).unwrap();
     let other = include_str!("../../../../migrations/postgres/0018_members.sql");
     assert!(other.contains(insert.trim()), "both engines do the same");
-    match &rig.url {
-        Some(url) => {
-            let mut raw = sqlx::PgConnection::connect(url).await.unwrap();
-            raw.execute(sqlx::AssertSqlSafe(insert.to_owned())).await.unwrap();
-        }
-        None => {
-            let path = rig.dir.path().join("test.db");
-            let url = format!("sqlite:{}", path.display());
-            let mut raw = sqlx::SqliteConnection::connect(&url).await.unwrap();
-            raw.execute(sqlx::AssertSqlSafe(insert.to_owned())).await.unwrap();
-        }
+    if let Some(url) = &rig.url {
+        let mut raw = sqlx::PgConnection::connect(url).await.unwrap();
+        raw.execute(sqlx::AssertSqlSafe(insert.to_owned())).await.unwrap();
+    } else {
+        let url = format!("sqlite:{}", rig.dir.path().join("test.db").display());
+        let mut raw = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        raw.execute(sqlx::AssertSqlSafe(insert.to_owned())).await.unwrap();
     }
     let found = rig.store.read().await.unwrap().project("shop").await.unwrap().unwrap();
     assert_eq!((found.version, found.created_by, found.created_at), (1, None, first));
