@@ -1067,7 +1067,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    #[command(name = "slipway")]
+    #[command(name = "slipway", version, propagate_version = true)] // as `main` has it
     struct Whole {
         #[command(flatten)]
         global: ClientGlobal,

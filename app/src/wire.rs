@@ -567,15 +567,12 @@ pub(crate) fn api(
         ..ApiOptions::default()
     };
     let state = ApiState::new(house.cx.clone(), house.metrics.clone(), options, shutdown);
-    Ok(match &house.buckets {
-        Some(buckets) => {
-            tracing::info!("requests are counted in Redis, for all processes together");
-            state.counting_in(buckets.clone())
-        }
-        None => {
-            tracing::info!("requests are counted by this process, for itself");
-            state
-        }
+    Ok(if let Some(buckets) = &house.buckets {
+        tracing::info!("requests are counted in Redis, for all processes together");
+        state.counting_in(buckets.clone())
+    } else {
+        tracing::info!("requests are counted by this process, for itself");
+        state
     })
 }
 

@@ -157,6 +157,9 @@ mod tests {
         }
     }
 
+    /// Headers: name and value.
+    type Values = &'static [(&'static str, &'static str)];
+
     fn of(peer: &str, header: ForwardedHeader, values: &[(&'static str, &str)]) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in values {
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn the_right_most_untrusted_address_counts() {
         const X: &str = "x-forwarded-for";
-        let cases: &[(&str, &[(&'static str, &str)], &str)] = &[
+        let cases: &[(&str, Values, &str)] = &[
             ("203.0.113.9", &[(X, "1.2.3.4")], "203.0.113.9"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &[(X, "203.0.113.9")], "203.0.113.9"),

@@ -18,6 +18,14 @@ use slipway_services::audit;
 
 use crate::house::{Answer, House, archive, path, posted, submission};
 
+const OF: &str = "/api/v1/deployments/{id}";
+const TEMPLATE: &str = "/api/v1/templates/{name}";
+const PACK: &str = "/api/v1/policies/{name}/versions";
+const CONFIG: &str = "/api/v1/config/{id}";
+const PROJECT: &str = "/api/v1/projects/{name}";
+const STATE: &str = "/api/v1/stacks/{id}/state";
+const DRIFT: &str = "/api/v1/stacks/{id}/drift";
+
 /// Routes that change nothing although their method might.
 const NO_WRITE: &[(&str, &str)] =
     &[("POST", "/api/v1/policies/dry-run"), ("POST", "/api/v1/templates/{name}/render")];
@@ -134,7 +142,6 @@ async fn every_write_leaves_its_record() {
     let none = json!({});
 
     // Deployments.
-    const OF: &str = "/api/v1/deployments/{id}";
     let (id, digest) = at.waiting(json!({})).await;
     let given = at.json(&format!("POST {OF}/approve"), &[&id], &digest, "deployment.approve").await;
     let by = given["approvals"]["decisions"][0]["id"].as_str().unwrap_or_default().to_owned();
@@ -169,14 +176,12 @@ async fn every_write_leaves_its_record() {
     let packed = base64_of(&files);
     let template = json!({"name": "mine", "title": "Mine", "description": "d", "archive": packed});
     at.json("POST /api/v1/templates", &[], &template, "template.publish").await;
-    const TEMPLATE: &str = "/api/v1/templates/{name}";
     let one = json!({"version": 1});
     at.json(&format!("POST {TEMPLATE}/deprecate"), &["mine"], &one, "template.deprecate").await;
     at.json(&format!("POST {TEMPLATE}/restore"), &["mine"], &one, "template.restore").await;
     let delete = format!("DELETE {TEMPLATE}/versions/{{version}}");
     at.json(&delete, &["mine", "1"], &none, "template.delete").await;
     let pack = json!({"modules": [{"path": "a.rego", "text": RULE}]});
-    const PACK: &str = "/api/v1/policies/{name}/versions";
     at.json(&format!("POST {PACK}"), &["mine"], &pack, "policy.upload").await;
     at.json(&format!("DELETE {PACK}/{{version}}"), &["mine", "1"], &none, "policy.remove").await;
     let exemption = json!({"rule": "CKV_AWS_20", "address": "aws_s3_bucket.site", "owner": "web",
@@ -198,7 +203,6 @@ async fn every_write_leaves_its_record() {
     let setting = json!({"key": "k", "type": "string", "value": "a"});
     let made = at.json("POST /api/v1/config", &[], &setting, "setting.create").await;
     let one = [made["id"].as_str().unwrap()];
-    const CONFIG: &str = "/api/v1/config/{id}";
     let other = json!({"value": "b"}).to_string();
     at.tagged(&format!("PUT {CONFIG}"), &one, "1", other, "setting.update").await;
     let back = json!({"to_version": 1}).to_string();
@@ -222,7 +226,6 @@ async fn every_write_leaves_its_record() {
     // Projects and members.
     let mill = json!({"name": "mill"});
     at.json("POST /api/v1/projects", &[], &mill, "project.create").await;
-    const PROJECT: &str = "/api/v1/projects/{name}";
     let change = json!({"description": "grain"});
     at.json(&format!("PATCH {PROJECT}"), &["mill"], &change, "project.change").await;
     let account = AccountId::new(&*at.house.cx.mint).to_string();
@@ -239,7 +242,6 @@ async fn every_write_leaves_its_record() {
     // States.
     let stack = at.house.get("/api/v1/stacks").await.ok(200)["items"][0]["id"].clone();
     let stack = [stack.as_str().unwrap()];
-    const STATE: &str = "/api/v1/stacks/{id}/state";
     let lock = json!({"ID": "l", "Who": "ann"});
     at.json(&format!("PUT {STATE}/lock"), &stack, &lock, "state.lock").await;
     at.step(&format!("POST {STATE}"), &stack, "?ID=l", state(1), "state.write").await;
@@ -310,7 +312,6 @@ async fn every_write_leaves_its_record() {
     // Drift of what was applied.
     let of = at.house.get(&format!("/api/v1/deployments/{id}")).await.ok(200)["stack_id"].clone();
     let of = [of.as_str().unwrap()];
-    const DRIFT: &str = "/api/v1/stacks/{id}/drift";
     let never = json!({"enabled": false});
     at.json(&format!("PUT {DRIFT}/settings"), &of, &never, "drift.set").await;
     at.json(&format!("POST {DRIFT}/check"), &of, &none, "drift.check").await;

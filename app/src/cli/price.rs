@@ -25,7 +25,7 @@ pub enum PricesVerb {
         /// The file
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Its form: aws_offer, azure_retail, gcp_skus or csv
+        /// Its form: `aws_offer`, `azure_retail`, `gcp_skus` or csv
         #[arg(long, value_parser = format)]
         format: PriceFormat,
         /// Where it is from, e.g. the vendor's address

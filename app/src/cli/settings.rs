@@ -143,7 +143,7 @@ pub enum SettingsVerb {
         reason: String,
         /// Which version; the current one when absent
         #[arg(long, value_name = "VERSION")]
-        version: Option<i32>,
+        setting_version: Option<i32>,
     },
     /// Give the secrets of a setting the key that seals now
     Rotate(ItemArgs),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 /// Why a text is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a {what} id: expected `{prefix}_` and 32 hexadecimal digits")]
+#[error("{text:?} is no {what} id: expected `{prefix}_` and 32 hexadecimal digits")]
 pub struct BadId {
     /// What was given, cut to 80 characters.
     pub text: String,

@@ -55,18 +55,18 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, d, e, f, high, low] = address.segments();
+    let [first @ .., high, low] = address.segments();
     let inner = || {
         let [one, two] = high.to_be_bytes();
         let [three, four] = low.to_be_bytes();
         Ipv4Addr::new(one, two, three, four)
     };
-    match [a, b, c, d, e, f] {
+    match first {
         // An IPv4 address in the clothes of IPv6: mapped, and behind a translator (NAT64).
         [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => is_public_v4(inner()),
         // Everything that is public is global unicast: not loopback, unique local, link-local,
         // site-local, multicast, local NAT64, IPv4-compatible, discard …
-        _ if a >> 13 != 1 => false,
+        [first, ..] if first >> 13 != 1 => false,
         _ => {
             let bits = u128::from(address);
             !V6.iter().any(|(first, length)| {

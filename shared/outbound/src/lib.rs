@@ -130,22 +130,23 @@ impl Guard {
 /// Host and port of a repository's URL: `https://`, `http://`, `ssh://` and `git@host:path`. `None` for
 /// what has none (`file://`) or one that is not written like a host.
 pub fn host_of_repository(url: &str) -> Option<(String, u16)> {
-    let (host, port) = match url.split_once("://") {
-        Some((scheme, _)) => {
-            let usual = match scheme {
-                "https" => 443,
-                "http" => 80,
-                "ssh" => 22,
-                _ => return None,
-            };
-            let url = Url::parse(url).ok()?;
-            (url.host_str()?.to_owned(), url.port().unwrap_or(usual))
+    let (host, port) = if let Some((scheme, _)) = url.split_once("://") {
+        let usual = match scheme {
+            "https" => 443,
+            "http" => 80,
+            "ssh" => 22,
+            _ => return None,
+        };
+        let url = Url::parse(url).ok()?;
+        (url.host_str()?.to_owned(), url.port().unwrap_or(usual))
+    } else {
+        let (authority, path) = url.split_once(':')?;
+        // `ext::…`: git would run a helper of that name.
+        if path.starts_with(':') {
+            return None;
         }
-        None => {
-            let (authority, _) = url.split_once(':')?;
-            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-            (host.to_owned(), 22)
-        }
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        (host.to_owned(), 22)
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let shaped = !bare.is_empty()

@@ -31,11 +31,14 @@ const MAX_ROWS: u64 = 400_000;
 /// Bytes of the text that says where a file is from.
 const MAX_SOURCE: usize = 1024;
 
+/// The digests of the files that a book was made of, and the book.
+type Made = (Vec<String>, Arc<Book>);
+
 /// The price book of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Prices {
     /// The digests that it was made of, and the book.
-    last: Arc<Mutex<Option<(Vec<String>, Arc<Book>)>>>,
+    last: Arc<Mutex<Option<Made>>>,
     /// One is put together at a time, and one file is read at a time.
     turns: Arc<Semaphore>,
 }

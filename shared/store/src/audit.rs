@@ -91,7 +91,7 @@ impl Row {
             before_digest: self.before_digest.clone(),
             after_digest: self.after_digest.clone(),
         };
-        let same = record.detail.to_string() == self.detail
+        let same = to_json(&record.detail).is_ok_and(|detail| detail == self.detail)
             && to_json(&record.actor).is_ok_and(|actor| actor == self.actor);
         same.then_some(record)
     }

@@ -575,6 +575,9 @@ async fn update_many(
     ) -> Result<Vec<Option<String>>> {
         changes.iter().map(|change| value(&*change.record).transpose()).collect()
     }
+    fn said<'a, T>(audit: &'a [Prepared], value: impl Fn(&'a Prepared) -> T) -> Vec<T> {
+        audit.iter().map(value).collect()
+    }
     // Of each event: whose it is, how many of the same change come after it, and what it says.
     let mut events: (Vec<_>, Vec<i64>, Vec<&str>, Vec<String>, Vec<_>) = Default::default();
     for change in changes {
@@ -586,9 +589,6 @@ async fn update_many(
             events.3.push(to_json(body)?);
             events.4.push(d.updated_at);
         }
-    }
-    fn said<'a, T>(audit: &'a [Prepared], value: impl Fn(&'a Prepared) -> T) -> Vec<T> {
-        audit.iter().map(value).collect()
     }
     let rows: Vec<(DeploymentId,)> = sqlx::query_as(
         "with changed as (update deployments d set state = v.state, reason = v.reason,

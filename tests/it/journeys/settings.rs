@@ -41,19 +41,19 @@ async fn what_is_set_on_the_command_line_is_what_a_deployment_gets() {
     let server = Server::start().await;
     let run = |args: &[&str]| slipway(&server, args, "");
     said(&run(&["set", "region", "eu-west-9"]), 0);
-    let narrow = ["--project", "default", "--env", "dev"];
+    let narrow = ["--project", "tests", "--env", "dev"];
     said(&run(&[&["set", "region", "eu-north-7", "--comment", "nearer"][..], &narrow].concat()), 0);
     said(&run(&["set", "pool", "{\"size\": 3}", "--type", "json"]), 0);
     // A secret is not taken where others see it.
     said(&run(&["set", "db.password", "visible", "--type", "secret"]), 1);
-    let file = ["set", "db.password", "--file", "-", "--type", "secret", "--project", "default"];
+    let file = ["set", "db.password", "--file", "-", "--type", "secret", "--project", "tests"];
     let shown = said(&slipway(&server, &file, &format!("{SECRET}\n")), 0);
     assert!(shown.contains("***") && !shown.contains(SECRET), "{shown}");
     let list = said(&run(&["list"]), 0);
     assert!(list.contains("eu-north-7") && !list.contains(SECRET), "{list}");
-    let place = ["resolve", "--project", "default", "--env", "dev", "--service", "sensitive"];
+    let place = ["resolve", "--project", "tests", "--env", "dev", "--service", "sensitive"];
     let held = said(&run(&place), 0);
-    assert!(held.contains("eu-north-7") && held.contains("project default in dev"), "{held}");
+    assert!(held.contains("eu-north-7") && held.contains("project tests in dev"), "{held}");
     assert!(held.contains("everything"), "what it outweighs: {held}");
 
     let client = &server.client;
@@ -81,7 +81,7 @@ async fn what_is_set_on_the_command_line_is_what_a_deployment_gets() {
     assert_eq!(used, [("pool", 1), ("region", 1), ("db.password", 1)]);
     // Changed and deleted after the plan: what was approved is what is applied.
     said(&run(&[&["set", "region", "us-east-1"][..], &narrow].concat()), 0);
-    said(&run(&["unset", "db.password", "--project", "default"]), 0);
+    said(&run(&["unset", "db.password", "--project", "tests"]), 0);
     client.approve(first.id, digest(&first), None).await.unwrap();
     until(client, first.id, &[S::Succeeded]).await;
     let outputs = client.outputs(first.id, false).await.unwrap();
@@ -101,7 +101,7 @@ async fn what_is_set_on_the_command_line_is_what_a_deployment_gets() {
     // What runs now cannot be planned again without its secret; it says so, and what to do.
     let again = client.submit(&submit, None).await.unwrap_err().to_string();
     assert!(again.contains("there is no setting") && again.contains("db.password"), "{again}");
-    let gone = run(&["get", "db.password", "--project", "default"]);
+    let gone = run(&["get", "db.password", "--project", "tests"]);
     said(&gone, 4);
     let id = plan.settings[2].setting_id.to_string();
     let history = said(&run(&["history", &id]), 0);

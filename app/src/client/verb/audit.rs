@@ -120,29 +120,26 @@ async fn verify_server(desk: &Desk<'_>, kept: &[SignedCheckpoint]) -> Result<Ver
                 so_far
             }
         };
-        match part.next_seq {
-            Some(next) => {
-                from = Some(next);
-                whole = Some(verdict);
-            }
-            None => {
-                let mut verdict = verdict;
-                for signed in kept {
-                    let at = signed.checkpoint.head;
-                    if signed.key != part.checkpoint.key || !is_signed(signed) {
-                        verdict.findings.push(bad_signature(at.seq));
-                    } else if at.seq > chain.head.seq {
-                        verdict.findings.push(cut_off(chain.head.seq, &signed.checkpoint));
-                    } else if at.seq > chain.pruned.seq
-                        && let Some(here) = desk.client.audit_anchor(at.seq).await?
-                        && here != at
-                    {
-                        verdict.findings.push(other_chain(&signed.checkpoint));
-                    }
+        if let Some(next) = part.next_seq {
+            from = Some(next);
+            whole = Some(verdict);
+        } else {
+            let mut verdict = verdict;
+            for signed in kept {
+                let at = signed.checkpoint.head;
+                if signed.key != part.checkpoint.key || !is_signed(signed) {
+                    verdict.findings.push(bad_signature(at.seq));
+                } else if at.seq > chain.head.seq {
+                    verdict.findings.push(cut_off(chain.head.seq, &signed.checkpoint));
+                } else if at.seq > chain.pruned.seq
+                    && let Some(here) = desk.client.audit_anchor(at.seq).await?
+                    && here != at
+                {
+                    verdict.findings.push(other_chain(&signed.checkpoint));
                 }
-                verdict.intact = verdict.findings.is_empty();
-                return Ok(verdict);
             }
+            verdict.intact = verdict.findings.is_empty();
+            return Ok(verdict);
         }
     }
 }

@@ -75,8 +75,8 @@ pub(super) async fn settings(desk: &Desk<'_>, verb: SettingsVerb) -> Result<Exit
             let found = desk.client.resolve_settings(&scope_of(place)).await?;
             desk.screen.result(&found, |_| view::effective_settings(&found))?;
         }
-        SettingsVerb::Reveal { of, reason, version } => {
-            let request = Reveal { reason, version };
+        SettingsVerb::Reveal { of, reason, setting_version } => {
+            let request = Reveal { reason, version: setting_version };
             let shown = desk.client.reveal_setting(id(desk, of).await?, &request).await?;
             // As it is: whoever asks for it puts it somewhere.
             desk.screen.result(&shown, |_| format!("{}\n", shown.value))?;

@@ -149,7 +149,7 @@ async fn what_is_kept_elsewhere_shows_a_chain_that_was_put_back(rig: Rig) {
     let outside = audit::verify_all(&rig.cx.store, std::slice::from_ref(&kept)).await.unwrap();
     assert_eq!(outside.findings[0].kind, FindingKind::Truncated, "{outside:?}");
     let mut other = kept.clone();
-    other.signature = "AAAA".to_owned();
+    "AAAA".clone_into(&mut other.signature);
     let outside = audit::verify_all(&rig.cx.store, &[other]).await.unwrap();
     assert_eq!(outside.findings[0].kind, FindingKind::BadSignature, "{outside:?}");
 }
@@ -171,7 +171,7 @@ async fn retention_and_verifying_go_together(rig: Rig) {
     let gone = audit::prune(&rig.cx, chrono::Duration::days(30)).await.unwrap();
     assert_eq!(i64::try_from(gone).unwrap(), kept.checkpoint.head.seq);
     audit::seal(&rig.cx).await.unwrap();
-    let verdict = audit::verify_all(&rig.cx.store, &[kept.clone()]).await.unwrap();
+    let verdict = audit::verify_all(&rig.cx.store, std::slice::from_ref(&kept)).await.unwrap();
     assert!(verdict.intact, "{verdict:?}");
     assert_eq!(verdict.from, kept.checkpoint.head);
     let refused = audit::export(&rig.cx, &rig.who, Some(1), None).await;

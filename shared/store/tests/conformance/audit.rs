@@ -12,6 +12,7 @@ use slipway_domain::clock::SystemClock;
 use slipway_domain::page::PageRequest;
 
 use super::*;
+use FindingKind::{Broken, Changed, Missing, Truncated};
 
 on_both_engines! {
     a_record_comes_back_as_it_was_put_in_and_is_found_by_what_it_says,
@@ -283,7 +284,6 @@ async fn what_is_changed_dropped_or_sealed_anew_is_named(rig: Rig) {
         "update audit set seq = 4 where seq = 5",
         "update audit set seq = 5 where seq = -1",
     ]);
-    use FindingKind::{Broken, Changed, Missing, Truncated};
     let swapped = found.await;
     assert!(swapped.contains(&(Changed, 4)) && swapped.contains(&(Changed, 5)), "{swapped:?}");
     let found = touch(&[

@@ -163,16 +163,13 @@ async fn a_secret_opens_in_its_own_version_only(rig: Rig) {
     tx.commit().await.unwrap();
     let swap = "update setting_versions set sealed = (select sealed from setting_versions
         where setting_id = $1 and version = 2) where setting_id = $1 and version = 1";
-    match &rig.url {
-        Some(url) => {
-            let mut c = sqlx::PgConnection::connect(url).await.unwrap();
-            sqlx::query(swap).bind(one.id.0).execute(&mut c).await.unwrap();
-        }
-        None => {
-            let path = rig.dir.path().join("test.db");
-            let mut c = sqlx::SqliteConnection::connect(&path.to_string_lossy()).await.unwrap();
-            sqlx::query(swap).bind(one.id.0).execute(&mut c).await.unwrap();
-        }
+    if let Some(url) = &rig.url {
+        let mut c = sqlx::PgConnection::connect(url).await.unwrap();
+        sqlx::query(swap).bind(one.id.0).execute(&mut c).await.unwrap();
+    } else {
+        let path = rig.dir.path().join("test.db");
+        let mut c = sqlx::SqliteConnection::connect(&path.to_string_lossy()).await.unwrap();
+        sqlx::query(swap).bind(one.id.0).execute(&mut c).await.unwrap();
     }
     let mut tx = rig.store.read().await.unwrap();
     assert!(tx.setting_secret(one.id, 1).await.is_err(), "put into another version's place");

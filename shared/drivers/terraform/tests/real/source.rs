@@ -5,6 +5,7 @@ use std::process::Command;
 
 use slipway_domain::port::driver::{Driver as _, DriverError, SourceInput};
 use slipway_domain::tree::{Limits, Tree};
+use slipway_outbound::{Allow, Guard as Outbound};
 
 use crate::job::{Job, Rig, permanent};
 
@@ -132,7 +133,14 @@ async fn what_is_not_there_or_not_allowed_says_so() {
     }
     let source =
         SourceInput::Git { url: "https://127.0.0.1:1/x".into(), reference: None, path: None };
-    let error = fetch(&strict, &Job::new(), source).await.unwrap_err();
+    let (summary, _) = permanent(fetch(&strict, &Job::new(), source.clone()).await.unwrap_err());
+    assert!(summary.contains("not on the public internet"), "{summary}");
+    assert!(summary.contains("outbound.allow"), "{summary}");
+    let inside = Rig::with(|options| {
+        options.git.allow_file = false;
+        options.git.outbound = Outbound::new(Allow::parse(["127.0.0.1"]).unwrap());
+    });
+    let error = fetch(&inside.await, &Job::new(), source).await.unwrap_err();
     assert!(matches!(error, DriverError::Transient { .. }), "{error:?}");
 }
 
