@@ -252,7 +252,7 @@ fn auth(config: &Config) -> anyhow::Result<AuthSettings> {
             Some(keys)
         }
     };
-    let fetch = Fetch::new()?;
+    let fetch = Fetch::new(outbound(config)?)?;
     let workloads = &auth.workload_issuers;
     let issuers = (!workloads.is_empty())
         .then(|| Arc::new(Issuers::new(&fetch, workloads)) as Arc<dyn TokenIssuers>);

@@ -17,6 +17,7 @@ use slipway_domain::Secret;
 use slipway_domain::access::{Door, Principal, Role};
 use slipway_domain::auth::account::Account;
 use slipway_domain::member::{Member, MemberRoles};
+use slipway_outbound::{Allow, Guard};
 use slipway_services::auth::sign_in::{self, NewPerson};
 use slipway_services::auth::{AuthSettings, hashes_of_passwords, signing_key};
 
@@ -617,7 +618,7 @@ async fn with_providers(accounts: bool) -> (House, fake::Shared) {
     let now = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
     let shared = fake::start(now).await;
     let url = shared.lock().unwrap().url.clone();
-    let fetch = Fetch::new().unwrap();
+    let fetch = Fetch::new(Guard::new(Allow::parse(["127.0.0.1"]).unwrap())).unwrap();
     let oidc = OidcOptions {
         name: "oidc".to_owned(),
         title: "Test".to_owned(),
@@ -705,6 +706,10 @@ async fn an_account_is_linked_and_signs_in_at_its_provider() {
     assert_eq!(call(&house, "DELETE", path, &ann.access, None).await.status, 204);
     let (back, cookie) = begin(&house, "oidc").await;
     come_back(&house, &back, &cookie).await.problem(403, "forbidden");
+    let said = record(&house, links["items"][0]["account_id"].as_str().unwrap_or_default()).await;
+    for (action, times) in [("identity.link", 2), ("identity.unlink", 1)] {
+        assert_eq!(said.iter().filter(|(said, _)| said == action).count(), times, "{said:?}");
+    }
 }
 
 #[tokio::test]
@@ -803,6 +808,8 @@ async fn a_pipeline_exchanges_its_token() {
     let path = format!("/api/v1/accounts/{}/sessions", ci["id"].as_str().unwrap());
     let seen = get(&house, &path, &ann.access).await.ok(200);
     assert_eq!(seen["items"][0]["method"], "exchange:main");
+    let session = seen["items"][0]["id"].as_str().unwrap();
+    assert_eq!(record(&house, session).await, [("token.exchange".into(), "allowed".into())]);
     let less = exchange(&mint(json!({})), "&scope=stacks:read+queues:read").await.ok(200);
     assert_eq!(less["scope"], "stacks:read");
     exchange(&mint(json!({})), "&scope=queues:read").await.problem(422, "invalid_input");
@@ -825,4 +832,9 @@ async fn a_pipeline_exchanges_its_token() {
     let path = format!("/api/v1/auth/trust-rules/{}", made["id"].as_str().unwrap());
     assert_eq!(call(&house, "DELETE", &path, &ann.access, None).await.status, 204);
     assert_ne!(exchange(&mint(json!({})), "").await.status, 200);
+    let said = record(&house, made["id"].as_str().unwrap()).await;
+    let said: Vec<_> = said.iter().map(|(action, _)| action.as_str()).collect();
+    assert_eq!(said, ["trust_rule.create", "trust_rule.delete"]);
+    let refused = record(&house, "exchange").await;
+    assert!(refused.contains(&("token.exchange".into(), "denied".into())), "{refused:?}");
 }

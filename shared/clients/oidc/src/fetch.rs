@@ -1,14 +1,16 @@
 //! What is sent to providers and issuers, and what is taken from them: over TLS (or on this machine),
-//! to where it was meant and nowhere else, small and soon.
+//! to where it was meant and nowhere else, small and soon. Their documents name further addresses, so
+//! all of it goes through the guard of what leaves the house.
 
 use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::ACCEPT;
-use reqwest::{Client, RequestBuilder, Url, redirect};
+use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use slipway_domain::Secret;
 use slipway_domain::port::identity_provider::IdentityError;
+use slipway_outbound::{Client, ClientOptions, Guard};
 
 /// A whole exchange.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -42,17 +44,22 @@ pub(crate) enum Auth<'a> {
 
 impl Fetch {
     /// Makes the client; calls nobody.
-    pub fn new() -> Result<Self, BuildError> {
-        let http = Client::builder()
+    pub fn new(guard: Guard) -> Result<Self, BuildError> {
+        let options = ClientOptions {
+            connect: DEADLINE / 2,
+            deadline: DEADLINE,
             // A secret goes where it was meant to go.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(DEADLINE / 2)
-            .timeout(DEADLINE)
-            .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
-            .build()
+            redirects: 0,
+            ..ClientOptions::default()
+        };
+        // What may go without TLS is looked at here: it is less than what the guard can say.
+        let http = Client::new(guard.with_http(true), &options)
             .map_err(|why| BuildError(why.without_url().to_string()))?;
         Ok(Self { http })
+    }
+
+    fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, IdentityError> {
+        self.http.request(method, url.clone()).map_err(|why| refused(url, &why.to_string()))
     }
 
     /// What is at a URL.
@@ -62,7 +69,7 @@ impl Fetch {
         auth: Auth<'_>,
     ) -> Result<T, IdentityError> {
         let url = checked(url)?;
-        answer(&url, shown(self.http.get(url.clone()), &auth)).await
+        answer(&url, shown(self.request(Method::GET, &url)?, &auth)).await
     }
 
     /// The answer to a form.
@@ -76,7 +83,7 @@ impl Fetch {
         let mut body = Url::parse("http://form/").map_err(|_| refused(&url, "it has no form"))?;
         body.query_pairs_mut().extend_pairs(form);
         let body = body.query().unwrap_or_default().to_owned();
-        let request = self.http.post(url.clone()).body(body);
+        let request = self.request(Method::POST, &url)?.body(body);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         answer(&url, shown(request, &auth)).await
     }
@@ -130,7 +137,10 @@ async fn answer<T: DeserializeOwned>(
     request: RequestBuilder,
 ) -> Result<T, IdentityError> {
     let host = url.host_str().unwrap_or_default();
-    let away = |why: reqwest::Error| IdentityError::Away(format!("{host}: {}", why.without_url()));
+    let away = |why: reqwest::Error| match Client::refusal(&why) {
+        Some(why) => refused(url, &why.to_string()),
+        None => IdentityError::Away(format!("{host}: {}", why.without_url())),
+    };
     let mut response = request.header(ACCEPT, "application/json").send().await.map_err(away)?;
     let status = response.status();
     if status.is_server_error() || status.as_u16() == 429 {

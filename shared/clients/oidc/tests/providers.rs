@@ -11,6 +11,7 @@ use slipway_client_oidc::{
 use slipway_domain::Secret;
 use slipway_domain::auth::identity::Proven;
 use slipway_domain::port::identity_provider::SignIn;
+use slipway_outbound::{Allow, Guard};
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).unwrap()
@@ -18,7 +19,7 @@ fn now() -> DateTime<Utc> {
 
 fn fetch() -> Fetch {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Fetch::new().unwrap()
+    Fetch::new(Guard::new(Allow::parse(["127.0.0.0/8"]).unwrap())).unwrap()
 }
 
 fn secret(text: &str) -> Secret<String> {
@@ -35,6 +36,10 @@ fn ask() -> SignIn {
 }
 
 fn oidc(shared: &Shared) -> Oidc {
+    oidc_by(&fetch(), shared)
+}
+
+fn oidc_by(fetch: &Fetch, shared: &Shared) -> Oidc {
     let issuer = shared.lock().unwrap().url.clone();
     let options = OidcOptions {
         name: "oidc".to_owned(),
@@ -43,7 +48,7 @@ fn oidc(shared: &Shared) -> Oidc {
         client_id: CLIENT_ID.to_owned(),
         client_secret: secret(CLIENT_SECRET),
     };
-    Oidc::new(&fetch(), options)
+    Oidc::new(fetch, options)
 }
 
 fn github(shared: &Shared) -> GitHub {
@@ -130,6 +135,17 @@ async fn tokens_that_are_not_for_us_are_refused() {
     }
     shared.lock().unwrap().mood = Mood::default();
     sign_in(&at).await.unwrap();
+}
+
+/// An issuer is written down by an operator, but its documents name more: nothing of it leads inside.
+#[tokio::test]
+async fn what_leads_inside_is_not_asked() {
+    let shared = fake::start(now()).await;
+    let _ = fetch();
+    let outside = Fetch::new(Guard::default()).unwrap();
+    let refused = oidc_by(&outside, &shared).authorize_url(&ask()).await.unwrap_err();
+    assert!(matches!(refused, IdentityError::Refused(_)), "{refused:?}");
+    assert!(refused.to_string().contains("outbound.allow"), "{refused}");
 }
 
 #[tokio::test]
