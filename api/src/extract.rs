@@ -19,25 +19,28 @@ use slipway_domain::fault::{Code, Fault, FieldError};
 use crate::credentials;
 use crate::edge::peer;
 use crate::problem::Refused;
-use crate::state::ApiState;
+use crate::state::{ApiState, AuthMode};
 
 /// The one who asks.
 ///
-/// Whoever authenticates puts a [`Principal`] into the request's extensions; without one it is the
-/// operator of this loopback installation.
+/// Whoever authenticates ([`auth::identify`](crate::auth::identify)) puts a [`Principal`] into the
+/// request's extensions; without one it is the operator of a loopback installation, where nobody is
+/// asked, and nobody at all elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(pub Principal);
 
 impl FromRequestParts<ApiState> for Caller {
     type Rejection = Refused;
 
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refused> {
         let mut who = if let Some(who) = parts.extensions.get::<Principal>() {
             who.clone()
-        } else {
-            // Nobody has accounts yet; but who sends nonsense learns it now.
+        } else if state.options.auth == AuthMode::None {
+            // Nobody is asked; but who sends nonsense learns it now.
             credentials::presented(&parts.headers)?;
             Principal::local(Door::Rest)
+        } else {
+            return Err(Fault::new(Code::Unauthenticated, "Sign in first.").into());
         };
         peer::complete(&mut who, &parts.headers, &parts.extensions);
         if who.traceparent.is_none() {

@@ -2,6 +2,7 @@
 //! metrics and docs. A door reads a request, calls one verb of services and writes the answer; it
 //! holds no rules and knows no tables.
 
+mod auth;
 mod credentials;
 mod docs;
 mod edge;
@@ -24,7 +25,7 @@ pub use edge::limit::{Class, Limiter, Limits};
 pub use edge::tls::{Tls, TlsError};
 pub use problem::Refused;
 pub use serve::{serve, serve_operations};
-pub use state::{ApiOptions, ApiState};
+pub use state::{ApiOptions, ApiState, AuthMode};
 
 /// The OpenAPI document of everything that [`router`] serves.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -40,6 +41,7 @@ pub fn router(state: ApiState) -> Router {
         .nest_service("/mcp", mcp::router(state.clone(), shutdown))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_with_that_method);
+    let router = router.layer(axum::middleware::from_fn_with_state(state.clone(), auth::identify));
     middleware::around(router, &state).with_state(state)
 }
 

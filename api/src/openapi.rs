@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde_json::json;
@@ -15,12 +15,16 @@ use utoipa::openapi::header::Header;
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, Object, Schema, SchemaType};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref,
     RefOr, Required, Response as Described, ResponseBuilder, ServerBuilder, Type,
 };
 use utoipa::openapi::{Paths, tag::TagBuilder};
 
+use crate::auth::{SESSION_COOKIE, is_open};
 use crate::extract::NoQuery;
 use crate::problem::{CONTENT_TYPE, LockedProblem, Problem, status};
 
@@ -81,7 +85,7 @@ refusals! {
     /// What any route of the API may answer.
     Always = [400, 401, 403, 405, 421, 422, 500, 503, 504];
     /// What a route for operators may answer.
-    Operating = [400, 403, 405, 421, 422, 500, 503, 504];
+    Operating = [400, 401, 403, 405, 421, 422, 500, 503, 504];
     /// Of a route that names one thing.
     OfOne = [404];
     /// Of a route with a body.
@@ -98,6 +102,8 @@ refusals! {
     Removing = [412];
     /// Of a route that somebody else's lock may keep from its work.
     Locking = [423];
+    /// Of a route that may be asked so often only.
+    Limiting = [429];
     /// Of a route that streams.
     Streaming = [429];
 }
@@ -117,6 +123,23 @@ pub(crate) fn base() -> OpenApi {
     for (number, name, when, code) in REFUSALS {
         components = components.response(*name, refusal(*number, when, *code));
     }
+    let basic =
+        "The token is the password, the user name says nothing: for Terraform's `http` backend.";
+    let schemes = [
+        (
+            "bearer",
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some("An access token, or an API key.")),
+        ),
+        ("basic", HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(basic))),
+    ];
+    for (name, scheme) in schemes {
+        components = components.security_scheme(name, SecurityScheme::Http(scheme.build()));
+    }
+    let cookie = ApiKeyValue::with_description(SESSION_COOKIE, "A browser that has signed in.");
+    components =
+        components.security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     let tag = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
     OpenApiBuilder::new()
         .info(
@@ -130,6 +153,10 @@ pub(crate) fn base() -> OpenApi {
                 .build(),
         )
         .servers(Some([ServerBuilder::new().url("/").build()]))
+        .security(Some(
+            ["bearer", "basic", "cookie"]
+                .map(|name| SecurityRequirement::new(name, std::iter::empty::<String>())),
+        ))
         .tags(Some([
             tag("deployments", "Attempts to bring a stack to a desired state."),
             tag("stacks", "The long-lived things that are deployed."),
@@ -143,6 +170,7 @@ pub(crate) fn base() -> OpenApi {
             tag("config", "The central configuration: settings, their versions, secrets."),
             tag("templates", "The library of ready-made configurations."),
             tag("policies", "Policy packs, and exemptions from their rules."),
+            tag("auth", "Accounts, and how people and machines sign in."),
             tag("projects", "What stacks belong to, and who is what in them and in the house."),
             tag("artifacts", "Uploaded source archives."),
             tag("audit", "Who did what, in a chain that shows when somebody touched it."),
@@ -271,6 +299,7 @@ const MAY_BE_EMPTY: &[&str] = &[
     "adopt_orphan_state",
     "apply_deployment",
     "cancel_deployment",
+    "link_identity",
     "release_state",
     "revoke_exemption",
     "unlock_state",
@@ -299,6 +328,17 @@ pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
             MAY_BE_EMPTY.contains(&operation.operation_id.as_deref().unwrap_or_default());
         if let Some(RefOr::T(body)) = operation.request_body.as_mut().filter(|_| may_be_empty) {
             body.required = Some(Required::False);
+        }
+    }
+    for (path, item) in &mut api.paths.paths {
+        let operations = [(Method::GET, &mut item.get), (Method::POST, &mut item.post)];
+        for (method, operation) in operations {
+            if let Some(operation) = operation
+                && is_open(&method, path)
+            {
+                // Nothing at all will do.
+                operation.security = Some(vec![SecurityRequirement::default()]);
+            }
         }
     }
     if let Some(components) = &mut api.components {

@@ -216,10 +216,6 @@ pub(crate) fn answer(fault: &Fault, about: About, holder: Option<&LockInfo>) -> 
     if let Some(seconds) = retry_after_s(fault) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if fault.code == Code::Unauthenticated {
-        let schemes = HeaderValue::from_static("Basic realm=\"slipway\", Bearer");
-        headers.insert(header::WWW_AUTHENTICATE, schemes);
-    }
     let body = match holder {
         None => serde_json::to_vec(&problem),
         Some(holder) => serde_json::to_vec(&LockedProblem { problem, holder: holder.clone() }),

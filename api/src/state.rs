@@ -13,6 +13,14 @@ use slipway_telemetry::metrics::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+/// Whether callers must say who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// They must.
+    Required,
+    /// Nobody is asked: everybody is the operator of a loopback installation.
+    None,
+}
 use crate::edge::limit::{Limiter, Limits};
 pub use crate::edge::peer::ForwardedHeader;
 use crate::edge::tls::Tls;
@@ -20,6 +28,8 @@ use crate::edge::tls::Tls;
 /// What the operator chose of the doors.
 #[derive(Debug, Clone)]
 pub struct ApiOptions {
+    /// Whether callers must say who they are.
+    pub auth: AuthMode,
     /// Hosts that this server may be called by, beside `localhost`, `127.0.0.1` and `[::1]`:
     /// `name` for any port, or `name:port`. Anything else is answered with 421, so that a foreign
     /// name that resolves to this address (DNS rebinding) gets nothing.
@@ -59,6 +69,7 @@ pub const UPLOAD_FACTOR: u32 = 10;
 impl Default for ApiOptions {
     fn default() -> Self {
         Self {
+            auth: AuthMode::None,
             allowed_hosts: BTreeSet::new(),
             max_body_bytes: 1 << 20,
             max_archive_bytes: 64 << 20,

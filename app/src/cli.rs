@@ -2,6 +2,7 @@
 //! that is in [`crate::client`].
 
 mod audit;
+pub mod auth;
 mod drift;
 mod price;
 mod project;
@@ -122,6 +123,20 @@ pub enum ClientCommand {
     Audit(AuditArgs),
     /// List the worker processes
     Workers,
+    /// Sign in, and keep what the server gives in a file that only you can read
+    Login(auth::LoginArgs),
+    /// Sign out
+    Logout,
+    /// Show who you are for the server, and what you may do
+    Whoami,
+    /// Make an account: where the server lets you, or the first admin
+    Register(auth::RegisterArgs),
+    /// API keys: list, make and revoke them
+    ApiKeys(auth::ApiKeysArgs),
+    /// Sessions: list and end them
+    Sessions(auth::SessionsArgs),
+    /// Accounts: list, make and stop them
+    Accounts(auth::AccountsArgs),
 }
 
 /// Where the configuration comes from: exactly one of these.

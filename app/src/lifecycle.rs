@@ -164,6 +164,11 @@ fn reload_on_hangup(
 }
 
 impl Running {
+    /// The house that runs.
+    pub(crate) fn cx(&self) -> &slipway_services::Ctx {
+        &self.house.cx
+    }
+
     /// Ends everything in order and waits for it. A signal meanwhile stops running jobs.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.shutdown.drain.cancel();

@@ -1,5 +1,6 @@
 //! The one executable: every process of an installation, and its client.
 
+mod admin;
 mod demo;
 mod keys;
 mod lifecycle;

@@ -1,12 +1,17 @@
 //! The server's part of the command line: what each process holds, and its flags.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use slipway_config::section::AuthMode;
 use slipway_config::{Loaded, Loader, read_environment};
+use slipway_services::Ctx;
+use slipway_services::auth::sign_in;
 use slipway_telemetry::Telemetry;
 
+use crate::admin::{self, AdminCommand};
 use crate::lifecycle::{self, Roles};
 use crate::{demo, keys, operate, wire};
 
@@ -19,8 +24,8 @@ pub(crate) struct ServerArgs {
     /// Where everything is kept
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Address of the API, or of a worker's health and metrics; loopback only until there is
-    /// identity
+    /// Address of the API, or of a worker's health and metrics; only loopback addresses where
+    /// nobody is asked to sign in
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }
@@ -65,6 +70,9 @@ pub(crate) enum ServerCommand {
     /// Work with the key ring
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// What only whoever holds the database does: the first admin, passwords, signing keys
+    #[command(subcommand)]
+    Admin(AdminCommand),
 }
 
 /// `slipway keys`.
@@ -117,6 +125,11 @@ enum Flavour {
     Local { data_dir: &'static str, log_level: &'static str },
 }
 
+/// The configuration of a command that works on what is kept.
+pub(crate) fn load_of_store(args: StoreArgs) -> anyhow::Result<Loaded> {
+    load(&args.into(), None, Flavour::Production)
+}
+
 fn load(args: &ServerArgs, queues: Option<String>, flavour: Flavour) -> anyhow::Result<Loaded> {
     let mut loader = Loader::new(read_environment())
         .with_file(args.config.clone())
@@ -129,6 +142,7 @@ fn load(args: &ServerArgs, queues: Option<String>, flavour: Flavour) -> anyhow::
             .with_default("data_dir", data_dir)
             .with_default("telemetry.log_format", "text")
             .with_default("telemetry.log_level", log_level)
+            .with_default("auth.mode", "none")
             .with_default("source.directory_root", ".")
             .with_default("source.git_allow_file", "true")
             .with_default("outbound.allow", "127.0.0.0/8,::1");
@@ -181,6 +195,7 @@ pub(crate) async fn run(command: ServerCommand) -> anyhow::Result<()> {
         ServerCommand::Doctor(args) => {
             operate::doctor(&load(&args, None, Flavour::Production)?.config).await
         }
+        ServerCommand::Admin(command) => admin::run(command).await,
         ServerCommand::Keys(KeysCommand::Generate) => keys::generate(),
         ServerCommand::Keys(KeysCommand::Rotate { server, check, json }) => {
             let loaded = load(&server.into(), None, Flavour::Production)?;
@@ -199,8 +214,11 @@ async fn serve(loaded: &Loaded, roles: Roles, local: bool) -> anyhow::Result<()>
             if local {
                 eprintln!(
                     "Slipway listens on http://{address}  (API docs: http://{address}/docs, MCP: \
-                     http://{address}/mcp)\nNobody has to log in: it serves this machine only."
+                     http://{address}/mcp)"
                 );
+            }
+            if roles.api {
+                say_who_may(config, running.cx()).await?;
             }
         }
         running.until_signal().await
@@ -208,6 +226,28 @@ async fn serve(loaded: &Loaded, roles: Roles, local: bool) -> anyhow::Result<()>
     let served = served.await;
     flush(telemetry);
     served
+}
+
+/// Says on standard error, not in the log, what a person must know of who may come in.
+async fn say_who_may(config: &slipway_config::Config, cx: &Ctx) -> anyhow::Result<()> {
+    if config.auth.mode == AuthMode::None {
+        let text = "Nobody has to sign in: whoever reaches it on this machine may do everything.";
+        if std::io::stderr().is_terminal() {
+            eprintln!("\x1b[1;31m{text}\x1b[0m");
+        } else {
+            eprintln!("{text}");
+        }
+        return Ok(());
+    }
+    if let Some(token) = sign_in::first_token(cx).await? {
+        eprintln!(
+            "There is no account yet. Make the first admin, either here with `slipway admin create \
+             NAME`, or within 24 hours from elsewhere with\n  slipway register NAME \
+             --first-token-file FILE\nwhere FILE holds this token, which is shown this once:\n  {}",
+            token.reveal()
+        );
+    }
+    Ok(())
 }
 
 fn flush(telemetry: slipway_telemetry::Guard) {

@@ -8,11 +8,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use slipway_api::state::ForwardedHeader;
-use slipway_api::{ApiOptions, ApiState, Limits as ApiLimits, Tls};
+use slipway_api::{ApiOptions, ApiState, AuthMode, Limits as ApiLimits, Tls};
+use slipway_client_oidc::{
+    Fetch, GitHub, GitHubOptions, IdentityProvider, Issuers, Oidc, OidcOptions, TokenIssuers,
+};
 use slipway_client_scanners::{Choice, Options as ScanOptions, Scanners};
 use slipway_client_vault::{Options as VaultOptions, Token, Transit};
-use slipway_config::section::{self, JobKindLimits, KeyProvider, LogFormat, TransportKind};
+use slipway_config::section::{
+    self, Auth, AuthMode as Mode, JobKindLimits, KeyProvider, LogFormat, TransportKind,
+};
 use slipway_config::{Config, DatabaseLocation};
+use slipway_domain::Secret;
 use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::drift::schedule::Schedule;
 use slipway_domain::fault::Fault;
@@ -29,6 +35,7 @@ use slipway_driver_terraform::{
 };
 use slipway_outbound::{Allow, Guard};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
+use slipway_services::auth::{AuthSettings, FileKeys};
 use slipway_services::{Ctx, Gathered, Library, Settings, policy};
 use slipway_store::crypto::{Keyring, Keys, ServiceOptions};
 use slipway_store::{DatabaseUrl, Error as StoreError, Store};
@@ -162,6 +169,8 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
     let limits = source_limits(config);
     let templates = Library::load(&*inspector, config.templates.dir.as_deref(), limits)
         .map_err(anyhow::Error::msg)?;
+    // Before anything is opened: a key that others can read is said at once.
+    let auth = auth(config)?;
     let store = store(config).await?;
     let (transport, buckets) = transport(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -172,7 +181,7 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
         mint: Arc::new(RandomMint),
         inspector,
         templates: Arc::new(templates),
-        settings: Arc::new(settings(config, limits, gates(config)?)),
+        settings: Arc::new(settings(config, limits, gates(config)?, auth)),
         gathered: Gathered::default(),
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics cannot be set up")?;
@@ -229,7 +238,83 @@ fn gates(config: &Config) -> anyhow::Result<GateSettings> {
     Ok(settings)
 }
 
-fn settings(config: &Config, source_limits: Limits, gates: GateSettings) -> Settings {
+/// How people and machines sign in.
+fn auth(config: &Config) -> anyhow::Result<AuthSettings> {
+    let auth = &config.auth;
+    let file_keys = match &auth.signing_key_path {
+        None => None,
+        Some(path) => {
+            let what = || format!("the signing key {} (auth.signing_key_path)", path.display());
+            check_private(path, "signing key")?;
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", what()))?;
+            let keys = FileKeys::parse(&text).map_err(anyhow::Error::msg).with_context(what)?;
+            Some(keys)
+        }
+    };
+    let fetch = Fetch::new(outbound(config)?)?;
+    let workloads = &auth.workload_issuers;
+    let issuers = (!workloads.is_empty())
+        .then(|| Arc::new(Issuers::new(&fetch, workloads)) as Arc<dyn TokenIssuers>);
+    Ok(AuthSettings {
+        providers: providers(auth, &fetch),
+        issuers,
+        registration: auth.registration,
+        issuer: issuer(config),
+        access_ttl: chrono::Duration::seconds(auth.access_token_s.into()),
+        session_idle: chrono::Duration::hours(auth.session_idle_h.into()),
+        session_max: chrono::Duration::hours(auth.session_max_h.into()),
+        key_life: chrono::Duration::days(auth.signing_key_days.into()),
+        file_keys,
+        provider_accounts: auth.provider_accounts,
+        email_domains: auth.email_domains.clone(),
+    })
+}
+
+/// Where people can sign in, beside here.
+fn providers(auth: &Auth, fetch: &Fetch) -> Vec<Arc<dyn IdentityProvider>> {
+    let mut providers: Vec<Arc<dyn IdentityProvider>> = Vec::new();
+    if let Some(client_id) = &auth.github.client_id {
+        let options = GitHubOptions {
+            url: auth.github.url.clone(),
+            api_url: auth.github.api_url.clone(),
+            client_id: client_id.clone(),
+            client_secret: auth.github.client_secret.clone(),
+        };
+        providers.push(Arc::new(GitHub::new(fetch, options)));
+    }
+    let mut openid = |name: &str, title: &str, issuer: &str, id: &str, secret: &Secret<String>| {
+        let options = OidcOptions {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            issuer: issuer.to_owned(),
+            client_id: id.to_owned(),
+            client_secret: secret.clone(),
+        };
+        providers.push(Arc::new(Oidc::new(fetch, options)));
+    };
+    if let Some(id) = &auth.google.client_id {
+        openid("google", "Google", "https://accounts.google.com", id, &auth.google.client_secret);
+    }
+    let oidc = &auth.oidc;
+    if let (Some(issuer), Some(id)) = (&oidc.issuer, &oidc.client_id) {
+        openid("oidc", &oidc.title, issuer, id, &oidc.client_secret);
+    }
+    providers
+}
+
+/// What this installation calls itself: its own URL, without a slash at the end.
+fn issuer(config: &Config) -> String {
+    let listened = || format!("http://{}", config.api.listen);
+    config.auth.public_url.clone().unwrap_or_else(listened)
+}
+
+fn settings(
+    config: &Config,
+    source_limits: Limits,
+    gates: GateSettings,
+    auth: AuthSettings,
+) -> Settings {
     let limits = |kind: &JobKindLimits| JobLimits {
         max_attempts: kind.max_attempts,
         soft_limit_s: kind.soft_limit_s,
@@ -254,6 +339,7 @@ fn settings(config: &Config, source_limits: Limits, gates: GateSettings) -> Sett
         idempotency_ttl: chrono::Duration::hours(config.retention.idempotency_hours.into()),
         recovery_grace: chrono::Duration::seconds(config.worker.recovery_grace_s.into()),
         log_retention: chrono::Duration::days(config.retention.logs_days.into()),
+        auth,
     }
 }
 
@@ -396,7 +482,7 @@ fn ring(
         write_new_private(file, made.as_bytes())
             .with_context(|| format!("the key ring {} cannot be written", file.display()))?;
     }
-    check_private(file)?;
+    check_private(file, "key ring")?;
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("the key ring {} cannot be read", file.display()))?;
     Keyring::parse(text.trim()).with_context(|| format!("in {}", file.display()))
@@ -430,16 +516,16 @@ fn write_new_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     }
 }
 
-fn check_private(path: &Path) -> anyhow::Result<()> {
+fn check_private(path: &Path, what: &str) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     const OTHERS: u32 = 0o077;
     let mode = std::fs::metadata(path)
-        .with_context(|| format!("the key ring {} cannot be read", path.display()))?
+        .with_context(|| format!("the {what} {} cannot be read", path.display()))?
         .permissions()
         .mode();
     anyhow::ensure!(
         mode & OTHERS == 0,
-        "the key ring {} can be read by others (mode {:03o}); set it right with `chmod 600 {}`",
+        "the {what} {} can be read by others (mode {:03o}); set it right with `chmod 600 {}`",
         path.display(),
         mode & 0o777,
         path.display()
@@ -456,6 +542,10 @@ pub(crate) fn api(
 ) -> anyhow::Result<ApiState> {
     let api = &config.api;
     let options = ApiOptions {
+        auth: match config.auth.mode {
+            Mode::Required => AuthMode::Required,
+            Mode::None => AuthMode::None,
+        },
         allowed_hosts: config.api.allowed_hosts.iter().cloned().collect(),
         max_body_bytes: config.api.max_body_bytes,
         max_archive_bytes: config.api.max_archive_bytes,
@@ -538,7 +628,7 @@ mod tests {
         write_new_private(&path, b"first").unwrap();
         write_new_private(&path, b"second").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
-        check_private(&path).unwrap();
+        check_private(&path, "key ring").unwrap();
         let left = std::fs::read_dir(dir.path().join("keys")).unwrap().count();
         assert_eq!(left, 1, "no half-written file is left");
     }

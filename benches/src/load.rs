@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, LOCATION};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -98,6 +98,11 @@ pub(crate) trait Shape: Send + Sync + 'static {
 
     /// `Idempotency-Key` of request number `number`, if it has one.
     fn idempotency_key(&self, _number: u64) -> Option<String> {
+        None
+    }
+
+    /// `Authorization` of every request, if they have one.
+    fn authorization(&self) -> Option<&str> {
         None
     }
 }
@@ -193,6 +198,9 @@ pub(crate) async fn exchange<S: Shape>(
     }
     if let Some(key) = shape.idempotency_key(number) {
         request = request.header("idempotency-key", key);
+    }
+    if let Some(shown) = shape.authorization() {
+        request = request.header(AUTHORIZATION, shown);
     }
     let request = request.body(Full::new(body))?;
     let sent = Instant::now();

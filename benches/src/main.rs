@@ -4,6 +4,7 @@
 //! writes to standard output. No rule of the product is repeated here: it is driven through its
 //! HTTP doors, as its users do.
 
+mod auth;
 mod bare;
 mod config_resolve;
 mod figure;
@@ -27,8 +28,8 @@ use std::process::ExitCode;
 use settings::Settings;
 
 /// Every benchmark, by the name that `./bench` takes.
-const NAMES: [&str; 5] =
-    [config_resolve::NAME, gates::NAME, plan_overhead::NAME, queue::NAME, submit::NAME];
+const NAMES: [&str; 6] =
+    [auth::NAME, config_resolve::NAME, gates::NAME, plan_overhead::NAME, queue::NAME, submit::NAME];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -67,6 +68,7 @@ fn run(name: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match name {
+            auth::NAME => auth::run(&settings).await,
             config_resolve::NAME => config_resolve::run(&settings).await,
             gates::NAME => gates::run(&settings).await,
             plan_overhead::NAME => plan_overhead::run(&settings).await,

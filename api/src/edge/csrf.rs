@@ -11,7 +11,6 @@ use crate::state::ApiOptions;
 /// Checks a request that is authenticated by a cookie and by nothing else. Whoever authenticates by
 /// cookie calls this before anything is done; a token in `Authorization` needs no such check, because
 /// no browser sends it by itself.
-#[cfg_attr(not(test), expect(dead_code, reason = "sessions in cookies come with identity"))]
 pub(crate) fn check_cookie_session(
     options: &ApiOptions,
     method: &Method,

@@ -76,7 +76,7 @@ impl Class {
         if route.starts_with("/api/v1/hooks") || route.starts_with("/webhooks") {
             return Some(Self::Webhook);
         }
-        let logins = ["login", "refresh", "register", "token", "exchange", "callback"];
+        let logins = ["login", "refresh", "register", "token", "exchange", "start", "callback"];
         if let Some(rest) = route.strip_prefix("/api/v1/auth/")
             && rest.split('/').any(|part| logins.contains(&part))
         {
@@ -341,7 +341,9 @@ mod tests {
             ("GET", "/metrics", None),
             ("POST", "/mcp", Some(Class::Mcp)),
             ("POST", "/api/v1/auth/login", Some(Class::Login)),
-            ("GET", "/api/v1/auth/oauth/{provider}/callback", Some(Class::Login)),
+            ("GET", "/api/v1/auth/providers/{name}/callback", Some(Class::Login)),
+            ("GET", "/api/v1/auth/providers/{name}/start", Some(Class::Login)),
+            ("GET", "/api/v1/auth/providers", Some(Class::Read)),
             ("GET", "/api/v1/auth/me", Some(Class::Read)),
             ("GET", "/api/v1/stacks/{id}", Some(Class::Read)),
             ("GET", "/api/v1/stacks/{id}/state", Some(Class::State)),

@@ -73,14 +73,19 @@ pub(crate) fn announce(request: &mut Request, options: &ApiOptions) -> Asker {
 /// Writes address and program into `who`, where whoever authenticated has not, and tells the edge who
 /// asks.
 pub(crate) fn complete(who: &mut Principal, headers: &HeaderMap, extensions: &Extensions) {
+    describe(who, headers, extensions);
+    if let Some(asker) = extensions.get::<Asker>() {
+        let _ = asker.who.set(who.clone());
+    }
+}
+
+/// Writes address and program into `who`, who is nobody yet.
+pub(crate) fn describe(who: &mut Principal, headers: &HeaderMap, extensions: &Extensions) {
     if who.address.is_none() {
         who.address = extensions.get::<Address>().map(|Address(address)| address.to_string());
     }
     if who.user_agent.is_none() {
         who.user_agent = agent(headers);
-    }
-    if let Some(asker) = extensions.get::<Asker>() {
-        let _ = asker.who.set(who.clone());
     }
 }
 

@@ -19,13 +19,14 @@
 //! `approve_deployment` asks the client's person first where the client can ask: by
 //! `elicitation/create` in older revisions, by `input_required` with a sealed `requestState` in
 //! 2026-07-28. A no, or no answer, changes nothing. Where the client cannot ask, the scope
-//! `deployments:approve` alone decides; the operator of a loopback installation holds it until
-//! identity is built, agents will not be given it by default. The tools for what a caller has no
+//! `deployments:approve` alone decides; the operator of a loopback installation holds it, tokens for
+//! agents better leave it out. The tools for what a caller has no
 //! scope for are neither listed nor callable.
 //!
 //! # Who calls
-//! Whoever authenticates puts a [`Principal`] into the request's extensions. Without one it is the
-//! operator of this loopback installation, through an agent.
+//! Whoever authenticates puts a [`Principal`] into the request's extensions: of a bearer token that was
+//! made for this door (its audience) and has `mcp:execute`. Without one it is the operator of a
+//! loopback installation where nobody is asked, through an agent.
 
 mod answer;
 mod consent;
@@ -57,6 +58,7 @@ use crate::ApiState;
 use crate::edge::peer;
 use crate::extract::read;
 use crate::problem::Refused;
+use crate::state::AuthMode;
 use server::{Called, Server};
 use session::Sessions;
 
@@ -86,11 +88,14 @@ struct Endpoint {
     sessions: Sessions,
     session_config: StreamableHttpServerConfig,
     max_body_bytes: usize,
+    /// Whether callers must say who they are.
+    asks: bool,
 }
 
 impl Endpoint {
     fn new(state: ApiState, shutdown: CancellationToken) -> Self {
         let max_body_bytes = state.options.max_body_bytes;
+        let asks = state.options.auth == AuthMode::Required;
         let config = config(&state, &shutdown);
         let stateless = config.clone().with_legacy_session_mode(false);
         let server = Server::new(state, shutdown);
@@ -118,6 +123,7 @@ impl Endpoint {
             session_config,
             server,
             max_body_bytes,
+            asks,
         }
     }
 
@@ -188,6 +194,9 @@ async fn serve(State(endpoint): State<Arc<Endpoint>>, mut request: Request) -> R
     if !matches!(request.uri().path(), "" | "/" | "/mcp" | "/mcp/") {
         let nothing = "There is nothing here. The MCP endpoint is /mcp.";
         return Refused(Fault::new(Code::NotFound, nothing)).into_response();
+    }
+    if endpoint.asks && request.extensions().get::<Principal>().is_none() {
+        return Refused(Fault::new(Code::Unauthenticated, "Sign in first.")).into_response();
     }
     let called = called(&request);
     request.extensions_mut().insert(called);

@@ -4,6 +4,7 @@
 pub(crate) mod approval;
 pub(crate) mod artifact;
 pub(crate) mod audit;
+pub(crate) mod auth;
 mod conditional;
 pub(crate) mod deployment;
 pub(crate) mod drift;
@@ -131,7 +132,8 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(health::get_health))
         .routes(routes!(health::get_metrics))
         .routes(routes!(openapi::get_openapi))
-        .routes(routes!(docs::get_problem_page));
+        .routes(routes!(docs::get_problem_page))
+        .merge(auth::routes());
     let waiting = OpenApiRouter::new().routes(routes!(deployment::get_deployment));
     let upload = OpenApiRouter::new()
         .routes(routes!(deployment::submit_deployment))

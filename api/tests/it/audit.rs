@@ -8,13 +8,15 @@ use axum::extract::ConnectInfo;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 use slipway_api::ApiOptions;
+use slipway_domain::Secret;
 use slipway_domain::access::{Door, Principal, Scope};
 use slipway_domain::approval::ApprovalRules;
 use slipway_domain::audit::{AuditResult, ExportLine, Filter, Mark, Verifier, Walked};
-use slipway_domain::id::AccountId;
 use slipway_domain::job::Queue;
 use slipway_domain::page::PageRequest;
 use slipway_services::audit;
+use slipway_services::auth::AuthSettings;
+use slipway_services::auth::sign_in::{self, NewPerson};
 
 use crate::house::{Answer, House, archive, path, posted, submission};
 
@@ -27,11 +29,23 @@ const STATE: &str = "/api/v1/stacks/{id}/state";
 const DRIFT: &str = "/api/v1/stacks/{id}/drift";
 
 /// Routes that change nothing although their method might.
-const NO_WRITE: &[(&str, &str)] =
-    &[("POST", "/api/v1/policies/dry-run"), ("POST", "/api/v1/templates/{name}/render")];
+const NO_WRITE: &[(&str, &str)] = &[
+    ("POST", "/api/v1/policies/dry-run"),
+    ("POST", "/api/v1/templates/{name}/render"),
+    // A session goes on; its begin, its end and tokens that come twice are on record.
+    ("POST", "/api/v1/auth/refresh"),
+];
 
-/// Routes whose success takes a worker that was lost: `slipway-services` tests their records.
-const ELSEWHERE: &[(&str, &str)] = &[("POST", "/api/v1/deployments/{id}/recovery")];
+/// Routes whose records are tested where there is what they take: a worker that was lost
+/// (`slipway-services`), a provider or an issuer (`auth.rs`).
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("POST", "/api/v1/deployments/{id}/recovery"),
+    ("POST", "/api/v1/auth/exchange"),
+    ("POST", "/api/v1/auth/identities/{name}"),
+    ("DELETE", "/api/v1/auth/identities/{name}"),
+    ("POST", "/api/v1/auth/trust-rules"),
+    ("DELETE", "/api/v1/auth/trust-rules/{id}"),
+];
 
 /// Routes that only refuse, or find nothing to do: nothing is written.
 const NOTHING_TO_DO: &[(&str, &str)] = &[("DELETE", "/api/v1/stacks/{id}/state")];
@@ -44,6 +58,8 @@ struct Steps {
     wrong: Vec<String>,
     /// `If-Match` of the next call.
     from: Option<String>,
+    /// Who calls, where that is asked.
+    token: Option<String>,
 }
 
 impl Steps {
@@ -78,6 +94,9 @@ impl Steps {
             .header(header::CONTENT_TYPE, kind);
         if let Some(from) = &self.from {
             request = request.header(header::IF_MATCH, from);
+        }
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(body.into()).unwrap();
         let answer = self.house.send(request).await;
@@ -138,6 +157,7 @@ async fn every_write_leaves_its_record() {
         seen: BTreeSet::new(),
         wrong: Vec::new(),
         from: None,
+        token: None,
     };
     let none = json!({});
 
@@ -228,7 +248,13 @@ async fn every_write_leaves_its_record() {
     at.json("POST /api/v1/projects", &[], &mill, "project.create").await;
     let change = json!({"description": "grain"});
     at.json(&format!("PATCH {PROJECT}"), &["mill"], &change, "project.change").await;
-    let account = AccountId::new(&*at.house.cx.mint).to_string();
+    let ci = json!({"kind": "service", "name": "ci"});
+    let made = at.json("POST /api/v1/accounts", &[], &ci, "account.create").await;
+    let account = made["id"].as_str().unwrap().to_owned();
+    for (verb, action) in [("disable", "account.disable"), ("enable", "account.enable")] {
+        let call = format!("POST /api/v1/accounts/{{id}}/{verb}");
+        at.json(&call, &[&account], &none, action).await;
+    }
     let roles = json!({"roles": ["developer"]});
     for (route, parts) in [
         (format!("{PROJECT}/members/{{account}}"), &["mill", account.as_str()][..]),
@@ -316,6 +342,49 @@ async fn every_write_leaves_its_record() {
     at.json(&format!("PUT {DRIFT}/settings"), &of, &never, "drift.set").await;
     at.json(&format!("POST {DRIFT}/check"), &of, &none, "drift.check").await;
     at.json(&format!("POST {DRIFT}/reconcile"), &of, &none, "deployment.submit").await;
+
+    // Where callers must say who they are.
+    let auth = AuthSettings { registration: true, ..AuthSettings::default() };
+    let mut at = Steps { house: House::asking_who(auth).await, ..at };
+    let password = "correct horse battery";
+    let ann = json!({"name": "ann", "password": password});
+    let made = at.json("POST /api/v1/auth/register", &[], &ann, "account.create").await;
+    let session = async |at: &mut Steps, password: &str| {
+        let ann = json!({"name": "ann", "password": password});
+        let given = at.json("POST /api/v1/auth/login", &[], &ann, "session.login").await;
+        at.token = Some(given["access_token"].as_str().unwrap().to_owned());
+        given["session"]["id"].as_str().unwrap().to_owned()
+    };
+    session(&mut at, password).await;
+    at.json("POST /api/v1/auth/logout", &[], &none, "session.end").await;
+    at.token = None;
+    session(&mut at, password).await;
+    let change = json!({"password": password, "new_password": "battery horse correct"});
+    at.json("POST /api/v1/auth/password", &[], &change, "account.password").await;
+    at.token = None;
+    let own = session(&mut at, "battery horse correct").await;
+    let key = json!({"name": "nightly", "scopes": ["stacks:read"]});
+    let key = at.json("POST /api/v1/auth/keys", &[], &key, "api_key.create").await;
+    let key = key["id"].as_str().or(key["key"]["id"].as_str()).unwrap().to_owned();
+    at.json("DELETE /api/v1/auth/keys/{id}", &[&key], &none, "api_key.revoke").await;
+    at.json("DELETE /api/v1/auth/sessions/{id}", &[&own], &none, "session.end").await;
+    at.token = None;
+    session(&mut at, "battery horse correct").await;
+    at.json("DELETE /api/v1/auth/sessions", &[], &none, "session.end_all").await;
+    // An admin ends those of somebody else.
+    let who = Principal::local(Door::Internal);
+    let admin = NewPerson {
+        name: "bob".to_owned(),
+        email: None,
+        password: Secret::new(password.to_owned()),
+    };
+    sign_in::create_admin(&at.house.cx, &who, &admin).await.unwrap();
+    at.token = None;
+    let bob = json!({"name": "bob", "password": password});
+    let given = at.json("POST /api/v1/auth/login", &[], &bob, "session.login").await;
+    at.token = Some(given["access_token"].as_str().unwrap().to_owned());
+    let of = [made["id"].as_str().unwrap()];
+    at.json("DELETE /api/v1/accounts/{id}/sessions", &of, &none, "session.end_all").await;
 
     let api = serde_json::to_value(slipway_api::openapi()).unwrap();
     let routes = api["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {

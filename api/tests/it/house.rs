@@ -12,7 +12,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use slipway_api::{ApiOptions, ApiState};
+use slipway_api::{ApiOptions, ApiState, AuthMode};
 use slipway_domain::approval::ApprovalRules;
 use slipway_domain::clock::FixedClock;
 use slipway_domain::deployment::{Deployment, Output, Variables};
@@ -28,6 +28,7 @@ use slipway_domain::stack::DriverKind;
 use slipway_domain::template::InputSpec;
 use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
+use slipway_services::auth::AuthSettings;
 use slipway_services::gate::Seen;
 use slipway_services::{Ctx, Gathered, Library, Settings, execution, run_history};
 use slipway_store::crypto::Keyring;
@@ -116,6 +117,7 @@ pub(crate) struct House {
     pub(crate) app: Router,
     pub(crate) cx: Ctx,
     pub(crate) state: ApiState,
+    pub(crate) clock: Arc<FixedClock>,
     _dir: tempfile::TempDir,
 }
 
@@ -164,15 +166,23 @@ impl House {
     }
 
     pub(crate) async fn with(options: ApiOptions) -> Self {
-        Self::build(options, ApprovalRules::default()).await
+        Self::build(options, ApprovalRules::default(), AuthSettings::default()).await
+    }
+
+    /// A house whose callers must say who they are.
+    pub(crate) async fn asking_who(auth: AuthSettings) -> Self {
+        let options = ApiOptions { auth: AuthMode::Required, ..ApiOptions::default() };
+        Self::build(options, ApprovalRules::default(), auth).await
     }
 
     /// A house with rules of approval.
     pub(crate) async fn asking(approvals: ApprovalRules) -> Self {
-        Self::build(ApiOptions::default(), approvals).await
+        Self::build(ApiOptions::default(), approvals, AuthSettings::default()).await
     }
 
-    async fn build(options: ApiOptions, approvals: ApprovalRules) -> Self {
+    async fn build(options: ApiOptions, approvals: ApprovalRules, auth: AuthSettings) -> Self {
+        let start = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
+        let clock = Arc::new(FixedClock::new(start));
         let dir = tempfile::tempdir().unwrap();
         let tiny = dir.path().join("templates/tiny");
         std::fs::create_dir_all(&tiny).unwrap();
@@ -197,7 +207,7 @@ impl House {
         let cx = Ctx {
             store,
             transport: Arc::new(Embedded::default()),
-            clock: Arc::new(FixedClock::new(DateTime::from_timestamp(1_767_225_600, 0).unwrap())),
+            clock: clock.clone(),
             mint: Arc::new(Numbered::default()),
             inspector: Arc::new(Lines),
             templates: Arc::new(library),
@@ -223,13 +233,14 @@ impl House {
                 idempotency_ttl: chrono::Duration::hours(24),
                 recovery_grace: chrono::Duration::seconds(2),
                 log_retention: chrono::Duration::days(30),
+                auth,
             }),
             gathered: Gathered::default(),
         };
         let shutdown = CancellationToken::new();
         let state = ApiState::new(cx.clone(), Metrics::new("test").unwrap(), options, shutdown);
         state.set_ready();
-        Self { app: slipway_api::router(state.clone()), cx, state, _dir: dir }
+        Self { app: slipway_api::router(state.clone()), cx, state, clock, _dir: dir }
     }
 
     /// Sends a request and reads all of the answer.

@@ -6,6 +6,7 @@
 mod access;
 mod approvals;
 mod audit;
+mod auth;
 mod breaking;
 mod deployments;
 mod document;

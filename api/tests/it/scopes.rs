@@ -32,6 +32,39 @@ use Where::{Anywhere, House as InHouse, Named, Public, Shop, ShopThenHouse};
 pub(crate) type Row = (&'static str, &'static str, &'static str, Where, &'static [Scope]);
 
 pub(crate) const GOLDEN: &[Row] = &[
+    ("GET", "/.well-known/jwks.json", "", Public, &[]),
+    ("GET", "/.well-known/oauth-protected-resource", "", Public, &[]),
+    ("GET", "/.well-known/oauth-protected-resource/mcp", "", Public, &[]),
+    ("GET", "/api/v1/accounts", "", InHouse, &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/accounts", "", InHouse, &[Scope::AdminAccounts]),
+    ("GET", "/api/v1/accounts/{id}", "", InHouse, &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/accounts/{id}/disable", "", InHouse, &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/accounts/{id}/enable", "", InHouse, &[Scope::AdminAccounts]),
+    ("GET", "/api/v1/accounts/{id}/keys", "", InHouse, &[Scope::AdminAccounts]),
+    ("GET", "/api/v1/accounts/{id}/sessions", "", InHouse, &[Scope::AdminAccounts]),
+    ("DELETE", "/api/v1/accounts/{id}/sessions", "", InHouse, &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/auth/exchange", "", Public, &[]),
+    ("GET", "/api/v1/auth/identities", "", Public, &[]),
+    ("POST", "/api/v1/auth/identities/{name}", "", Public, &[]),
+    ("DELETE", "/api/v1/auth/identities/{name}", "", Public, &[]),
+    ("GET", "/api/v1/auth/keys", "", Public, &[]),
+    ("POST", "/api/v1/auth/keys", "", Public, &[]),
+    ("DELETE", "/api/v1/auth/keys/{id}", "", Public, &[]),
+    ("POST", "/api/v1/auth/login", "", Public, &[]),
+    ("POST", "/api/v1/auth/logout", "", Public, &[]),
+    ("GET", "/api/v1/auth/me", "", Public, &[]),
+    ("POST", "/api/v1/auth/password", "", Public, &[]),
+    ("GET", "/api/v1/auth/providers", "", Public, &[]),
+    ("GET", "/api/v1/auth/providers/{name}/callback", "", Public, &[]),
+    ("GET", "/api/v1/auth/providers/{name}/start", "", Public, &[]),
+    ("POST", "/api/v1/auth/refresh", "", Public, &[]),
+    ("POST", "/api/v1/auth/register", "", Public, &[]),
+    ("GET", "/api/v1/auth/sessions", "", Public, &[]),
+    ("DELETE", "/api/v1/auth/sessions", "", Public, &[]),
+    ("DELETE", "/api/v1/auth/sessions/{id}", "", Public, &[]),
+    ("GET", "/api/v1/auth/trust-rules", "", InHouse, &[Scope::AdminAccounts]),
+    ("POST", "/api/v1/auth/trust-rules", "", InHouse, &[Scope::AdminAccounts]),
+    ("DELETE", "/api/v1/auth/trust-rules/{id}", "", InHouse, &[Scope::AdminAccounts]),
     ("GET", "/api/v1/deployments/{id}/tests", "", Shop, &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/deployments/{id}/tests", "", Shop, &[Scope::DeploymentsWrite]),
     ("GET", "/api/v1/artifacts/{id}", "", Named, &[Scope::DeploymentsRead]),
@@ -262,7 +295,15 @@ pub(crate) fn request(method: &str, route: &str, uri: &str) -> Request<Body> {
 
 /// The path of `route` to things of the project `shop`.
 pub(crate) async fn fill(house: &House, route: &str, deployment: &Value) -> String {
-    let id = if route.contains("/artifacts/") {
+    let id = if route.contains("/accounts/") {
+        format!("acc_{:032x}", 1)
+    } else if route.contains("/trust-rules/") {
+        format!("tru_{:032x}", 1)
+    } else if route.contains("/auth/keys/") {
+        format!("key_{:032x}", 1)
+    } else if route.contains("/auth/sessions/") {
+        format!("ses_{:032x}", 1)
+    } else if route.contains("/artifacts/") {
         let upload = Request::post("/api/v1/artifacts")
             .header(header::CONTENT_TYPE, "application/gzip")
             .body(Body::from(archive(&[("main.tf", "")])))
@@ -330,6 +371,10 @@ fn body(method: &str, route: &str) -> (&'static str, Body) {
         route if route.ends_with("/state/lock") => json!({"ID": "x"}),
         route if route.ends_with("/{version}/restore") => json!({"current_serial": 1}),
         "/api/v1/queues/{name}" => json!({"cap": 5}),
+        "/api/v1/accounts" => json!({"kind": "service", "name": "ci"}),
+        "/api/v1/auth/trust-rules" => json!({"name": "r", "issuer": "https://issuer.example",
+            "audience": "a", "conditions": {"sub": "s"}, "account_id": format!("acc_{:032x}", 1),
+            "scopes": ["admin:accounts"]}),
         _ => json!({}),
     };
     ("application/json", Body::from(json.to_string()))

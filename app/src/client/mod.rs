@@ -4,6 +4,7 @@
 //! deployment, and `verb` puts these together, one function a subcommand. Nothing here knows how
 //! a deployment works: the server decides, the client shows.
 
+pub mod credentials;
 pub mod error;
 pub mod exit;
 pub mod http;
@@ -30,7 +31,11 @@ pub use crate::cli::{ClientCommand, ClientGlobal};
 pub async fn run(command: ClientCommand, global: ClientGlobal) -> ExitCode {
     let screen = screen::Screen::new(global.json);
     let done = match Client::new(&global.url) {
-        Ok(client) => verb::perform(&client, &screen, command).await,
+        Ok(client) => {
+            let shown = slipway_config::client_token();
+            let client = client.showing(shown, credentials::CredentialsFile::of_user());
+            verb::perform(&client, &screen, command).await
+        }
         Err(error) => Err(error),
     };
     let exit = match done {

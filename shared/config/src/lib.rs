@@ -24,14 +24,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slipway_domain::Secret;
 
-pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Loaded, Loader, URL_VARIABLE, read_environment};
+pub use load::{
+    CONFIG_VARIABLE, DEFAULT_FILE, Loaded, Loader, TOKEN_VARIABLE, URL_VARIABLE, client_token,
+    read_environment, user_dir,
+};
 pub use problem::{ConfigError, Problem};
 pub use provenance::{Provenance, Provenances};
 pub use schema::{Key, json_schema, keys};
 
 use section::{
-    Api, Artifacts, Audit, Database, Drift, Gates, Jobs, Keys, Limits, Outbound, Queue, Retention,
-    Scan, Source, Telemetry, Templates, Terraform, Worker,
+    Api, Artifacts, Audit, Auth, Database, Drift, Gates, Jobs, Keys, Limits, Outbound, Queue,
+    Retention, Scan, Source, Telemetry, Templates, Terraform, Worker,
 };
 
 /// Everything that can be configured. Paths are relative to the working directory.
@@ -44,6 +47,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The HTTP listener.
     pub api: Api,
+    /// How people and machines sign in.
+    pub auth: Auth,
     /// How many requests a caller may send.
     pub limits: Limits,
     /// Where requests may go that a user named.
@@ -85,6 +90,7 @@ impl Default for Config {
         let mut config = Self {
             data_dir: PathBuf::from(".slipway"),
             api: Api::default(),
+            auth: Auth::default(),
             limits: Limits::default(),
             outbound: Outbound::default(),
             audit: Audit::default(),

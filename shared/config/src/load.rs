@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use slipway_domain::Secret;
 
 use crate::Config;
 use crate::problem::{ConfigError, Problem};
@@ -18,6 +19,8 @@ pub const DEFAULT_FILE: &str = "slipway.toml";
 pub const CONFIG_VARIABLE: &str = "SLIPWAY_CONFIG";
 /// The variable that names the server, for the client commands. Not part of the configuration.
 pub const URL_VARIABLE: &str = "SLIPWAY_URL";
+/// The variable with the token that the client commands show. Not part of the configuration.
+pub const TOKEN_VARIABLE: &str = "SLIPWAY_TOKEN";
 
 const PREFIX: &str = "SLIPWAY_";
 /// Variables of tests and benchmarks.
@@ -34,6 +37,20 @@ pub fn read_environment() -> Vec<(String, String)> {
             name.starts_with(PREFIX).then(|| (name, value.to_string_lossy().into_owned()))
         })
         .collect()
+}
+
+/// The token that the client commands show, when [`TOKEN_VARIABLE`] holds one.
+pub fn client_token() -> Option<Secret<String>> {
+    let token = std::env::var_os(TOKEN_VARIABLE)?.into_string().ok()?;
+    (!token.trim().is_empty()).then(|| Secret::new(token.trim().to_owned()))
+}
+
+/// Where the client commands keep what is of whoever runs them: `$XDG_CONFIG_HOME/slipway`, else
+/// `~/.config/slipway`.
+pub fn user_dir() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let base = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(base.join("slipway"))
 }
 
 /// The sources of a configuration.
@@ -122,7 +139,8 @@ impl Loader {
         for (name, text) in &self.env {
             let reserved = RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
                 || name == CONFIG_VARIABLE
-                || name == URL_VARIABLE;
+                || name == URL_VARIABLE
+                || name == TOKEN_VARIABLE;
             if !name.starts_with(PREFIX) || reserved {
                 continue;
             }
@@ -179,7 +197,7 @@ fn unknown_variable(name: &str, keys: &[Key]) -> String {
         .iter()
         .map(|key| key.env.as_str())
         .chain(files.iter().map(String::as_str))
-        .chain([CONFIG_VARIABLE, URL_VARIABLE]);
+        .chain([CONFIG_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE]);
     format!("unknown variable{}", did_you_mean(nearest(name, known, '_')))
 }
 

@@ -177,7 +177,13 @@ mod tests {
             api.max_archive_bytes api.max_body_bytes api.max_state_bytes \
             api.request_timeout_s api.stream_max_s api.tls.cert api.tls.key \
             api.trusted_proxies artifacts.dir artifacts.inline_max_bytes \
-            audit.checkpoint_interval_s audit.retention_days data_dir \
+            audit.checkpoint_interval_s audit.retention_days \
+            auth.access_token_s auth.email_domains auth.github.api_url auth.github.client_id \
+            auth.github.client_secret auth.github.url auth.google.client_id \
+            auth.google.client_secret auth.mode auth.oidc.client_id auth.oidc.client_secret \
+            auth.oidc.issuer auth.oidc.title auth.provider_accounts auth.public_url \
+            auth.registration auth.session_idle_h auth.session_max_h auth.signing_key_days \
+            auth.signing_key_path auth.workload_issuers data_dir \
             database.connect_timeout_s database.max_connections database.url drift.enabled drift.interval_s drift.jitter_percent drift.per_round \
             gates.settings_file jobs.adaptive_limits jobs.apply.hard_limit_s \
             jobs.apply.max_attempts jobs.apply.soft_limit_s jobs.plan.hard_limit_s \
@@ -246,7 +252,9 @@ mod tests {
         assert_eq!(key("database.url").default, "");
         assert!(key("terraform.binary").default.is_null());
         let secrets: Vec<_> = keys().into_iter().filter(|k| k.secret).map(|k| k.path).collect();
-        assert_eq!(secrets, ["database.url", "keys.ring", "keys.vault.token", "queue.url"]);
+        let hidden = "auth.github.client_secret auth.google.client_secret \
+            auth.oidc.client_secret database.url keys.ring keys.vault.token queue.url";
+        assert_eq!(secrets, hidden.split_whitespace().collect::<Vec<_>>());
     }
 
     #[test]

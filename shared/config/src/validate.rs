@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::Config;
 use crate::problem::Problem;
+use crate::section::AuthMode;
 
 pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -12,6 +13,10 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
         problems.push(Problem::at("data_dir", "it must not be empty"));
     }
     config.api.check(&mut problems);
+    config.auth.check(&mut problems);
+    if config.auth.mode == AuthMode::None {
+        problems.extend(check_open("api.listen", config.api.listen));
+    }
     config.database.check(&mut problems);
     config.queue.check(&mut problems);
     config.worker.check(&mut problems);
@@ -33,14 +38,29 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// Until callers can be told apart, whoever reaches a listener may do everything.
+/// Where nobody is asked who they are, whoever reaches the listener may do everything.
+fn check_open(key: &str, address: SocketAddr) -> Option<Problem> {
+    (!address.ip().to_canonical().is_loopback()).then(|| {
+        Problem::at(
+            key,
+            format!(
+                "{address} can be reached from other machines, and with auth.mode `none` nobody is asked who they are: whoever reaches it may do everything. \
+                 Set auth.mode to `required`, or listen on a loopback address (127.0.0.1:{port} or [::1]:{port})",
+                port = address.port()
+            ),
+        )
+        .with("auth.mode")
+    })
+}
+
+/// A worker tells everybody who asks how it is.
 pub(crate) fn check_loopback(key: &str, address: SocketAddr) -> Option<Problem> {
     (!address.ip().to_canonical().is_loopback()).then(|| {
         Problem::at(
             key,
             format!(
-                "{address} can be reached from other machines, and this version does not yet authenticate its callers: whoever reaches it may do everything. \
-                 Listen on a loopback address (127.0.0.1:{port} or [::1]:{port}) and put an SSH tunnel or an authenticating reverse proxy on the same host in front of it",
+                "{address} can be reached from other machines, and a worker does not authenticate who asks for its health and metrics. \
+                 Listen on a loopback address (127.0.0.1:{port} or [::1]:{port})",
                 port = address.port()
             ),
         )

@@ -391,7 +391,9 @@ fn secrets_can_come_from_a_file_and_from_one_place_only() {
 
 #[test]
 fn every_problem_is_told_at_once() {
-    let (_dir, path) = file("[api]\nlisten = \"0.0.0.0:80\"\nextra = 1\n[worker]\nlease_s = 20\n");
+    let (_dir, path) = file(
+        "[api]\nlisten = \"0.0.0.0:80\"\nextra = 1\n[auth]\nmode = \"none\"\n[worker]\nlease_s = 20\n",
+    );
     let error = loader(&[
         ("SLIPWAY_JOBS_PLAN_SOFT_LIMIT_S", "1200"),
         ("SLIPWAY_QUEUE_TRANSPORT", "redis"),
@@ -430,7 +432,7 @@ fn rules_are_not_applied_to_values_that_could_not_be_read() {
 }
 
 #[test]
-fn only_loopback_is_listened_on() {
+fn only_loopback_is_listened_on_where_nobody_is_asked() {
     for good in
         ["127.0.0.1:8000", "127.9.9.9:1", "[::1]:8000", "[::ffff:127.0.0.1]:8000", "127.0.0.1:0"]
     {
@@ -441,9 +443,10 @@ fn only_loopback_is_listened_on() {
     for bad in
         ["0.0.0.0:8000", "[::]:8000", "10.0.0.1:8000", "192.168.1.2:80", "[::ffff:10.0.0.1]:80"]
     {
-        let found = env_message("SLIPWAY_API_LISTEN", bad);
-        for part in ["api.listen", bad, "authenticate", "SSH tunnel", "reverse proxy", "127.0.0.1:"]
-        {
+        loader(&[("SLIPWAY_API_LISTEN", bad)]).load().unwrap();
+        let open = [("SLIPWAY_API_LISTEN", bad), ("SLIPWAY_AUTH_MODE", "none")];
+        let found = message(loader(&open).load());
+        for part in ["api.listen", bad, "auth.mode", "required", "127.0.0.1:"] {
             assert!(found.contains(part), "{found}");
         }
         assert!(env_message("SLIPWAY_WORKER_LISTEN", bad).contains("worker.listen"));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::fault::{Code, Fault};
+use crate::id::AccountId;
 
 macro_rules! scopes {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
@@ -437,6 +438,18 @@ impl Principal {
     pub fn local(via: Door) -> Self {
         let actor = Actor { id: "local".to_owned(), kind: ActorKind::Person, via };
         Self::new(actor, Grants::everything())
+    }
+
+    /// Somebody who has shown nothing: may do nothing, and is on record as nobody.
+    pub fn anonymous(via: Door) -> Self {
+        let actor = Actor { id: "anonymous".to_owned(), kind: ActorKind::Person, via };
+        Self::new(actor, Grants::default())
+    }
+
+    /// The account that acts, where one does: neither Slipway itself nor whoever is alone on a
+    /// loopback installation has one.
+    pub fn account(&self) -> Option<AccountId> {
+        self.actor.id.parse().ok()
     }
 
     /// Slipway itself, acting on nobody's behalf.

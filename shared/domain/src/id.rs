@@ -178,6 +178,18 @@ id!(
     /// A row of the audit log.
     AuditId, "aud", "audit record"
 );
+id!(
+    /// One sign-in.
+    SessionId, "ses", "session"
+);
+id!(
+    /// An API key.
+    ApiKeyId, "key", "API key"
+);
+id!(
+    /// A rule of trust in tokens of another issuer.
+    TrustRuleId, "tru", "trust rule"
+);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ pub mod access;
 pub mod approval;
 pub mod artifact;
 pub mod audit;
+pub mod auth;
 pub mod cancel;
 pub mod clock;
 pub mod cost;

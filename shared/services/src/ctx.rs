@@ -15,6 +15,7 @@ use slipway_queue::{SharedTransport, Signal};
 use slipway_store::Store;
 
 use crate::audit::Denials;
+use crate::auth::{Auth, AuthSettings};
 use crate::gather::Gather;
 use crate::intake::Intake;
 use crate::library::Library;
@@ -57,6 +58,7 @@ pub struct Gathered {
     pub(crate) unchanged: Gather<Ends>,
     pub(crate) policies: Policies,
     pub(crate) prices: Prices,
+    pub(crate) auth: Auth,
     pub(crate) settings: setting::Cache,
     pub(crate) denials: Denials,
 }
@@ -91,6 +93,8 @@ pub struct Settings {
     pub idempotency_ttl: chrono::Duration,
     /// How long the log of an ended deployment is kept.
     pub log_retention: chrono::Duration,
+    /// How people and machines sign in.
+    pub auth: AuthSettings,
 }
 
 impl Settings {

@@ -9,6 +9,7 @@ mod access;
 pub mod approval;
 pub mod artifact;
 pub mod audit;
+pub mod auth;
 pub mod cancel;
 mod change;
 mod ctx;

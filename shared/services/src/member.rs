@@ -76,6 +76,7 @@ pub async fn set(
     let before = locked(&mut tx, who, project, account).await?;
     expected(before.as_ref(), project, account, from)?;
     may_give(who, project, &roles)?;
+    crate::auth::account::is_there(&mut tx, account).await?;
     let Before { member: before, only_admin } = before;
     if before.as_ref().is_some_and(|before| before.roles == roles) {
         // It is as it was asked for.
@@ -102,6 +103,7 @@ pub async fn set(
         "after": member.roles});
     audit(cx, &mut tx, who, "member.set", account.to_string(), detail).await?;
     tx.commit().await?;
+    cx.gathered.auth.forget();
     tracing::info!(account_id = %account, project, by = who.actor.id, "member changed");
     Ok(member)
 }
@@ -130,6 +132,7 @@ pub async fn remove(
     let detail = serde_json::json!({"project": project, "before": before.roles});
     audit(cx, &mut tx, who, "member.remove", account.to_string(), detail).await?;
     tx.commit().await?;
+    cx.gathered.auth.forget();
     tracing::info!(account_id = %account, project, by = who.actor.id, "member removed");
     Ok(())
 }

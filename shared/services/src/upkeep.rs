@@ -153,6 +153,7 @@ pub async fn sweep(cx: &Ctx) -> Result<Swept, Fault> {
     // Workers that ended without a word.
     let mut tx = cx.store.begin().await?;
     tx.remove_workers(None, SILENT_MS).await?;
+    tx.sweep_auth(now).await?;
     tx.commit().await?;
     Ok(cx.store.sweep(now, logs_before, now - uploads).await?)
 }

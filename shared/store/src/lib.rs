@@ -8,6 +8,7 @@
 pub mod approval;
 pub mod artifact;
 pub mod audit;
+pub mod auth;
 pub mod crypto;
 mod db;
 pub mod deployment;

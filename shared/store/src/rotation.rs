@@ -10,6 +10,7 @@ use slipway_domain::id::{ArtifactId, DeploymentId, SettingId};
 use uuid::Uuid;
 
 use crate::artifact;
+use crate::auth::signing_key;
 use crate::crypto::{HEAD_BYTES, KeysInUse, Rewrap};
 use crate::db::{Store, sql};
 use crate::deployment::{outputs_place, variables_place};
@@ -28,11 +29,18 @@ enum Kept {
     Outputs,
     Artifacts,
     Settings,
+    SigningKeys,
 }
 
 impl Kept {
-    const ALL: [Self; 5] =
-        [Self::HouseKeys, Self::Variables, Self::Outputs, Self::Artifacts, Self::Settings];
+    const ALL: [Self; 6] = [
+        Self::HouseKeys,
+        Self::Variables,
+        Self::Outputs,
+        Self::Artifacts,
+        Self::Settings,
+        Self::SigningKeys,
+    ];
 
     /// Table and column.
     const fn column(self) -> (&'static str, &'static str) {
@@ -42,6 +50,7 @@ impl Kept {
             Self::Outputs => ("deployments", "outputs_sealed"),
             Self::Artifacts => ("artifacts", "body"),
             Self::Settings => ("setting_versions", "sealed"),
+            Self::SigningKeys => ("signing_keys", "sealed"),
         }
     }
 
@@ -51,7 +60,8 @@ impl Kept {
             Self::Variables => Some(Self::Outputs),
             Self::Outputs => Some(Self::Artifacts),
             Self::Artifacts => Some(Self::Settings),
-            Self::Settings => None,
+            Self::Settings => Some(Self::SigningKeys),
+            Self::SigningKeys => None,
         }
     }
 }
@@ -133,6 +143,7 @@ impl Row {
             Kept::HouseKeys => house::place(&self.kind),
             Kept::Variables => variables_place(DeploymentId(self.id)),
             Kept::Outputs => outputs_place(DeploymentId(self.id)),
+            Kept::SigningKeys => signing_key::place(self.id),
             Kept::Artifacts => {
                 let kind = ArtifactKind::parse(&self.kind)
                     .ok_or_else(|| Error::corrupt("artifacts", format!("kind {:?}", self.kind)))?;
@@ -246,6 +257,10 @@ impl Store {
             .into_iter()
             .map(Row::from)
             .collect(),
+            Kept::SigningKeys => sql!(all Row, &mut tx,
+                "select id, substr(sealed, 1, $3) as sealed, '' as kind, '' as digest,
+                     cast(null as text) as location
+                 from signing_keys where id > $1 order by id limit $2", at.after, limit, head)?,
         };
         let more = at.kept != Kept::HouseKeys && rows.len() == PAGE;
         let next = match rows.last() {
@@ -287,6 +302,8 @@ impl Store {
                 Kept::Settings => sql!(scalar_maybe Option<Vec<u8>>, &mut tx,
                     "select sealed from setting_versions where id = $1", row.id)?
                 .flatten(),
+                Kept::SigningKeys => sql!(scalar_maybe Vec<u8>, &mut tx,
+                    "select sealed from signing_keys where id = $1", row.id)?,
             };
             // Swept meanwhile, it needs no key any more.
             if let Some(sealed) = whole {
@@ -315,6 +332,9 @@ impl Store {
                     row.id, old, new)?,
                 Kept::Settings => sql!(execute &mut tx,
                     "update setting_versions set sealed = $3 where id = $1 and sealed = $2",
+                    row.id, old, new)?,
+                Kept::SigningKeys => sql!(execute &mut tx,
+                    "update signing_keys set sealed = $3 where id = $1 and sealed = $2",
                     row.id, old, new)?,
             };
         }

@@ -1,6 +1,7 @@
 //! The main job, from submit to applied, as users live it.
 
 mod audit;
+mod auth;
 mod bad_input;
 mod cli;
 mod drift;

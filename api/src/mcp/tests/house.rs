@@ -133,6 +133,7 @@ impl House {
                 idempotency_ttl: chrono::Duration::hours(1),
                 recovery_grace: chrono::Duration::seconds(2),
                 log_retention: chrono::Duration::days(1),
+                auth: slipway_services::auth::AuthSettings::default(),
             }),
             gathered: Gathered::default(),
         };

@@ -3,6 +3,7 @@
 //! deployments, nothing about terminals.
 
 mod audit;
+pub mod auth;
 mod drift;
 mod follow;
 mod gate;

@@ -9,8 +9,9 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use reqwest::{Method, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use slipway_domain::Code;
+use slipway_domain::{Code, Secret};
 
+use crate::client::credentials::CredentialsFile;
 use crate::client::error::{ClientError, Problem};
 
 /// A connection must be there after this long.
@@ -32,6 +33,15 @@ pub struct Client {
     http: reqwest::Client,
     /// Without a slash at its end.
     base: Url,
+    shows: Showing,
+}
+
+/// What is shown with every request.
+#[derive(Debug, Clone)]
+pub(super) enum Showing {
+    Nothing,
+    Token(Secret<String>),
+    File(CredentialsFile),
 }
 
 impl Client {
@@ -66,7 +76,15 @@ impl Client {
         let http = builder
             .build()
             .map_err(|why| ClientError::Input(format!("no HTTP client: {}", chain(&why))))?;
-        Ok(Self { http, base: url })
+        Ok(Self { http, base: url, shows: Showing::Nothing })
+    }
+
+    pub(super) fn with(self, shows: Showing) -> Self {
+        Self { shows, ..self }
+    }
+
+    pub(super) fn shows(&self) -> &Showing {
+        &self.shows
     }
 
     /// The server's URL, without a slash at its end.
@@ -132,6 +150,12 @@ impl Client {
         if let Some((name, value)) = &call.condition {
             request = request.header(*name, value);
         }
+        if !call.open {
+            let shown = self.bearer().await.map_err(|error| Failed { error, again: None })?;
+            if let Some(token) = shown {
+                request = request.bearer_auth(token.reveal());
+            }
+        }
         let response = request.send().await.map_err(|why| Failed {
             // A deadline that passed will pass again.
             again: (!why.is_timeout() || why.is_connect()).then_some(Duration::ZERO),
@@ -153,6 +177,10 @@ impl Client {
             .header(ACCEPT, "text/event-stream");
         if after > 0 {
             request = request.header("last-event-id", after.to_string());
+        }
+        let shown = self.bearer().await.map_err(|error| Failed { error, again: None })?;
+        if let Some(token) = shown {
+            request = request.bearer_auth(token.reveal());
         }
         let again = Some(Duration::ZERO);
         let response = match tokio::time::timeout(DEADLINE, request.send()).await {
@@ -234,6 +262,7 @@ pub(super) struct Call {
     repeatable: bool,
     outside: bool,
     any_status: bool,
+    open: bool,
 }
 
 impl Call {
@@ -251,6 +280,7 @@ impl Call {
             deadline: DEADLINE,
             outside: false,
             any_status: false,
+            open: false,
         }
     }
 
@@ -264,6 +294,12 @@ impl Call {
     /// Only when a header such as `If-Match` holds.
     pub(super) fn only_if(mut self, name: &'static str, value: String) -> Self {
         self.condition = Some((name, value));
+        self
+    }
+
+    /// Shows nothing: it is how one gets something to show.
+    pub(super) fn openly(mut self) -> Self {
+        self.open = true;
         self
     }
 

@@ -1,6 +1,7 @@
 //! One function a subcommand: reads the arguments, calls the server, shows the answer.
 
 mod audit;
+mod auth;
 mod decide;
 mod deploy;
 mod drift;
@@ -85,6 +86,13 @@ pub(super) async fn perform(
         ClientCommand::Jobs(args) => operate::jobs(&desk, args).await,
         ClientCommand::Audit(args) => audit::audit(&desk, args).await,
         ClientCommand::Workers => operate::workers(&desk).await,
+        ClientCommand::Login(args) => auth::login(&desk, args).await,
+        ClientCommand::Logout => auth::logout(&desk).await,
+        ClientCommand::Whoami => auth::whoami(&desk).await,
+        ClientCommand::Register(args) => auth::register(&desk, args).await,
+        ClientCommand::ApiKeys(args) => auth::api_keys(&desk, args.verb).await,
+        ClientCommand::Sessions(args) => auth::sessions(&desk, args.verb).await,
+        ClientCommand::Accounts(args) => auth::accounts(&desk, args.verb).await,
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod approval;
 mod audit;
+mod auth;
 mod deployment;
 mod drift;
 mod gate;
@@ -30,6 +31,7 @@ use comfy_table::presets::NOTHING;
 
 pub use self::approval::{approvals, missing};
 pub use self::audit::{audit, verdict};
+pub use self::auth::{accounts, api_keys, sessions, whoami};
 pub use self::deployment::{accepted, deployment, diagnostic, ended, plan};
 pub use self::drift::{drift, drift_settings, drifts};
 pub use self::gate::{gate_settings, resolved_gates};

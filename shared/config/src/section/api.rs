@@ -8,13 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
-use crate::validate::check_loopback;
 
 /// The HTTP listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
-    /// IP address and port to listen on. Only loopback addresses are allowed for now.
+    /// IP address and port to listen on. Where nobody is asked to sign in (`auth.mode`), only a
+    /// loopback address is allowed.
     #[schemars(with = "String", extend("x-kind" = "address"))]
     pub listen: SocketAddr,
     /// Further names (`host` or `host:port`) that a request's `Host` header may have, e.g. that of
@@ -98,7 +98,6 @@ impl Api {
     }
 
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
-        problems.extend(check_loopback("api.listen", self.listen));
         for proxy in &self.trusted_proxies {
             if network(proxy).is_none() {
                 let what = format!("{proxy:?} is no network (10.0.0.0/8) and no address");

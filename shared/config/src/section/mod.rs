@@ -4,6 +4,7 @@
 mod api;
 mod artifact;
 mod audit;
+mod auth;
 mod database;
 mod drift;
 mod gates;
@@ -23,6 +24,7 @@ mod worker;
 pub use api::{Api, ForwardedHeader, Tls};
 pub use artifact::Artifacts;
 pub use audit::Audit;
+pub use auth::{Auth, AuthMode, Github, Google, Oidc};
 pub use database::Database;
 pub(crate) use database::SQLITE_SCHEME;
 pub use drift::Drift;

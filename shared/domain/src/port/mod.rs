@@ -3,5 +3,6 @@
 
 pub mod buckets;
 pub mod driver;
+pub mod identity_provider;
 pub mod key_service;
 pub mod scanner;

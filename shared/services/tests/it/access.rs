@@ -7,6 +7,7 @@ use slipway_domain::id::{AccountId, RandomMint};
 use slipway_domain::member::MemberRoles;
 use slipway_domain::page::NamedPageRequest;
 use slipway_services::gate::Precondition;
+use slipway_services::auth::account::{self, NewAccount};
 use slipway_services::{deployment, member, project};
 
 use crate::rig::{Rig, code, on_both_engines};
@@ -15,6 +16,7 @@ on_both_engines! {
     a_round_makes_projects_for_who_may_and_refuses_the_others,
     a_project_that_is_removed_takes_no_stack,
     a_member_may_what_the_project_gives_and_no_more,
+    nobody_who_is_not_there_is_a_member,
     two_admins_who_unmake_each_other_leave_one,
 }
 
@@ -95,9 +97,14 @@ async fn a_project_that_is_removed_takes_no_stack(rig: Rig) {
     }
 }
 
+async fn account_of(rig: &Rig, name: &str) -> AccountId {
+    let new = NewAccount::Service { name: name.to_owned(), email: None };
+    account::create(&rig.cx, &rig.who, &new).await.unwrap().id
+}
+
 async fn a_member_may_what_the_project_gives_and_no_more(rig: Rig) {
     let id = rig.submit("net").await;
-    let account = AccountId::new(&RandomMint);
+    let account = account_of(&rig, "ann").await;
     let grants = async || {
         let mut tx = rig.cx.store.read().await.unwrap();
         member::grants(&mut tx, account).await.unwrap()
@@ -119,8 +126,21 @@ async fn a_member_may_what_the_project_gives_and_no_more(rig: Rig) {
     assert_eq!(code(get(&none).await), Code::NotFound);
 }
 
+async fn nobody_who_is_not_there_is_a_member(rig: Rig) {
+    rig.submit("net").await;
+    let roles = MemberRoles { roles: [Role::Viewer].into() };
+    let nobody = AccountId::new(&RandomMint);
+    for project in [None, Some("shop")] {
+        let set =
+            member::set(&rig.cx, &rig.who, project, nobody, roles.clone(), Precondition::Any);
+        let refused = set.await.unwrap_err();
+        assert_eq!(refused.code, Code::NotFound);
+        assert!(refused.detail.contains(&nobody.to_string()), "{refused:?}");
+    }
+}
+
 async fn two_admins_who_unmake_each_other_leave_one(rig: Rig) {
-    let [ann, bob] = [AccountId::new(&RandomMint), AccountId::new(&RandomMint)];
+    let [ann, bob] = [account_of(&rig, "ann").await, account_of(&rig, "bob").await];
     for account in [ann, bob] {
         let roles = MemberRoles { roles: [Role::Admin].into() };
         member::set(&rig.cx, &rig.who, None, account, roles, Precondition::Any).await.unwrap();

@@ -121,6 +121,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir, connections: u32) -
             idempotency_ttl: chrono::Duration::hours(24),
             recovery_grace: chrono::Duration::seconds(60),
             log_retention: chrono::Duration::days(30),
+            auth: slipway_services::auth::AuthSettings::default(),
         }),
         gathered: Gathered::default(),
     };

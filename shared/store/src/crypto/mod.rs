@@ -16,5 +16,12 @@ pub(crate) use envelope::HEAD_BYTES;
 pub use keys::{Keys, KeysInUse, Rewrap};
 pub use ring::Keyring;
 pub use service::ServiceOptions;
+
+/// Random bytes that nobody can guess: for tokens, and for what must not come twice.
+pub fn random<const N: usize>() -> crate::error::Result<zeroize::Zeroizing<[u8; N]>> {
+    let mut bytes = zeroize::Zeroizing::new([0u8; N]);
+    aead::fill(&mut *bytes)?;
+    Ok(bytes)
+}
 pub use sign::is_signed;
 pub(crate) use sign::sign;

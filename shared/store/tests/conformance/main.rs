@@ -45,6 +45,7 @@ macro_rules! on_both_engines {
 
 mod approval;
 mod audit;
+mod auth;
 mod drift;
 mod policy;
 mod project;

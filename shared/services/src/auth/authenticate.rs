@@ -1,0 +1,260 @@
+//! From what is shown at a door to who that is.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use chrono::{DateTime, Duration, Utc};
+use slipway_domain::Secret;
+use slipway_domain::access::{Actor, Door, Grants, Principal, Scope};
+use slipway_domain::auth::Narrowing;
+use slipway_domain::auth::account::Account;
+use slipway_domain::auth::api_key::{ApiKey, KeyText, PREFIX};
+use slipway_domain::auth::session::Session;
+use slipway_domain::fault::{Code, Fault};
+use slipway_domain::id::AccountId;
+use slipway_store::Tx;
+
+use super::known::{Entry, Proof, Seen};
+use super::{denied, digest, token, unauthenticated};
+use crate::{Ctx, member};
+
+/// What begins a session's cookie.
+pub(crate) const COOKIE_PREFIX: &str = "sls_";
+/// "Last used" is written this seldom.
+const NOTED: Duration = Duration::minutes(1);
+
+/// Where a token was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In `Authorization`: an access token or an API key.
+    Header,
+    /// In a browser's cookie.
+    Cookie,
+}
+
+/// What is shown at a door.
+#[derive(Debug, Clone)]
+pub struct Shown<'a> {
+    /// The token.
+    pub token: &'a Secret<String>,
+    /// Where it was.
+    pub place: Place,
+    /// The door.
+    pub door: Door,
+    /// Whether what the account may do must be as of now; else it may be a second old.
+    pub fresh: bool,
+    /// From where it comes.
+    pub address: Option<IpAddr>,
+}
+
+/// Who shows this, and what they may do now.
+pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Fault> {
+    let now = cx.now();
+    let place = match shown.place {
+        Place::Header => b'h',
+        Place::Cookie => b'c',
+    };
+    let mut whole = zeroize::Zeroizing::new(shown.token.reveal().clone().into_bytes());
+    whole.push(place);
+    let id = digest(&whole);
+    let known = &cx.gathered.auth.0.known;
+    let (proof, seen) = match known.get(&id, now) {
+        Some(Entry::Bad { .. }) => return Err(unauthenticated()),
+        Some(Entry::Good { proof, seen }) => (Some(proof), Some(seen)),
+        None => (None, None),
+    };
+    let found = async {
+        let proof = match proof {
+            Some(proof) => proof,
+            None => Arc::new(prove(cx, shown).await?),
+        };
+        if let Some(seen) = seen.filter(|seen| !shown.fresh && seen.is_fresh(now)) {
+            return Ok::<_, Fault>((proof, seen));
+        }
+        let seen = Arc::new(look(cx, &proof, shown.address).await?);
+        known.put(id, Entry::Good { proof: proof.clone(), seen: seen.clone() }, now);
+        Ok((proof, seen))
+    };
+    let (proof, seen) = match found.await {
+        Ok(found) => found,
+        Err(fault) => {
+            if fault.code == Code::Unauthenticated {
+                known.put(id, Entry::Bad { since: now }, now);
+            }
+            return Err(fault);
+        }
+    };
+    if let Proof::Access { doors, not_before, .. } = &*proof
+        && (!doors.contains(&shown.door) || now < *not_before)
+    {
+        return Err(Fault::new(
+            Code::Unauthenticated,
+            "The token was made for another door (its audience is not this one).",
+        ));
+    }
+    let inside = |ip| seen.addresses.iter().any(|range| range.contains(ip));
+    if !seen.addresses.is_empty() && !shown.address.is_some_and(inside) {
+        let why = "This key may not be used from this address.";
+        return Err(Fault::new(Code::Unauthenticated, why));
+    }
+    let actor = Actor { id: seen.account.to_string(), kind: seen.kind, via: shown.door };
+    let mut who = Principal::new(actor, seen.grants.clone());
+    who.token = Some(seen.token.clone());
+    who.address = shown.address.map(|ip| ip.to_string());
+    Ok(who)
+}
+
+/// What a token proves by itself.
+async fn prove(cx: &Ctx, shown: &Shown<'_>) -> Result<Proof, Fault> {
+    let text = shown.token.reveal();
+    if shown.place == Place::Cookie {
+        return match text.starts_with(COOKIE_PREFIX) {
+            true => Ok(Proof::Cookie(digest(text.as_bytes()))),
+            false => Err(unauthenticated()),
+        };
+    }
+    if text.starts_with(PREFIX) {
+        let KeyText { public, secret } = KeyText::parse(text).ok_or_else(unauthenticated)?;
+        return Ok(Proof::Key { public: public.to_owned(), secret: digest(secret.as_bytes()) });
+    }
+    let claims = token::verify(cx, shown.token).await?;
+    let times = claims.not_before().zip(claims.not_after());
+    let (Ok(session), Ok(account), Some((not_before, not_after))) =
+        (claims.sid.parse(), claims.sub.parse(), times)
+    else {
+        return Err(unauthenticated());
+    };
+    let (narrowing, doors) = (claims.narrowing(), claims.doors(cx));
+    Ok(Proof::Access { session, account, narrowing, doors, not_before, not_after })
+}
+
+/// Who that is, as the rows say now.
+async fn look(cx: &Ctx, proof: &Proof, address: Option<IpAddr>) -> Result<Seen, Fault> {
+    let now = cx.now();
+    let mut tx = cx.store.read().await?;
+    match proof {
+        Proof::Access { session, account, narrowing, not_after, .. } => {
+            let session = tx.session(*session).await?.filter(|s| s.account_id == *account);
+            let session = session.filter(|s| s.is_live(now)).ok_or_else(unauthenticated)?;
+            let (owner, grants) = owner(&mut tx, session.account_id, narrowing).await?;
+            drop(tx);
+            note_session(cx, &session, now).await;
+            Ok(seen(&owner, session.id.to_string(), grants, Some(*not_after), now))
+        }
+        Proof::Cookie(cookie) => {
+            let session = tx.session_of_cookie(cookie).await?;
+            let idle = cx.settings.auth.session_idle;
+            let session = session
+                .filter(|s| s.is_live(now) && now - s.last_used_at < idle)
+                .ok_or_else(unauthenticated)?;
+            let (owner, grants) = owner(&mut tx, session.account_id, &session.narrowing).await?;
+            drop(tx);
+            note_session(cx, &session, now).await;
+            let end = Some(session.expires_at);
+            Ok(seen(&owner, session.id.to_string(), grants, end, now))
+        }
+        Proof::Key { public, secret } => {
+            let found = tx.api_key_to_check(public).await?;
+            let (key, hash) = found.ok_or_else(unauthenticated)?;
+            verify_slices_are_equal(&hash, secret).map_err(|_| unauthenticated())?;
+            let owner = match key.is_live(now) {
+                true => owner(&mut tx, key.account_id, &key.narrowing).await,
+                false => Err(unauthenticated()),
+            };
+            drop(tx);
+            match owner {
+                Ok((owner, grants)) => {
+                    note_key(cx, &key, now).await;
+                    let id = key.id.to_string();
+                    let addresses = key.addresses;
+                    Ok(Seen { addresses, ..seen(&owner, id, grants, key.expires_at, now) })
+                }
+                Err(fault) => {
+                    // Whoever shows it has the secret, and the key was taken back: worth a record.
+                    record_dead_key(cx, &key, address).await;
+                    Err(fault)
+                }
+            }
+        }
+    }
+}
+
+/// Whose it is, and what is left of what they may do.
+async fn owner(
+    tx: &mut Tx,
+    id: AccountId,
+    narrowing: &Narrowing,
+) -> Result<(Account, Grants), Fault> {
+    let account = tx.account(id).await?.filter(|account| account.disabled_at.is_none());
+    let account = account.ok_or_else(unauthenticated)?;
+    let grants = member::grants(tx, id).await?;
+    Ok((account, narrowed(&grants, narrowing)))
+}
+
+fn narrowed(grants: &Grants, Narrowing { scopes, project }: &Narrowing) -> Grants {
+    match (scopes, project) {
+        (None, None) => grants.clone(),
+        (Some(scopes), project) => grants.narrowed(scopes, project.as_deref()),
+        (None, project) => {
+            let all = Scope::ALL.iter().copied().collect();
+            grants.narrowed(&all, project.as_deref())
+        }
+    }
+}
+
+fn seen(
+    owner: &Account,
+    token: String,
+    grants: Grants,
+    not_after: Option<DateTime<Utc>>,
+    at: DateTime<Utc>,
+) -> Seen {
+    let (account, kind) = (owner.id, owner.kind.actor());
+    Seen { account, kind, token, grants, addresses: Vec::new(), not_after, at }
+}
+
+/// Notes the use of a session. It matters to nobody's request whether that works.
+async fn note_session(cx: &Ctx, session: &Session, now: DateTime<Utc>) {
+    if now - session.last_used_at < NOTED {
+        return;
+    }
+    let noted = async {
+        let mut tx = cx.store.begin().await?;
+        tx.touch_session(session.id, now).await?;
+        tx.commit().await
+    };
+    if let Err(error) = noted.await {
+        tracing::warn!(%error, "the use of a session was not noted");
+    }
+}
+
+async fn note_key(cx: &Ctx, key: &ApiKey, now: DateTime<Utc>) {
+    if key.last_used_at.is_some_and(|at| now - at < NOTED) {
+        return;
+    }
+    let noted = async {
+        let mut tx = cx.store.begin().await?;
+        tx.touch_api_key(key.id, now).await?;
+        tx.commit().await
+    };
+    if let Err(error) = noted.await {
+        tracing::warn!(%error, "the use of a key was not noted");
+    }
+}
+
+async fn record_dead_key(cx: &Ctx, key: &ApiKey, address: Option<IpAddr>) {
+    let mut who = Principal::anonymous(Door::Rest);
+    who.address = address.map(|ip| ip.to_string());
+    who.token = Some(key.id.to_string());
+    let detail = serde_json::json!({"account": key.account_id});
+    let record = denied(cx, &who, "api_key.use", key.id.to_string(), detail);
+    let kept = async {
+        let mut tx = cx.store.begin().await?;
+        tx.insert_audit(&[record]).await?;
+        tx.commit().await
+    };
+    if let Err(error) = kept.await {
+        tracing::warn!(%error, "the use of a dead key was not put on record");
+    }
+}
