@@ -308,7 +308,8 @@ fn rewritten(response: &Response, fault: &Fault, about: About) -> Response {
     let mut written = problem::answer(fault, about, holder.map(|Holder(holder)| &**holder));
     for (name, value) in response.headers() {
         if !matches!(*name, header::CONTENT_TYPE | header::CONTENT_LENGTH | header::RETRY_AFTER) {
-            written.headers_mut().insert(name.clone(), value.clone());
+            // There may be several of a name, as of `WWW-Authenticate`.
+            written.headers_mut().append(name.clone(), value.clone());
         }
     }
     written

@@ -25,6 +25,7 @@ use utoipa::openapi::{
 use utoipa::openapi::{Paths, tag::TagBuilder};
 
 use crate::auth::{SESSION_COOKIE, is_open};
+use crate::edge::limit::Class;
 use crate::extract::NoQuery;
 use crate::problem::{CONTENT_TYPE, LockedProblem, Problem, status};
 
@@ -102,10 +103,6 @@ refusals! {
     Removing = [412];
     /// Of a route that somebody else's lock may keep from its work.
     Locking = [423];
-    /// Of a route that may be asked so often only.
-    Limiting = [429];
-    /// Of a route that streams.
-    Streaming = [429];
 }
 
 fn refer(statuses: &[u16]) -> BTreeMap<String, RefOr<Described>> {
@@ -331,11 +328,19 @@ pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
         }
     }
     for (path, item) in &mut api.paths.paths {
-        let operations = [(Method::GET, &mut item.get), (Method::POST, &mut item.post)];
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
+            (Method::PATCH, &mut item.patch),
+            (Method::DELETE, &mut item.delete),
+        ];
         for (method, operation) in operations {
-            if let Some(operation) = operation
-                && is_open(&method, path)
-            {
+            let Some(operation) = operation else { continue };
+            if Class::of(&method, path).is_some() {
+                operation.responses.responses.extend(refer(&[429]));
+            }
+            if is_open(&method, path) {
                 // Nothing at all will do.
                 operation.security = Some(vec![SecurityRequirement::default()]);
             }

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::extract::{Caller, Path, Query};
 use crate::live::sse::{self, Followed, SentEvent};
-use crate::openapi::{Always, OfOne, Streaming};
+use crate::openapi::{Always, OfOne};
 use crate::problem::Refused;
 use crate::state::ApiState;
 
@@ -55,7 +55,7 @@ pub(crate) struct LogQuery {
             (LogPage = "application/json"),
             (SentEvent = "text/event-stream"),
         )),
-        Always, OfOne, Streaming,
+        Always, OfOne,
     ))]
 pub(crate) async fn get_deployment_logs(
     State(state): State<ApiState>,
@@ -154,7 +154,7 @@ pub(crate) struct EventPage {
             (SentEvent = "text/event-stream"),
             (EventPage = "application/json"),
         )),
-        Always, OfOne, Streaming,
+        Always, OfOne,
     ))]
 pub(crate) async fn get_deployment_events(
     State(state): State<ApiState>,

@@ -798,7 +798,7 @@ async fn a_pipeline_exchanges_its_token() {
         house.send(request).await
     };
     let given = exchange(&mint(json!({})), "").await.ok(200);
-    assert_eq!(given["scope"], "stacks:read deployments:read");
+    assert_eq!(given["scope"], "deployments:read stacks:read");
     let token = given["access_token"].as_str().unwrap();
     let me = get(&house, "/api/v1/auth/me", token).await.ok(200);
     assert_eq!(me["actor"], ci["id"]);

@@ -72,6 +72,21 @@ const NAME_A_PROJECT: &[&str] = &[
     "delete /api/v1/gates/settings",
 ];
 
+/// About whoever asks, who may have no account here, or of another one that the body names.
+const OF_AN_ACCOUNT: &[&str] = &[
+    "get /api/v1/auth/identities",
+    "get /api/v1/auth/keys",
+    "post /api/v1/auth/keys",
+    "post /api/v1/auth/logout",
+    "post /api/v1/auth/password",
+    "get /api/v1/auth/sessions",
+    "delete /api/v1/auth/sessions",
+    "post /api/v1/auth/trust-rules",
+];
+
+/// Routes without a quota: whether the process is well.
+const WITHOUT_QUOTA: &[&str] = &["get /livez", "get /readyz", "get /health", "get /metrics"];
+
 /// What every operation must say.
 #[test]
 fn every_operation_is_described_whole() {
@@ -89,8 +104,12 @@ fn every_operation_is_described_whole() {
             assert!(!operation["responses"][status].is_null(), "{at}: {status} is missing");
         }
         // Names a thing, or in query or body a project.
-        let has_id = path.contains('{') || NAME_A_PROJECT.contains(&at.as_str());
+        let has_id = path.contains('{')
+            || NAME_A_PROJECT.contains(&at.as_str())
+            || OF_AN_ACCOUNT.contains(&at.as_str());
         assert_eq!(!operation["responses"]["404"].is_null(), has_id, "{at}: 404");
+        let has_quota = !WITHOUT_QUOTA.contains(&at.as_str());
+        assert_eq!(!operation["responses"]["429"].is_null(), has_quota, "{at}: 429");
         let has_body = !operation["requestBody"].is_null();
         assert_eq!(!operation["responses"]["415"].is_null(), has_body, "{at}: 415");
         assert_eq!(!operation["responses"]["413"].is_null(), has_body, "{at}: 413");

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 use slipway_domain::access::{Door, Grants, Principal, Role, Scope};
+use slipway_domain::auth::account::{Account, AccountKind};
 use slipway_domain::id::AccountId;
 
 use crate::house::{Answer, House, posted};
@@ -26,6 +27,26 @@ async fn as_one(house: &House, who: &Principal, mut request: Request<Body>) -> A
 
 fn account(number: u8) -> String {
     format!("acc_{number:032x}")
+}
+
+/// A house that knows the accounts 1 to 9.
+async fn with_accounts() -> House {
+    let house = House::new().await;
+    let mut tx = house.cx.store.begin().await.unwrap();
+    for number in 1..10 {
+        let account = Account {
+            id: account(number).parse().unwrap(),
+            kind: AccountKind::Service,
+            name: format!("number-{number}"),
+            email: None,
+            created_at: house.cx.now(),
+            created_by: Principal::local(Door::Internal).actor,
+            disabled_at: None,
+        };
+        assert!(tx.insert_account(&account).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    house
 }
 
 #[tokio::test]
@@ -106,7 +127,7 @@ async fn what_belongs_to_a_project_keeps_it() {
 
 #[tokio::test]
 async fn a_membership_gives_what_its_roles_give_until_it_ends() {
-    let house = House::new().await;
+    let house = with_accounts().await;
     house.submit(json!({})).await;
     let at = format!("projects/shop/members/{}", account(1));
     let put = |condition, roles: Value| sent("PUT", &at, condition, &json!({"roles": roles}));
@@ -137,7 +158,7 @@ async fn a_membership_gives_what_its_roles_give_until_it_ends() {
 
 #[tokio::test]
 async fn nobody_gives_what_they_do_not_have() {
-    let house = House::new().await;
+    let house = with_accounts().await;
     house.submit(json!({})).await;
     let admin = Grants::of([(Some("shop"), &[Role::Admin].into())]);
     let who = |grants: &Grants| Principal::new(Principal::local(Door::Rest).actor, grants.clone());
@@ -165,7 +186,7 @@ async fn nobody_gives_what_they_do_not_have() {
 
 #[tokio::test]
 async fn the_last_admin_of_the_house_stays_one() {
-    let house = House::new().await;
+    let house = with_accounts().await;
     let put = |number: u8, role: &str| {
         sent("PUT", &format!("members/{}", account(number)), None, &json!({"roles": [role]}))
     };

@@ -14,10 +14,9 @@ use slipway_domain::Secret;
 use slipway_domain::access::{Role, Scope};
 use slipway_domain::auth::account::AccountKind;
 use slipway_domain::auth::api_key::NewApiKey;
-use slipway_domain::clock::{Clock as _, SystemClock};
 use slipway_domain::id::AccountId;
 use slipway_domain::member::MemberRoles;
-use slipway_services::project::NewProject;
+use slipway_domain::project::NewProject;
 
 use crate::chaos::run::number;
 use crate::harness::{Database, PATIENCE, Server, deployed, hello, planned, request, template};
@@ -99,8 +98,7 @@ async fn first_admin(server: &Server) -> Client {
     let password = Secret::new(PASSWORD.to_owned());
     server.client.register("ann", None, &password, Some(&token)).await.unwrap();
     let tokens = server.client.login("ann", &password).await.unwrap();
-    let shown = tokens.kept().to_show(SystemClock.now()).unwrap();
-    Client::new(&server.url).unwrap().showing(Some(shown), None)
+    Client::new(&server.url).unwrap().showing(Some(tokens.access_token()), None)
 }
 
 /// A machine's account with a role, in a project or in the house, and its key.
@@ -130,7 +128,7 @@ async fn whatever_is_asked_the_answer_is_documented() {
     // Something that is there to be asked for.
     deployed(&ann, &request("fuzz", template("hello"), hello("one"))).await;
     planned(&ann, &request("waiting", template("hello"), hello("two"))).await;
-    let bank = NewProject { name: "bank".to_owned(), description: String::new() };
+    let bank = NewProject { name: "bank".to_owned(), description: None };
     ann.create_project(&bank, "the bank").await.unwrap();
     let tests = Some("tests");
     let mut users = String::from("auth:\n");

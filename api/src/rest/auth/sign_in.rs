@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{SESSION_COOKIE, Visitor, set_cookie};
 use crate::extract::{Caller, Json as Body, NoQuery};
-use crate::openapi::{Always, Creating, Limiting, Moving, OfOne, WithBody};
+use crate::openapi::{Always, Creating, Moving, OfOne, WithBody};
 use crate::problem::Refused;
 use crate::state::ApiState;
 
@@ -76,7 +76,7 @@ impl From<SignedIn> for Tokens {
     responses(
         (status = 200, description = "Signed in.", body = Tokens,
             headers(("Set-Cookie" = Option<String>, description = "The session, where a cookie was asked for."))),
-        Always, WithBody, Limiting,
+        Always, WithBody,
     ))]
 pub(crate) async fn login(
     State(state): State<ApiState>,
@@ -223,7 +223,7 @@ pub(crate) struct RegisterRequest {
 
     request_body(content = RegisterRequest),
     responses((status = 201, description = "It is there.", body = Account),
-        Always, Creating, Limiting))]
+        Always, Creating))]
 pub(crate) async fn register(
     State(state): State<ApiState>,
     Visitor(who): Visitor,
@@ -254,7 +254,7 @@ pub(crate) struct PasswordRequest {
 #[utoipa::path(post, path = "/api/v1/auth/password", operation_id = "change_password", tag = "auth",
     request_body(content = PasswordRequest),
     responses((status = 204, description = "It is changed."),
-        Always, OfOne, WithBody, Limiting))]
+        Always, OfOne, WithBody))]
 pub(crate) async fn change_password(
     State(state): State<ApiState>,
     Caller(who): Caller,

@@ -26,6 +26,11 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// What to show for as long as it is good: minutes.
+    pub fn access_token(&self) -> Secret<String> {
+        Secret::new(self.access_token.clone())
+    }
+
     /// As it is kept.
     pub fn kept(&self) -> Kept {
         Kept::Session {

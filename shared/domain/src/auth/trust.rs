@@ -35,6 +35,7 @@ pub struct TrustRule {
 /// A rule that is to be: a token of `issuer` for `audience` whose claims are as said stands for an
 /// account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewTrustRule {
     /// What to call it; no two have the same name.
     #[schema(min_length = 1, max_length = 100, example = "deploy from main")]

@@ -6,8 +6,8 @@ use slipway_domain::fault::Code;
 use slipway_domain::id::{AccountId, RandomMint};
 use slipway_domain::member::MemberRoles;
 use slipway_domain::page::NamedPageRequest;
-use slipway_services::gate::Precondition;
 use slipway_services::auth::account::{self, NewAccount};
+use slipway_services::gate::Precondition;
 use slipway_services::{deployment, member, project};
 
 use crate::rig::{Rig, code, on_both_engines};
@@ -131,8 +131,7 @@ async fn nobody_who_is_not_there_is_a_member(rig: Rig) {
     let roles = MemberRoles { roles: [Role::Viewer].into() };
     let nobody = AccountId::new(&RandomMint);
     for project in [None, Some("shop")] {
-        let set =
-            member::set(&rig.cx, &rig.who, project, nobody, roles.clone(), Precondition::Any);
+        let set = member::set(&rig.cx, &rig.who, project, nobody, roles.clone(), Precondition::Any);
         let refused = set.await.unwrap_err();
         assert_eq!(refused.code, Code::NotFound);
         assert!(refused.detail.contains(&nobody.to_string()), "{refused:?}");
