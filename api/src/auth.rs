@@ -5,6 +5,7 @@
 //! Where callers must say who they are, a request without one is refused here, unless its route is
 //! one of [`OPEN`].
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -172,15 +173,16 @@ fn challenged(
     }
     let mut challenge = "Bearer realm=\"slipway\"".to_owned();
     if let Some(error) = error {
-        challenge.push_str(&format!(", error=\"{error}\""));
+        let _ = write!(challenge, ", error=\"{error}\"");
     }
     if is_mcp(route) {
         let base = &state.cx.settings.auth.issuer;
-        challenge.push_str(&format!(
+        let _ = write!(
+            challenge,
             ", resource_metadata=\"{base}/.well-known/oauth-protected-resource/mcp\", \
              scope=\"{}\"",
             Scope::McpExecute
-        ));
+        );
     }
     if let Ok(value) = HeaderValue::from_str(&challenge) {
         response.headers_mut().append(header::WWW_AUTHENTICATE, value);

@@ -108,8 +108,5 @@ pub(crate) async fn run(command: AdminCommand) -> anyhow::Result<()> {
 fn told(fault: Fault) -> anyhow::Error {
     let fields: Vec<String> =
         fault.errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
-    match fields.is_empty() {
-        true => fault.into(),
-        false => anyhow::anyhow!(fields.join("; ")),
-    }
+    if fields.is_empty() { fault.into() } else { anyhow::anyhow!(fields.join("; ")) }
 }

@@ -431,7 +431,12 @@ fn every_variable_that_is_named_exists() {
     let mut known: BTreeSet<_> =
         slipway_config::keys().iter().flat_map(|k| [Some(k.env.clone()), k.env_file()]).collect();
     known.extend(
-        [slipway_config::CONFIG_VARIABLE, slipway_config::URL_VARIABLE].map(|n| Some(n.to_owned())),
+        [
+            slipway_config::CONFIG_VARIABLE,
+            slipway_config::URL_VARIABLE,
+            slipway_config::TOKEN_VARIABLE,
+        ]
+        .map(|n| Some(n.to_owned())),
     );
     let mut files = pages();
     files

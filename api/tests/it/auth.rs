@@ -125,7 +125,7 @@ async fn everything_asks_who_calls_but_what_is_listed() {
     for (path, item) in api["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
             let method = method.to_uppercase();
-            let at = path.replace('{', "").replace('}', "");
+            let at = path.replace(['{', '}'], "");
             let answer = house.request(&method, &at).await;
             let challenge = answer.header("www-authenticate").to_owned();
             let closed = answer.status == 401 && answer.text().contains("Sign in first");
@@ -573,8 +573,8 @@ async fn accounts_are_made_by_whoever_may() {
 }
 
 fn cookie_of(answer: &Answer, name: &str) -> String {
-    let cookies = answer.headers.get_all("set-cookie").iter().map(|c| c.to_str().unwrap());
-    let found = cookies.filter(|cookie| cookie.starts_with(name)).last().unwrap();
+    let mut cookies = answer.headers.get_all("set-cookie").iter().map(|c| c.to_str().unwrap());
+    let found = cookies.rfind(|cookie| cookie.starts_with(name)).unwrap();
     for part in ["; Path=/;", "; Secure", "; HttpOnly", "; SameSite=Lax"] {
         assert!(found.contains(part), "{found}");
     }

@@ -38,20 +38,19 @@ fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
     let named = key.common.key_algorithm.is_none_or(|named| {
         named.to_string().parse::<Algorithm>().is_ok_and(|named| named == algorithm)
     });
-    let kind = match (&key.algorithm, algorithm) {
+    let kind = matches!(
+        (&key.algorithm, algorithm),
         (
             AlgorithmParameters::RSA(_),
             Algorithm::RS256
-            | Algorithm::RS384
-            | Algorithm::RS512
-            | Algorithm::PS256
-            | Algorithm::PS384
-            | Algorithm::PS512,
-        )
-        | (AlgorithmParameters::EllipticCurve(_), Algorithm::ES256 | Algorithm::ES384)
-        | (AlgorithmParameters::OctetKeyPair(_), Algorithm::EdDSA) => true,
-        _ => false,
-    };
+                | Algorithm::RS384
+                | Algorithm::RS512
+                | Algorithm::PS256
+                | Algorithm::PS384
+                | Algorithm::PS512,
+        ) | (AlgorithmParameters::EllipticCurve(_), Algorithm::ES256 | Algorithm::ES384)
+            | (AlgorithmParameters::OctetKeyPair(_), Algorithm::EdDSA)
+    );
     use_fits && named && kind
 }
 
@@ -83,6 +82,8 @@ pub(crate) async fn verify(
     rules.validate_exp = false;
     let claims: Claims =
         decode(text, &key, &rules).map_err(|why| refused(&why.to_string()))?.claims;
+    // Seconds, and parts of one in some.
+    #[expect(clippy::cast_possible_truncation, reason = "whatever is too large stays very large")]
     let time = |name: &str| claims.get(name).and_then(Value::as_f64).map(|at| at as i64);
     let now = now.timestamp();
     if time("exp").is_none_or(|at| now >= at.saturating_add(SKEW)) {

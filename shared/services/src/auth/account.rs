@@ -120,10 +120,7 @@ pub async fn set_disabled(
     }
     account.disabled_at = disabled.then_some(now);
     tx.set_account_disabled(id, account.disabled_at).await?;
-    let ended = match disabled {
-        true => tx.end_sessions(id, None, "disabled", now).await?,
-        false => 0,
-    };
+    let ended = if disabled { tx.end_sessions(id, None, "disabled", now).await? } else { 0 };
     let action = if disabled { "account.disable" } else { "account.enable" };
     let detail = json!({"sessions_ended": ended});
     audit(cx, &mut tx, who, action, id.to_string(), detail).await?;

@@ -109,9 +109,10 @@ pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Faul
 async fn prove(cx: &Ctx, shown: &Shown<'_>) -> Result<Proof, Fault> {
     let text = shown.token.reveal();
     if shown.place == Place::Cookie {
-        return match text.starts_with(COOKIE_PREFIX) {
-            true => Ok(Proof::Cookie(digest(text.as_bytes()))),
-            false => Err(unauthenticated()),
+        return if text.starts_with(COOKIE_PREFIX) {
+            Ok(Proof::Cookie(digest(text.as_bytes())))
+        } else {
+            Err(unauthenticated())
         };
     }
     if text.starts_with(PREFIX) {
@@ -158,9 +159,10 @@ async fn look(cx: &Ctx, proof: &Proof, address: Option<IpAddr>) -> Result<Seen, 
             let found = tx.api_key_to_check(public).await?;
             let (key, hash) = found.ok_or_else(unauthenticated)?;
             verify_slices_are_equal(&hash, secret).map_err(|_| unauthenticated())?;
-            let owner = match key.is_live(now) {
-                true => owner(&mut tx, key.account_id, &key.narrowing).await,
-                false => Err(unauthenticated()),
+            let owner = if key.is_live(now) {
+                owner(&mut tx, key.account_id, &key.narrowing).await
+            } else {
+                Err(unauthenticated())
             };
             drop(tx);
             match owner {

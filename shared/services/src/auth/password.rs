@@ -174,6 +174,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_many_wait() {
+        use futures::StreamExt as _;
+
         let passwords = Passwords::default();
         let held = passwords.permits.clone().acquire_many_owned(2).await.unwrap();
         let word = secret("correct horse");
@@ -182,7 +184,6 @@ mod tests {
         for _ in 0..WAITING + AT_ONCE + 3 {
             waiting.push(ask());
         }
-        use futures::StreamExt as _;
         for _ in 0..3 {
             let refused = waiting.next().await.unwrap().unwrap_err();
             assert_eq!(refused.code, Code::RateLimited);

@@ -139,10 +139,8 @@ pub async fn begin(
 ) -> Result<Begun, Fault> {
     let at = provider(cx, name)?;
     check_return(return_to)?;
-    let account_id = match link {
-        true => Some(own_session(&mut cx.store.read().await?, who).await?.0),
-        false => None,
-    };
+    let account_id =
+        if link { Some(own_session(&mut cx.store.read().await?, who).await?.0) } else { None };
     let state = Secret::new((*new_secret("")?).clone());
     let cookie = new_secret("")?;
     let url = at.authorize_url(&ask(cx, name, &state)).await.map_err(fault_of)?;
@@ -186,15 +184,12 @@ pub async fn finish(cx: &Ctx, who: &Principal, name: &str, back: &Back) -> Resul
     let visit = visit.ok_or_else(refused)?;
     let proven = at.identify(&back.code, &ask(cx, name, &back.state), cx.now()).await;
     let proven = proven.map_err(fault_of)?;
-    match visit.account_id {
-        Some(account) => {
-            link(cx, who, name, account, &proven).await?;
-            Ok(Finished::Linked { return_to: visit.return_to })
-        }
-        None => {
-            let browser = Box::new(sign_in_as(cx, who, name, &proven).await?);
-            Ok(Finished::SignedIn { browser, return_to: visit.return_to })
-        }
+    if let Some(account) = visit.account_id {
+        link(cx, who, name, account, &proven).await?;
+        Ok(Finished::Linked { return_to: visit.return_to })
+    } else {
+        let browser = Box::new(sign_in_as(cx, who, name, &proven).await?);
+        Ok(Finished::SignedIn { browser, return_to: visit.return_to })
     }
 }
 

@@ -287,7 +287,7 @@ pub struct Jwk {
     pub kty: String,
     /// Always `Ed25519`.
     pub crv: String,
-    /// Always `EdDSA`.
+    /// Always EdDSA.
     pub alg: String,
     /// Always `sig`.
     #[serde(rename = "use")]
