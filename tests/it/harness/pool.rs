@@ -46,6 +46,28 @@ impl Redis {
         Self { port: super::port::quiet_port(), child: None, dir: tempfile::tempdir().unwrap() }
     }
 
+    /// Everything that anybody asks of it from now on, as it tells it.
+    pub(crate) fn watch(&self) -> Arc<Mutex<Vec<u8>>> {
+        use std::io::{Read as _, Write as _};
+        let mut connection = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        connection.write_all(b"MONITOR\r\n").unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let all = heard.clone();
+        std::thread::spawn(move || {
+            let mut part = [0; 16 << 10];
+            while let Ok(read @ 1..) = connection.read(&mut part) {
+                all.lock().unwrap().extend_from_slice(&part[..read]);
+            }
+        });
+        heard
+    }
+
+    /// What it holds, as it writes it down.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        self.ask("SAVE").unwrap();
+        std::fs::read(self.dir.path().join("dump.rdb")).unwrap()
+    }
+
     fn ask(&self, what: &str) -> std::io::Result<()> {
         use std::io::{Read as _, Write as _};
         let mut connection = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
@@ -67,6 +89,8 @@ impl Broker for Redis {
             .expect("SLIPWAY_TEST_REDIS_BIN is not set; run `./test journeys`");
         let child = Command::new(program)
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            // So that a dump can be searched.
+            .args(["--rdbcompression", "no"])
             .args(["--port", &self.port.to_string()])
             .current_dir(self.dir.path())
             .stdin(Stdio::null())

@@ -102,6 +102,17 @@ impl House {
     }
 }
 
+/// The first text of that name in a document.
+fn find<'a>(document: &'a serde_json::Value, name: &str) -> Option<&'a str> {
+    match document {
+        serde_json::Value::Object(fields) => fields
+            .iter()
+            .find_map(|(key, value)| value.as_str().filter(|_| key == name).or(find(value, name))),
+        serde_json::Value::Array(items) => items.iter().find_map(|item| find(item, name)),
+        _ => None,
+    }
+}
+
 #[test]
 fn the_first_admin_signs_in_and_machines_get_keys() {
     let house = House::start();
@@ -120,6 +131,9 @@ fn the_first_admin_signs_in_and_machines_get_keys() {
     done(&mut house.slipway(&["login", "ann", "--password-file", &password]));
     let kept = house.dir.path().join("home/slipway/credentials.json");
     assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    let signed_in: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+    let refresh = find(&signed_in, "refresh_token").expect("a refresh token is kept").to_owned();
     let me = done(&mut house.slipway(&["whoami"]));
     assert!(me.starts_with("ann (person)") && me.contains("everywhere: admin"), "{me}");
     done(&mut house.slipway(&["stacks"]));
@@ -140,8 +154,23 @@ fn the_first_admin_signs_in_and_machines_get_keys() {
     done(&mut house.slipway(&["logout"]));
     refused(&mut house.slipway(&["stacks"]));
     let log = house.said();
-    for secret in [PASSWORD, key] {
+    // What the database, its journal and everything else of the server's hold.
+    let mut kept = Vec::new();
+    let mut todo = vec![house.dir.path().join("data")];
+    while let Some(dir) = todo.pop() {
+        for item in std::fs::read_dir(dir).unwrap() {
+            let path = item.unwrap().path();
+            if path.is_dir() { todo.push(path) } else { kept.push(std::fs::read(path).unwrap()) }
+        }
+    }
+    assert!(kept.iter().map(Vec::len).sum::<usize>() > 100_000);
+    // Of a key, its public part is known.
+    let secret_part = key.split('_').nth(2).unwrap();
+    for secret in [PASSWORD, secret_part, &token, refresh.as_str()] {
         assert!(!log.contains(secret), "{log}");
+        let secret = secret.as_bytes();
+        let found = kept.iter().any(|file| file.windows(secret.len()).any(|part| part == secret));
+        assert!(!found, "{} is kept in clear", String::from_utf8_lossy(secret));
     }
 }
 

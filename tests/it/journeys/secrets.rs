@@ -14,7 +14,9 @@ use slipway_services::log::Part;
 use slipway_services::setting::Reveal;
 use sqlx::Connection as _;
 
-use crate::harness::{Database, PATIENCE, Server, digest, planned, request, soon, until, upload};
+use crate::harness::{
+    Broker, Database, PATIENCE, Redis, Server, digest, planned, request, soon, until, upload,
+};
 
 const SECRETS: &[&str] = &["hunter2-of-the-test", "t0ken-of-the-test"];
 
@@ -253,7 +255,7 @@ async fn answer(url: &str, path: &str) -> String {
 
 #[tokio::test]
 async fn no_secret_of_a_corpus_is_seen_anywhere_on_sqlite() {
-    corpus(Database::Sqlite).await;
+    corpus(Database::Sqlite, None).await;
 }
 
 #[tokio::test]
@@ -263,21 +265,24 @@ async fn no_secret_of_a_corpus_is_seen_anywhere_on_postgres() {
     let (scheme, rest) = url.split_once("://").unwrap();
     let (user, host) = rest.split_once('@').unwrap();
     let user = user.split(':').next().unwrap();
-    corpus(Database::Postgres(format!("{scheme}://{user}:{DATABASE_PASSWORD}@{host}"))).await;
+    let database = Database::Postgres(format!("{scheme}://{user}:{DATABASE_PASSWORD}@{host}"));
+    let mut redis = Redis::stopped();
+    redis.start().await;
+    corpus(database, Some(redis)).await;
 }
 
-async fn corpus(database: Database) {
+async fn corpus(database: Database, redis: Option<Redis>) {
     let (endpoint, spans) = collector().await;
-    let server = Server::start_with(
-        database.clone(),
-        &[
-            ("CLOUD_TOKEN", CLOUD_TOKEN),
-            ("SLIPWAY_TERRAFORM_ENV_ALLOW", "CLOUD_TOKEN"),
-            ("SLIPWAY_TELEMETRY_OTLP_ENDPOINT", &endpoint),
-            ("SLIPWAY_TELEMETRY_LOG_LEVEL", "debug"),
-        ],
-    )
-    .await;
+    let broker = redis.as_ref().map(Broker::env).unwrap_or_default();
+    let mut env = vec![
+        ("CLOUD_TOKEN", CLOUD_TOKEN),
+        ("SLIPWAY_TERRAFORM_ENV_ALLOW", "CLOUD_TOKEN"),
+        ("SLIPWAY_TELEMETRY_OTLP_ENDPOINT", &endpoint),
+        ("SLIPWAY_TELEMETRY_LOG_LEVEL", "debug"),
+    ];
+    env.extend(broker.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let watched = redis.as_ref().map(Redis::watch);
+    let server = Server::start_with(database.clone(), &env).await;
     let client = &server.client;
     let source = upload(client, "secrets").await;
     // One of them is kept in the central configuration, and older versions of it are secrets too.
@@ -396,6 +401,12 @@ async fn corpus(database: Database) {
     let tables = dump(&database, &server).await;
     assert!(tables.contains("eu-north-1"), "what is no secret is readable");
     clean("the database", tables.as_bytes());
+    if let (Some(redis), Some(watched)) = (&redis, &watched) {
+        clean("a dump of Redis", &redis.dump());
+        let asked = watched.lock().unwrap().clone();
+        assert!(asked.len() > 1000, "what is asked of Redis is heard");
+        clean("what was asked of Redis", &asked);
+    }
     on_disk(&server);
 
     // The rest of the spans are sent at the end, and the end wipes what is left of workspaces.

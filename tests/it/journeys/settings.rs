@@ -2,13 +2,19 @@
 
 use std::io::Write as _;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use slipway_app::client::http::Client;
+use slipway_domain::setting::{ChangeSetting, NewSetting, SettingKind, SettingScope};
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::deployment::Submit;
 use slipway_services::log::Part;
 
-use crate::harness::{Server, command, digest, planned, request, until, upload};
+use crate::harness::{
+    Broker as _, Installation, PATIENCE, Redis, Server, command, digest, planned, request, until,
+    upload,
+};
 
 const SECRET: &str = "hunter2-of-the-settings";
 
@@ -119,4 +125,48 @@ async fn what_is_set_on_the_command_line_is_what_a_deployment_gets() {
     let again = planned(client, &submit).await;
     let plan = client.plan(again.id).await.unwrap();
     assert_eq!(plan.settings[1].version, 2, "a new plan takes what holds now");
+}
+
+/// What one API process is told, the others answer at once: over the transport, long before what they
+/// remember would be too old.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_seen_by_every_replica() {
+    let mut redis = Redis::stopped();
+    redis.start().await;
+    let installation = Installation::new(redis.env()).await;
+    let ((_a, first), (_b, second)) = (installation.api().await, installation.api().await);
+    let new = NewSetting {
+        key: "limit".to_owned(),
+        scope: SettingScope::default(),
+        kind: SettingKind::Number,
+        value: json!(0),
+        schema: None,
+        description: None,
+        comment: None,
+    };
+    let mut item = first.make_setting(&new, "limit").await.unwrap();
+    let place = SettingScope::default();
+    let seen_by = async |client: &Client| {
+        let held = client.resolve_settings(&place).await.unwrap();
+        held.settings.iter().find(|item| item.key == "limit").map(|item| item.value.clone())
+    };
+    let mut slowest = Duration::ZERO;
+    for number in 1..=10 {
+        let change = ChangeSetting { value: Some(json!(number)), ..ChangeSetting::default() };
+        // Both remember what was before.
+        for client in [&first, &second] {
+            seen_by(client).await;
+        }
+        item = first.change_setting(item.id, &change, item.version).await.unwrap();
+        let since = tokio::time::Instant::now();
+        assert_eq!(seen_by(&first).await, Some(json!(number)));
+        while seen_by(&second).await != Some(json!(number)) {
+            assert!(since.elapsed() < PATIENCE, "the other one never sees it");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        slowest = slowest.max(since.elapsed());
+    }
+    // Without the message it would take ten seconds.
+    println!("{{\"seen_by_another_replica_ms_max\": {}}}", slowest.as_millis());
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }
