@@ -253,12 +253,14 @@ async fn observe(State(state): State<ApiState>, mut request: Request, next: Next
 /// Why a request was refused for who asked, if it was.
 fn denial(response: &Response) -> Option<Arc<Fault>> {
     let status = response.status();
-    if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        return None;
+    match response.extensions().get::<Carried>() {
+        Some(Carried(fault)) => fault.is_denial().then(|| fault.clone()),
+        // A library refused it.
+        None if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            Some(Arc::new(Fault::new(problem::code_of(status), "")))
+        }
+        None => None,
     }
-    let carried = response.extensions().get::<Carried>().map(|Carried(fault)| fault.clone());
-    // A library refused it.
-    Some(carried.unwrap_or_else(|| Arc::new(Fault::new(problem::code_of(status), ""))))
 }
 
 /// The caller's own id when it is one that can stand in logs and headers, else a new one.

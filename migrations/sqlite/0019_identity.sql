@@ -21,11 +21,12 @@ create table passwords (
 -- Which account somebody has at a provider; the provider's own number of them, never an address.
 create table identities (
     provider     text    not null,
+    issuer       text    not null,
     subject      text    not null,
     account_id   blob    not null references accounts (id),
     email        text,
     created_at   text    not null,
-    primary key (provider, subject)
+    primary key (issuer, subject)
 );
 create index identities_by_account on identities (account_id);
 
@@ -88,6 +89,7 @@ create table provider_visits (
     cookie_hash  text    not null,
     provider     text    not null,
     account_id   blob references accounts (id),
+    session_id   blob,
     return_to    text    not null,
     expires_at   text    not null
 );

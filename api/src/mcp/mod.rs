@@ -129,11 +129,16 @@ impl Endpoint {
 
     /// Answers an `initialize` of a client that can ask its person, with a session whose id says
     /// what the client said.
-    async fn open_session(&self, client: &InitializeRequestParams, request: Request) -> Response {
+    async fn open_session(
+        &self,
+        client: &InitializeRequestParams,
+        who: &Principal,
+        request: Request,
+    ) -> Response {
         let server = self.server.clone();
         StreamableHttpService::new(
             move || Ok(server.clone()),
-            Arc::new(self.sessions.opening(client)),
+            Arc::new(self.sessions.opening(client, who)),
             self.session_config.clone(),
         )
         .handle(request)
@@ -199,9 +204,14 @@ async fn serve(State(endpoint): State<Arc<Endpoint>>, mut request: Request) -> R
         return Refused(Fault::new(Code::Unauthenticated, "Sign in first.")).into_response();
     }
     let called = called(&request);
-    request.extensions_mut().insert(called);
+    request.extensions_mut().insert(called.clone());
     if let Some(id) = request.headers().get(SESSION) {
         let id = id.to_str().unwrap_or_default();
+        if !endpoint.sessions.is_of(id, &called.who) {
+            // As if it had ended, so a client of its owner begins anew.
+            let none = "There is no such session. Begin one with `initialize`.";
+            return Refused(Fault::new(Code::NotFound, none)).into_response();
+        }
         if endpoint.sessions.is_full_for(id).await {
             return too_many_sessions();
         }
@@ -234,7 +244,7 @@ async fn serve(State(endpoint): State<Arc<Endpoint>>, mut request: Request) -> R
         if endpoint.sessions.is_full_for("").await {
             return too_many_sessions();
         }
-        return endpoint.open_session(&params, request).await;
+        return endpoint.open_session(&params, &called.who, request).await;
     }
     let service = if waits { &endpoint.waiting } else { &endpoint.plain };
     service.handle(request).await.map(Body::new)

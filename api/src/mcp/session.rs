@@ -1,6 +1,6 @@
 //! Sessions of older clients that can ask their person. The id of a session is sealed and holds
 //! what the client said in `initialize`, so a process that does not know the session makes it
-//! again from its id. What is kept in memory are streams that are open, and it ends with them.
+//! again from its id, and whose it is: to everybody else there is no such session. What is kept in memory are streams that are open, and it ends with them.
 
 use std::io;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use rmcp::transport::streamable_http_server::session::{
     RestoreOutcome, ServerSseMessage, SessionManager, SessionState, SessionStore, SessionStoreError,
 };
 use serde_json::{Value, json};
+use slipway_domain::access::Principal;
 use slipway_domain::fault::Fault;
 
 use super::answer::line;
@@ -29,13 +30,22 @@ const MAX_SESSIONS: usize = 1000;
 /// A session that is silent for so long is let go of. Longer than the longest wait.
 const SILENCE: Duration = Duration::from_mins(15);
 
+/// Account, and session or key.
+type Owner = (String, Option<String>);
+/// What an id holds.
+type Opened = (Value, InitializeRequestParams, Owner);
+
+fn owner(who: &Principal) -> Owner {
+    (who.actor.id.clone(), who.token.clone())
+}
+
 /// The sessions of this process. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Sessions {
     live: Arc<LocalSessionManager>,
     seal: Seal,
-    /// What the client said whose session is being opened.
-    opening: Option<Arc<Value>>,
+    /// What the client said whose session is being opened, and whose it is.
+    opening: Option<Arc<(Value, Owner)>>,
 }
 
 impl Sessions {
@@ -45,8 +55,8 @@ impl Sessions {
         Self { live: Arc::new(live), seal, opening: None }
     }
 
-    /// The same sessions, ready to open one for this client.
-    pub(super) fn opening(&self, client: &InitializeRequestParams) -> Self {
+    /// The same sessions, ready to open one for this client of this caller.
+    pub(super) fn opening(&self, client: &InitializeRequestParams, who: &Principal) -> Self {
         // Only what is needed later: the id travels with every request.
         let kept = json!({
             "protocolVersion": client.protocol_version,
@@ -56,7 +66,13 @@ impl Sessions {
                 "version": line(&client.client_info.version, 40),
             },
         });
-        Self { opening: Some(Arc::new(kept)), ..self.clone() }
+        Self { opening: Some(Arc::new((kept, owner(who)))), ..self.clone() }
+    }
+
+    /// Whether a session is this caller's: of the same account, by the same session or key of it.
+    pub(super) fn is_of(&self, id: &str, who: &Principal) -> bool {
+        let opened: Option<Opened> = self.seal.open(PURPOSE, id);
+        opened.is_some_and(|(_, _, of)| of == owner(who))
     }
 
     /// Whether there is no room for a session with this id, unless it is here already.
@@ -66,9 +82,10 @@ impl Sessions {
     }
 
     fn new_id(&self) -> Result<SessionId, Fault> {
-        let client = self.opening.as_deref().unwrap_or(&Value::Null);
+        let opening = self.opening.as_deref();
+        let (client, of) = opening.ok_or_else(|| Fault::internal("a session of nobody"))?;
         let unique = self.seal.cx().mint.uuid();
-        self.seal.seal(PURPOSE, &(unique, client)).map(Into::into)
+        self.seal.seal(PURPOSE, &(unique, client, of)).map(Into::into)
     }
 }
 
@@ -147,8 +164,8 @@ impl SessionManager for Sessions {
 #[async_trait::async_trait]
 impl SessionStore for Sessions {
     async fn load(&self, id: &str) -> Result<Option<SessionState>, SessionStoreError> {
-        let opened: Option<(Value, InitializeRequestParams)> = self.seal.open(PURPOSE, id);
-        Ok(opened.map(|(_, client)| SessionState::new(client)))
+        let opened: Option<Opened> = self.seal.open(PURPOSE, id);
+        Ok(opened.map(|(_, client, _)| SessionState::new(client)))
     }
 
     async fn store(&self, _: &str, _: &SessionState) -> Result<(), SessionStoreError> {

@@ -91,7 +91,7 @@ pub(crate) async fn list_settings(
                 ("ETag" = String, description = "The version, for `If-Match`."),
                 ("Idempotency-Replayed" = Option<String>, description = "`true` when this is the answer to an earlier request with the same key."),
             )),
-        Always, Creating,
+        Always, OfOne, Creating,
     ))]
 pub(crate) async fn create_setting(
     State(state): State<ApiState>,
@@ -391,7 +391,7 @@ pub(crate) struct PlaceQuery {
         (status = 200, description = "What holds.", body = EffectiveSettings,
             headers(("ETag" = String, description = "Changes with what holds."))),
         (status = 304, description = "It is as it was."),
-        Always,
+        Always, OfOne,
     ))]
 pub(crate) async fn resolve_settings(
     State(state): State<ApiState>,

@@ -383,3 +383,21 @@ async fn what_the_house_decides_is_no_field_of_a_request() {
     }
     assert!(bodies.len() > 15 && tried > 100, "{tried} fields of {} routes", bodies.len());
 }
+
+/// A token that may submit and not apply has nothing applied by leaving `auto_apply` as it is.
+#[tokio::test]
+async fn who_may_only_submit_has_nothing_applied() {
+    let house = House::new().await;
+    let mut who = with_role(Some("shop"), Role::Developer);
+    who.grants =
+        who.grants.narrowed(&[Scope::DeploymentsRead, Scope::DeploymentsWrite].into(), None);
+    let mut request = submission();
+    let refused = call(&house, &who, posted("/api/v1/deployments", &request)).await;
+    let why = refused.problem(403, "forbidden")["detail"].as_str().unwrap().to_owned();
+    assert!(why.contains("deployments:apply") && why.contains("`auto_apply` off"), "{why}");
+    for options in [json!({"plan_only": true}), json!({"auto_apply": false})] {
+        request["options"] = options;
+        call(&house, &who, posted("/api/v1/deployments", &request)).await.ok(202);
+    }
+    house.plan().await;
+}

@@ -9,7 +9,7 @@ use axum::http::{Request, header};
 use serde_json::{Value, json};
 use slipway_api::ApiOptions;
 use slipway_domain::Secret;
-use slipway_domain::access::{Door, Principal, Scope};
+use slipway_domain::access::{Door, Grants, Principal, Role, Scope};
 use slipway_domain::approval::ApprovalRules;
 use slipway_domain::audit::{AuditResult, ExportLine, Filter, Mark, Verifier, Walked};
 use slipway_domain::job::Queue;
@@ -458,11 +458,25 @@ async fn every_refusal_is_on_record_and_a_flood_is_counted() {
     house.send(from("192.0.2.9", foreign)).await.problem(403, "forbidden");
     // Neither who asks for nothing nor who asks for too much is a refusal of this kind.
     house.get("/api/v1/nothing").await.problem(404, "not_found");
+    house.get(&format!("/api/v1/deployments/dep_{:032x}", 7)).await.problem(404, "not_found");
+    // What is hidden from who asks is one, whatever they are told.
+    let mut hidden = Request::get(&at).body(Body::empty()).unwrap();
+    let mut mallory = Principal::local(Door::Rest);
+    "mallory".clone_into(&mut mallory.actor.id);
+    mallory.grants = Grants::of([(Some("bank"), &[Role::Admin].into())]);
+    hidden.extensions_mut().insert(mallory);
+    house.send(hidden).await.problem(404, "not_found");
 
     let found = house.get("/api/v1/audit?result=denied").await.ok(200);
     let items = found["items"].as_array().unwrap();
-    assert_eq!(items.len(), 3, "{found}");
-    let [origin, nobody, eve] = &items[..] else { unreachable!() };
+    assert_eq!(items.len(), 4, "{found}");
+    let [mallory, origin, nobody, eve] = &items[..] else { unreachable!() };
+    assert_eq!(mallory["actor"]["id"], "mallory");
+    assert_eq!(
+        (&mallory["detail"]["code"], &mallory["detail"]["path"]),
+        (&json!("not_found"), &json!(at))
+    );
+    assert!(mallory["reason"].as_str().unwrap().starts_with("mallory holds nothing where it is"));
     assert_eq!((&eve["actor"]["id"], &eve["token"]), (&json!("eve"), &json!("key_7")));
     assert_eq!((&eve["address"], &eve["user_agent"]), (&json!("192.0.2.7"), &json!("probe/1")));
     assert_eq!(eve["target"], "POST /api/v1/deployments/{id}/cancel");

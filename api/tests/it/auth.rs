@@ -20,6 +20,7 @@ use slipway_domain::member::{Member, MemberRoles};
 use slipway_outbound::{Allow, Guard};
 use slipway_services::auth::sign_in::{self, NewPerson};
 use slipway_services::auth::{AuthSettings, hashes_of_passwords, signing_key};
+use slipway_services::{Ctx, Gathered};
 
 use crate::house::{Answer, House};
 
@@ -837,4 +838,53 @@ async fn a_pipeline_exchanges_its_token() {
     assert_eq!(said, ["trust_rule.create", "trust_rule.delete"]);
     let refused = record(&house, "exchange").await;
     assert!(refused.contains(&("token.exchange".into(), "denied".into())), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_was_thrown_away_elsewhere_is_good_for_nothing_here() {
+    let (house, _) = house().await;
+    let ann = signed_in(&house, "ann").await;
+    get(&house, "/api/v1/auth/me", &ann.access).await.ok(200);
+    let elsewhere = Ctx { gathered: Gathered::default(), ..house.cx.clone() };
+    let who = Principal::local(Door::Internal);
+    signing_key::rotate(&elsewhere, &who, true).await.unwrap();
+    house.clock.advance(Duration::seconds(61));
+    get(&house, "/api/v1/auth/me", &ann.access).await.problem(401, "unauthenticated");
+    get(&house, "/api/v1/stacks", &ann.access).await.problem(401, "unauthenticated");
+    let again = tokens(&refresh(&house, &ann.refresh).await.ok(200));
+    get(&house, "/api/v1/auth/me", &again.access).await.ok(200);
+}
+
+#[tokio::test]
+async fn the_first_token_is_good_until_there_is_an_admin() {
+    let house = House::asking_who(AuthSettings::default()).await;
+    let token = sign_in::first_token(&house.cx).await.unwrap().unwrap();
+    let who = Principal::local(Door::Internal);
+    sign_in::create_admin(&house.cx, &who, &person("ann")).await.unwrap();
+    let body = json!({"name": "eve", "password": PASSWORD, "first_token": token.reveal()});
+    house.post("/api/v1/auth/register", &body).await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_key_puts_nobody_out() {
+    let (house, _) = house().await;
+    let ann = signed_in(&house, "ann").await;
+    let body = json!({"name": "n", "scopes": ["deployments:read"]});
+    let made = call(&house, "POST", "/api/v1/auth/keys", &ann.access, Some(body)).await.ok(201);
+    let key = made["token"].as_str().unwrap();
+    for path in ["/api/v1/auth/sessions", &format!("/api/v1/auth/sessions/{}", ann.session)] {
+        call(&house, "DELETE", path, key, None).await.problem(403, "forbidden");
+    }
+    get(&house, "/api/v1/auth/me", &ann.access).await.ok(200);
+}
+
+#[tokio::test]
+async fn an_admin_who_is_stopped_is_none() {
+    let (house, admin) = house().await;
+    let bob = account(&house, "bob", Role::Admin).await;
+    let ann = signed_in(&house, "ann").await;
+    let path = format!("/api/v1/accounts/{}/disable", bob.id);
+    call(&house, "POST", &path, &ann.access, None).await.ok(200);
+    let path = format!("/api/v1/members/{}", admin.id);
+    call(&house, "DELETE", &path, &ann.access, None).await.problem(409, "last_admin");
 }

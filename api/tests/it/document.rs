@@ -65,6 +65,8 @@ async fn it_is_served_as_it_is() {
 /// Operations that name a project beside their path.
 const NAME_A_PROJECT: &[&str] = &[
     "post /api/v1/deployments",
+    "post /api/v1/config",
+    "get /api/v1/config/resolve",
     "post /api/v1/exemptions",
     "post /api/v1/policies/dry-run",
     "get /api/v1/gates/resolved",

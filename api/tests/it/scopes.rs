@@ -70,7 +70,7 @@ pub(crate) const GOLDEN: &[Row] = &[
     ("GET", "/api/v1/artifacts/{id}", "", Named, &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/artifacts", "", Anywhere, &[Scope::DeploymentsWrite]),
     ("GET", "/api/v1/deployments", "", Anywhere, &[Scope::DeploymentsRead]),
-    ("POST", "/api/v1/deployments", "", Shop, &[Scope::DeploymentsWrite]),
+    ("POST", "/api/v1/deployments", "", Shop, &[Scope::DeploymentsWrite, Scope::DeploymentsApply]),
     ("GET", "/api/v1/deployments/{id}", "", Shop, &[Scope::DeploymentsRead]),
     ("GET", "/api/v1/deployments/{id}", "?wait_s=1", Shop, &[Scope::DeploymentsRead]),
     ("POST", "/api/v1/deployments/{id}/apply", "", Shop, &[Scope::DeploymentsApply]),

@@ -494,7 +494,7 @@ impl Principal {
             let why = format!("{} lacks the scope {scope} in {project}.", self.actor.id);
             Err(Fault::new(Code::Forbidden, why))
         } else {
-            Err(missing())
+            Err(missing().hiding())
         }
     }
 

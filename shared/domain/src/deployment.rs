@@ -52,7 +52,8 @@ impl Operation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Start the apply as soon as the plan is approved. Without it, `POST …/apply` starts it.
+    /// Start the apply as soon as the plan is approved. Without it, `POST …/apply` starts it. Whoever
+    /// submits with it needs `deployments:apply`.
     pub auto_apply: bool,
     /// Let earlier deployments of the same stack that are not being applied yet end as
     /// `superseded`.

@@ -197,6 +197,9 @@ pub struct Fault {
     pub errors: Vec<FieldError>,
     /// When to come back, in seconds.
     pub retry_after_s: Option<u64>,
+    /// It says that there is no such thing because whoever asks may not know of it. For the record of
+    /// refusals; no answer tells it.
+    pub hides: bool,
     /// The cause, for the log only.
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -205,7 +208,14 @@ pub struct Fault {
 impl Fault {
     /// A fault with a code and what a person should know.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), retry_after_s: None, cause: None }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after_s: None,
+            hides: false,
+            cause: None,
+        }
     }
 
     /// Several fields are wrong.
@@ -225,6 +235,17 @@ impl Fault {
     /// There is no `what` called `which`.
     pub fn not_found(what: &str, which: impl fmt::Display) -> Self {
         Self::new(Code::NotFound, format!("There is no {what} {which}."))
+    }
+
+    /// The same, of something that whoever asks may not know of.
+    #[must_use]
+    pub fn hiding(self) -> Self {
+        Self { hides: true, ..self }
+    }
+
+    /// Whether it refuses who asks, rather than what is asked.
+    pub fn is_denial(&self) -> bool {
+        self.hides || matches!(self.kind(), Kind::Unauthenticated | Kind::Forbidden)
     }
 
     /// Our own mistake; `cause` goes to the log.

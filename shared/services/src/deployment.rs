@@ -138,6 +138,8 @@ pub async fn redeploy(
     let options = Options {
         // Whoever waits on this stack with another source is not meant.
         supersede: false,
+        auto_apply: current.options.auto_apply
+            && who.grants.may_in(&stack.key.project, Scope::DeploymentsApply),
         priority: match current.options.priority {
             Priority::High if !may_hurry => Priority::Normal,
             priority => priority,
@@ -202,7 +204,19 @@ fn may_submit(who: &Principal, request: &Submit) -> Result<(), Fault> {
         // Which says everything else that is wrong, too.
         check(who, request)?;
     }
-    access::project(who, project, Scope::DeploymentsWrite)
+    access::project(who, project, Scope::DeploymentsWrite)?;
+    let applies = request.options.auto_apply && !request.options.plan_only;
+    if applies && !who.grants.may_in(project, Scope::DeploymentsApply) {
+        // A token that may only submit must not have things applied by leaving the word out.
+        let why = format!(
+            "{} lacks the scope {} in {project}: submit it with `auto_apply` off, and somebody who \
+             has it starts the apply once it is approved.",
+            who.actor.id,
+            Scope::DeploymentsApply
+        );
+        return Err(Fault::new(Code::Forbidden, why));
+    }
+    Ok(())
 }
 
 /// Checks what can be checked of a request on its face.

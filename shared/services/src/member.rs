@@ -164,14 +164,35 @@ async fn locked(
         let mut all = tx.lock_house_members().await?;
         let at = all.iter().position(|member| member.account_id == account);
         let member = at.map(|at| all.swap_remove(at));
-        let is_admin = |member: &Member| member.roles.contains(&Role::Admin);
-        let only_admin = member.as_ref().is_some_and(is_admin) && !all.iter().any(is_admin);
+        let is_one = member.as_ref().is_some_and(|member| member.roles.contains(&Role::Admin));
+        let only_admin = is_one && !any_admin(tx, &all).await?;
         Before { member, only_admin }
     };
     if let Some(member) = &before.member {
         may_give(who, project, &member.roles)?;
     }
     Ok(before)
+}
+
+/// Whether one of these is an admin whose account has not been stopped.
+async fn any_admin(tx: &mut Tx, members: &[Member]) -> Result<bool, Fault> {
+    for member in members.iter().filter(|member| member.roles.contains(&Role::Admin)) {
+        let account = tx.account(member.account_id).await?;
+        if account.is_some_and(|account| account.disabled_at.is_none()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Refuses to have this account stopped when no other admin of the house could undo it; nobody is made
+/// or unmade an admin before the unit of work ends.
+pub(crate) async fn another_admin_stays(tx: &mut Tx, of: AccountId) -> Result<(), Fault> {
+    let mut all = tx.lock_house_members().await?;
+    let is_one =
+        all.iter().any(|member| member.account_id == of && member.roles.contains(&Role::Admin));
+    all.retain(|member| member.account_id != of);
+    if is_one && !any_admin(tx, &all).await? { Err(last_admin()) } else { Ok(()) }
 }
 
 fn may_see(who: &Principal, project: Option<&str>) -> Result<(), Fault> {

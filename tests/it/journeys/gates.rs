@@ -103,11 +103,20 @@ fn deleted_database() -> Value {
 
 /// Submits a stack whose plan is this document.
 async fn submit(server: &Server, name: &str, plan: &Value) -> Deployment {
+    submit_filled(server, name, plan, 0).await
+}
+
+/// The same, with `@FILL@` in it replaced by so many bytes.
+async fn submit_filled(server: &Server, name: &str, plan: &Value, fill: usize) -> Deployment {
     let plan = plan.to_string();
-    let archive = tar_gz(&[
+    let mut files = vec![
         Entry::File("main.tf", b"terraform {\n  required_version = \">= 1.0\"\n}\n".to_vec()),
         Entry::File("plan.json", plan.into_bytes()),
-    ]);
+    ];
+    if fill > 0 {
+        files.push(Entry::File("fill", fill.to_string().into_bytes()));
+    }
+    let archive = tar_gz(&files);
     let artifact = server.client.upload_archive(archive.into(), None).await.unwrap();
     let source = Source::Archive { artifact_id: artifact.id, path: None };
     server.client.submit(&request(name, source, [].into()), None).await.unwrap()
@@ -289,4 +298,59 @@ async fn an_exemption_lets_one_through_until_it_ends() {
         client.deployment(blocked.id).await.unwrap().approval.is_none()
     })
     .await;
+}
+
+/// Whatever a plan or a policy is like, the gate stays shut and the worker goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gate_cannot_judge_does_not_go_through() {
+    let server = server().await;
+    let client = &server.client;
+    // A plan of 100 MB, and one that is larger than what is read.
+    let machine = created(
+        "aws_instance",
+        "big",
+        json!({"ami": "ami-1", "instance_type": "t3.micro", "user_data": "@FILL@"}),
+        json!({"id": true}),
+    );
+    let plan = document(&[machine]);
+    let accepted = submit_filled(&server, "large", &plan, 100_000_000).await;
+    let ended = until(client, accepted.id, &[S::Blocked, S::Failed, S::AwaitingApproval]).await;
+    assert_eq!(ended.state, S::Blocked, "{:?} {:?}", ended.reason, ended.failure);
+    let report = client.report(ended.id).await.unwrap();
+    let denied: Vec<_> =
+        report.judgement.gates.iter().filter(|g| g.verdict == GateVerdict::Deny).collect();
+    assert!(denied.iter().any(|gate| gate.gate == GateKind::Policy), "{denied:?}");
+    assert!(denied.iter().all(|gate| gate.detail.contains("bytes")), "{denied:?}");
+    let accepted = submit_filled(&server, "larger", &plan, 300_000_000).await;
+    let ended = until(client, accepted.id, &[S::Blocked, S::Failed, S::AwaitingApproval]).await;
+    assert_eq!(ended.state, S::Failed, "{:?}", ended.reason);
+    let why = ended.failure.as_ref().unwrap();
+    assert!(format!("{why:?}").contains("bytes"), "{why:?}");
+
+    // A policy that goes on for ever, as a warning only.
+    let dir = server.path("loops");
+    std::fs::create_dir(&dir).unwrap();
+    let list = (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "package user.loops\n\nimport rego.v1\n\nn := [{list}]\n\nwarn contains \"never\" if {{\n\t\
+         some a in n\n\tsome b in n\n\tsome c in n\n\tsome d in n\n\ta + b + c + d < 0\n}}\n"
+    );
+    std::fs::write(dir.join("a.rego"), text).unwrap();
+    said(&slipway(&server, &["policies", "push", "loops"]));
+    let settings = server.path("loops.json");
+    let packs = json!({"policy": {"packs": [{"name": "loops", "mode": "warn"}]}});
+    std::fs::write(&settings, packs.to_string()).unwrap();
+    said(&slipway(&server, &["gates", "set", settings.to_str().unwrap(), "--project", "tests"]));
+    let small = document(&[created("terraform_data", "x", json!({"input": 1}), json!({}))]);
+    let accepted = submit(&server, "looped", &small).await;
+    let ended = until(client, accepted.id, &[S::Blocked, S::Failed, S::AwaitingApproval]).await;
+    assert_eq!(ended.state, S::Blocked, "{:?} {:?}", ended.reason, ended.failure);
+    let report = client.report(ended.id).await.unwrap();
+    let finding = report.judgement.findings.iter().find(|f| f.rule == "policy_error");
+    assert!(finding.unwrap().message.contains("longer than"), "{finding:?}");
+
+    // The worker lives, and judges the next one.
+    said(&slipway(&server, &["gates", "forget", "--project", "tests"]));
+    let accepted = submit(&server, "small", &small).await;
+    until(client, accepted.id, &[S::AwaitingApproval]).await;
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use slipway_domain::access::{Door as Through, Principal};
 
 use super::client::{Client, World};
 use super::house::{House, change, creates};
@@ -100,6 +101,17 @@ async fn another_replica_takes_a_session_over_and_a_forged_one_is_unknown() {
     client.call("approve_deployment", arguments).await.ok();
     assert_eq!(state(&client, &id).await, "approved");
 
+    // To somebody else there is no such session: neither to be asked in, nor to be answered or ended.
+    let own = client.url.clone();
+    for (id, token) in [("mallory", None), ("local", Some("key_of_local"))] {
+        let mut other = Principal::local(Through::Mcp);
+        id.clone_into(&mut other.actor.id);
+        other.token = token.map(str::to_owned);
+        client.url = house.open_as(Some(other)).await;
+        assert_eq!(client.request("tools/list", json!({})).await.status, 404, "{id}");
+        assert_eq!(client.end_session().await, 404, "{id}");
+    }
+    client.url = own;
     assert_eq!(client.end_session().await, 204);
     let session = client.session.clone().unwrap();
     for forged in ["nonsense".to_owned(), format!("A{session}"), session[..40].to_owned()] {

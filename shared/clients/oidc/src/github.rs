@@ -67,6 +67,10 @@ impl IdentityProvider for GitHub {
         "GitHub"
     }
 
+    fn issuer(&self) -> &str {
+        &self.options.url
+    }
+
     async fn authorize_url(&self, ask: &SignIn) -> Result<String, IdentityError> {
         let mut url = checked(&format!("{}/login/oauth/authorize", self.options.url))?;
         url.query_pairs_mut()

@@ -98,6 +98,10 @@ impl IdentityProvider for Oidc {
         &self.options.title
     }
 
+    fn issuer(&self) -> &str {
+        &self.options.issuer
+    }
+
     async fn authorize_url(&self, ask: &SignIn) -> Result<String, IdentityError> {
         let metadata = self.issuer.metadata().await?;
         let mut url = checked(&metadata.authorization_endpoint)?;

@@ -10,6 +10,9 @@ use crate::id::AccountId;
 /// A provider's word for who somebody is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proven {
+    /// The provider's issuer, or its URL.
+    #[schema(example = "https://github.com")]
+    pub issuer: String,
     /// The provider's own, lasting number or name of them.
     pub subject: String,
     /// What they call themselves there; may change.

@@ -96,7 +96,7 @@ impl NewTrustRule {
             }
         }
         let speaks = |(name, wanted): (&String, &String)| {
-            SPEAKING.contains(&name.as_str()) && wanted.chars().any(|c| c != '*')
+            SPEAKING.contains(&name.as_str()) && names_somebody(name, wanted)
         };
         if self.conditions.len() > MAX_CONDITIONS {
             let why = format!("at most {MAX_CONDITIONS} conditions");
@@ -106,7 +106,8 @@ impl NewTrustRule {
             problems.push(FieldError::at(
                 "/conditions",
                 "at least one condition must say who the token is about, e.g. `sub` or \
-                 `repository`: without one it trusts everybody whom the issuer knows",
+                 `repository`, with the owner written out (`acme/*`, not `*/*`): without one it \
+                 trusts everybody whom the issuer knows",
             ));
         }
         let long = |text: &String| text.is_empty() || text.len() > MAX_TEXT;
@@ -127,6 +128,25 @@ impl NewTrustRule {
             _ => false,
         })
     }
+}
+
+/// Whether a condition leaves out everybody but somebody's own: whose it is stands in it without a
+/// star. That is the part before the first `/`, without what kind it is (`repo:`), for addresses of
+/// mail the part behind the `@`, and for numbers all of it.
+fn names_somebody(name: &str, wanted: &str) -> bool {
+    let owner = match name {
+        "email" => wanted.rsplit_once('@').map_or("", |(_, domain)| domain),
+        name if name.ends_with("_id") => wanted,
+        _ => {
+            let first = wanted.split('/').next().unwrap_or_default();
+            match first.split_once(':') {
+                // `repo:acme/shop:…`, `project_path:acme/shop:…`
+                Some((_, owner)) if wanted.contains('/') => owner,
+                _ => first,
+            }
+        }
+    };
+    !owner.is_empty() && !owner.contains('*')
 }
 
 /// Whether `text` is what `wanted` says; `*` stands for any signs but `/`, alone for anything.
@@ -186,7 +206,29 @@ mod tests {
             project: None,
         };
         assert!(rule(&[("repository", "acme/shop")]).problems().is_empty());
-        for bad in [&[][..], &[("ref", "refs/heads/main")], &[("sub", "*")], &[("sub", "")]] {
+        for good in [
+            ("repository", "acme/*"),
+            ("sub", "repo:acme/*:ref:refs/heads/main"),
+            ("sub", "system:serviceaccount:shop:ci"),
+            ("repository_owner_id", "1234"),
+            ("email", "*@acme.example"),
+        ] {
+            assert!(rule(&[good]).problems().is_empty(), "{good:?}");
+        }
+        for bad in [
+            &[][..],
+            &[("ref", "refs/heads/main")],
+            &[("sub", "*")],
+            &[("sub", "")],
+            &[("repository", "*/*")],
+            &[("repository", "*/shop")],
+            &[("repository", "a*/shop")],
+            &[("sub", "repo:*/*:pull_request")],
+            &[("sub", "repo:*")],
+            &[("repository_id", "12*")],
+            &[("email", "*@*")],
+            &[("email", "ann@*.example")],
+        ] {
             assert!(!rule(bad).problems().is_empty(), "{bad:?}");
         }
         let claims = |text: &str| serde_json::from_str(text).unwrap();

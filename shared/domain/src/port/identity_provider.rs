@@ -44,6 +44,10 @@ pub trait IdentityProvider: Send + Sync + fmt::Debug {
     /// What people call it.
     fn title(&self) -> &str;
 
+    /// Whose numbers of people they are: its issuer, or its URL. The same person elsewhere is somebody
+    /// else.
+    fn issuer(&self) -> &str;
+
     /// Where to send the browser.
     async fn authorize_url(&self, ask: &SignIn) -> Result<String, IdentityError>;
 

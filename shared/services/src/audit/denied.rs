@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipway_domain::access::{Actor, Principal};
 use slipway_domain::audit::{AuditRecord, AuditResult};
-use slipway_domain::fault::{Fault, Kind};
+use slipway_domain::fault::Fault;
 use slipway_domain::limit::{FullAt, Quota};
 
 use crate::Ctx;
@@ -134,10 +134,11 @@ fn counted_as(address: &str) -> Option<IpAddr> {
 }
 
 /// Puts a refused request on record, unless its address has had its share of records. What refused
-/// it must say that nobody knows who asks, or that they may not; anything else is no refusal of this
-/// kind, and nothing is written. Never fails: the answer to the request is a refusal either way.
+/// it must say that nobody knows who asks, or that they may not, or hide a thing from them; anything
+/// else is no refusal of this kind, and nothing is written. Never fails: the answer to the request is
+/// a refusal either way.
 pub async fn denied(cx: &Ctx, attempt: Attempt, why: &Fault) {
-    if !matches!(why.kind(), Kind::Unauthenticated | Kind::Forbidden) {
+    if !why.is_denial() {
         return;
     }
     let Attempt { mut who, known, what, path, request_id } = attempt;
@@ -152,8 +153,13 @@ pub async fn denied(cx: &Ctx, attempt: Attempt, why: &Fault) {
     if left_out > 0 {
         detail["left_out"] = left_out.into();
     }
+    let reason = if why.hides {
+        format!("{} holds nothing where it is; the answer was: {}", who.actor.id, why.detail)
+    } else {
+        why.detail.clone()
+    };
     let record = AuditRecord {
-        reason: Some(why.detail.clone()),
+        reason: Some(reason),
         ..audit_record(cx, &who, ACTION, what, detail).ended(AuditResult::Denied)
     };
     if let Err(error) = write(cx, &[record]).await {

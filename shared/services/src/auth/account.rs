@@ -12,8 +12,8 @@ pub use slipway_store::auth::account::Filter;
 
 use super::own_account;
 use super::sign_in::{self, NewPerson};
-use crate::Ctx;
 use crate::change::audit;
+use crate::{Ctx, member};
 
 /// An account that an admin makes.
 #[derive(Debug, Clone)]
@@ -113,6 +113,9 @@ pub async fn set_disabled(
     }
     let now = cx.now().trunc_subsecs(6);
     let mut tx = cx.store.begin().await?;
+    if disabled {
+        member::another_admin_stays(&mut tx, id).await?;
+    }
     let found = tx.lock_account(id).await?;
     let mut account = found.ok_or_else(|| Fault::not_found("account", id))?;
     if account.disabled_at.is_some() == disabled {

@@ -16,7 +16,7 @@ use slipway_domain::id::AccountId;
 use slipway_store::Tx;
 
 use super::known::{Entry, Proof, Seen};
-use super::{denied, digest, token, unauthenticated};
+use super::{denied, digest, signing_key, token, unauthenticated};
 use crate::{Ctx, member};
 
 /// What begins a session's cookie.
@@ -66,8 +66,8 @@ pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Faul
     };
     let found = async {
         let proof = match proof {
-            Some(proof) => proof,
-            None => Arc::new(prove(cx, shown).await?),
+            Some(proof) if is_signed(cx, &proof).await? => proof,
+            _ => Arc::new(prove(cx, shown).await?),
         };
         if let Some(seen) = seen.filter(|seen| !shown.fresh && seen.is_fresh(now)) {
             return Ok::<_, Fault>((proof, seen));
@@ -105,6 +105,14 @@ pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Faul
     Ok(who)
 }
 
+/// Whether the key that signed it is one of ours still: it may have been thrown away elsewhere.
+async fn is_signed(cx: &Ctx, proof: &Proof) -> Result<bool, Fault> {
+    match proof {
+        Proof::Access { kid, .. } => Ok(signing_key::keys(cx).await?.public(kid).is_some()),
+        Proof::Key { .. } | Proof::Cookie(_) => Ok(true),
+    }
+}
+
 /// What a token proves by itself.
 async fn prove(cx: &Ctx, shown: &Shown<'_>) -> Result<Proof, Fault> {
     let text = shown.token.reveal();
@@ -119,7 +127,7 @@ async fn prove(cx: &Ctx, shown: &Shown<'_>) -> Result<Proof, Fault> {
         let KeyText { public, secret } = KeyText::parse(text).ok_or_else(unauthenticated)?;
         return Ok(Proof::Key { public: public.to_owned(), secret: digest(secret.as_bytes()) });
     }
-    let claims = token::verify(cx, shown.token).await?;
+    let (claims, kid) = token::verify(cx, shown.token).await?;
     let times = claims.not_before().zip(claims.not_after());
     let (Ok(session), Ok(account), Some((not_before, not_after))) =
         (claims.sid.parse(), claims.sub.parse(), times)
@@ -127,7 +135,7 @@ async fn prove(cx: &Ctx, shown: &Shown<'_>) -> Result<Proof, Fault> {
         return Err(unauthenticated());
     };
     let (narrowing, doors) = (claims.narrowing(), claims.doors(cx));
-    Ok(Proof::Access { session, account, narrowing, doors, not_before, not_after })
+    Ok(Proof::Access { session, account, kid, narrowing, doors, not_before, not_after })
 }
 
 /// Who that is, as the rows say now.

@@ -2,7 +2,7 @@
 //! second is not looked at as often.
 //!
 //! Two things are remembered under a token's digest: that its signature is right, for as long as the
-//! token is good; and what its account may do, for a second. Whoever changes anything asks for the
+//! token is good and its key is one of ours; and what its account may do, for a second. Whoever changes anything asks for the
 //! second one anew each time.
 
 use std::collections::HashMap;
@@ -29,6 +29,8 @@ pub(crate) enum Proof {
     Access {
         session: SessionId,
         account: AccountId,
+        /// The key that signed it.
+        kid: String,
         narrowing: Narrowing,
         doors: Vec<Door>,
         not_before: DateTime<Utc>,

@@ -139,14 +139,14 @@ pub async fn begin(
 ) -> Result<Begun, Fault> {
     let at = provider(cx, name)?;
     check_return(return_to)?;
-    let account_id =
-        if link { Some(own_session(&mut cx.store.read().await?, who).await?.0) } else { None };
+    let own = if link { Some(own_session(&mut cx.store.read().await?, who).await?) } else { None };
     let state = Secret::new((*new_secret("")?).clone());
     let cookie = new_secret("")?;
     let url = at.authorize_url(&ask(cx, name, &state)).await.map_err(fault_of)?;
     let visit = Visit {
         provider: name.to_owned(),
-        account_id,
+        account_id: own.map(|(account, _)| account),
+        session_id: own.map(|(_, session)| session),
         return_to: return_to.to_owned(),
         expires_at: (cx.now() + STAY).trunc_subsecs(6),
     };
@@ -185,10 +185,10 @@ pub async fn finish(cx: &Ctx, who: &Principal, name: &str, back: &Back) -> Resul
     let proven = at.identify(&back.code, &ask(cx, name, &back.state), cx.now()).await;
     let proven = proven.map_err(fault_of)?;
     if let Some(account) = visit.account_id {
-        link(cx, who, name, account, &proven).await?;
+        link(cx, who, &*at, account, &visit, &proven).await?;
         Ok(Finished::Linked { return_to: visit.return_to })
     } else {
-        let browser = Box::new(sign_in_as(cx, who, name, &proven).await?);
+        let browser = Box::new(sign_in_as(cx, who, &*at, &proven).await?);
         Ok(Finished::SignedIn { browser, return_to: visit.return_to })
     }
 }
@@ -196,16 +196,24 @@ pub async fn finish(cx: &Ctx, who: &Principal, name: &str, back: &Back) -> Resul
 async fn link(
     cx: &Ctx,
     who: &Principal,
-    name: &str,
+    at: &dyn IdentityProvider,
     account: AccountId,
+    visit: &Visit,
     proven: &Proven,
 ) -> Result<(), Fault> {
+    let name = at.name();
     let mut tx = cx.store.begin().await?;
+    // Who began it may have been put out meanwhile.
+    let session = match visit.session_id {
+        Some(id) => tx.session(id).await?.filter(|session| session.is_live(cx.now())),
+        None => None,
+    };
+    session.filter(|session| session.account_id == account).ok_or_else(refused)?;
     let found = tx.lock_account(account).await?.filter(|found| found.disabled_at.is_none());
     let found = found.ok_or_else(refused)?;
-    let identity = identity(cx, name, account, proven);
+    let identity = identity(cx, at, account, proven);
     if !tx.insert_identity(&identity).await? {
-        let there = tx.identity(name, &proven.subject).await?;
+        let there = tx.identity(at.issuer(), &proven.subject).await?;
         return match there {
             Some(there) if there.account_id == account => Ok(()),
             _ => Err(Fault::new(Code::Conflict, "Another account is linked to this sign-in.")),
@@ -219,9 +227,15 @@ async fn link(
     Ok(())
 }
 
-fn identity(cx: &Ctx, name: &str, account_id: AccountId, proven: &Proven) -> Identity {
+fn identity(
+    cx: &Ctx,
+    at: &dyn IdentityProvider,
+    account_id: AccountId,
+    proven: &Proven,
+) -> Identity {
     Identity {
-        provider: name.to_owned(),
+        provider: at.name().to_owned(),
+        issuer: at.issuer().to_owned(),
         subject: proven.subject.clone(),
         account_id,
         email: proven.verified_email.clone(),
@@ -232,13 +246,14 @@ fn identity(cx: &Ctx, name: &str, account_id: AccountId, proven: &Proven) -> Ide
 async fn sign_in_as(
     cx: &Ctx,
     who: &Principal,
-    name: &str,
+    at: &dyn IdentityProvider,
     proven: &Proven,
 ) -> Result<Browser, Fault> {
+    let name = at.name();
     let mut tx = cx.store.begin().await?;
-    let account = match tx.identity(name, &proven.subject).await? {
+    let account = match tx.identity(at.issuer(), &proven.subject).await? {
         Some(identity) => tx.account(identity.account_id).await?,
-        None if may_have_one(cx, proven) => Some(make(cx, &mut tx, who, name, proven).await?),
+        None if may_have_one(cx, proven) => Some(make(cx, &mut tx, who, at, proven).await?),
         None => None,
     };
     let account = account.filter(|account| account.disabled_at.is_none());
@@ -273,9 +288,10 @@ async fn make(
     cx: &Ctx,
     tx: &mut Tx,
     who: &Principal,
-    provider: &str,
+    at: &dyn IdentityProvider,
     proven: &Proven,
 ) -> Result<Account, Fault> {
+    let provider = at.name();
     let id = AccountId::new(&*cx.mint);
     let wanted = proven.name.clone().unwrap_or_default().to_ascii_lowercase();
     let wanted: String = wanted
@@ -300,7 +316,11 @@ async fn make(
             return Err(super::account::name_taken(&account.name));
         }
     }
-    tx.insert_identity(&identity(cx, provider, id, proven)).await?;
+    if !tx.insert_identity(&identity(cx, at, id, proven)).await? {
+        // They came back in two windows at once, and the other one made it.
+        let why = "This sign-in was finished in another window already; begin it again.";
+        return Err(Fault::new(Code::Conflict, why));
+    }
     let detail = json!({"name": account.name, "kind": account.kind, "provider": provider,
         "subject": proven.subject});
     audit(cx, tx, who, "account.create", id.to_string(), detail).await?;

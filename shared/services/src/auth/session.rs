@@ -18,7 +18,9 @@ use slipway_store::Tx;
 use zeroize::Zeroizing;
 
 use super::authenticate::COOKIE_PREFIX;
-use super::{denied, digest, new_secret, own_account, secret_text, token, unauthenticated};
+use super::{
+    denied, digest, new_secret, own_account, own_session, secret_text, token, unauthenticated,
+};
 use crate::Ctx;
 use crate::change::{audit, audit_record};
 
@@ -218,6 +220,16 @@ pub async fn list(
     Ok(Page::from_surplus(rows, page, |row| row.id.0))
 }
 
+/// Whose sessions end. A key, or a narrowed token, that fell into other hands must not put its owner
+/// out, so one's own take somebody who has signed in.
+async fn whose_end(cx: &Ctx, who: &Principal, of: Option<AccountId>) -> Result<AccountId, Fault> {
+    let of = whose(who, of)?;
+    if who.account() == Some(of) {
+        own_session(&mut cx.store.read().await?, who).await?;
+    }
+    Ok(of)
+}
+
 /// Ends one session. Ending it twice is the same.
 pub async fn revoke(
     cx: &Ctx,
@@ -225,12 +237,14 @@ pub async fn revoke(
     of: Option<AccountId>,
     id: SessionId,
 ) -> Result<(), Fault> {
-    end(cx, who, whose(who, of)?, id, "revoked").await
+    let itself = who.token.as_deref().and_then(|token| token.parse().ok()) == Some(id);
+    let of = if itself { whose(who, of)? } else { whose_end(cx, who, of).await? };
+    end(cx, who, of, id, "revoked").await
 }
 
 /// Ends every session of an account; of one's own, all but the one that asks. Returns how many.
 pub async fn revoke_all(cx: &Ctx, who: &Principal, of: Option<AccountId>) -> Result<u64, Fault> {
-    let of = whose(who, of)?;
+    let of = whose_end(cx, who, of).await?;
     let own = who.token.as_deref().and_then(|token| token.parse::<SessionId>().ok());
     let mut tx = cx.store.begin().await?;
     super::account::is_there(&mut tx, of).await?;

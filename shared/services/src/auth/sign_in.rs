@@ -41,7 +41,7 @@ fn wrong() -> Fault {
 }
 
 /// Who signs in with a name and a password. Costs the same whether or not there is such a name.
-async fn check(cx: &Ctx, who: &Principal, login: &Login) -> Result<Account, Fault> {
+async fn check(cx: &Ctx, who: &Principal, login: &Login) -> Result<Right, Fault> {
     let Login { name, password } = login;
     // What can be nobody's is not worked on; the length is no secret of anybody.
     if name_problem(name).is_some() || password.reveal().len() > MAX_PASSWORD_BYTES {
@@ -56,7 +56,13 @@ async fn check(cx: &Ctx, who: &Principal, login: &Login) -> Result<Account, Faul
         None => (None, None),
     };
     let passwords = cx.gathered.auth.passwords();
-    let checked = passwords.check(password, hash.clone()).await?;
+    let checked = match passwords.check(password, hash.clone()).await {
+        Ok(checked) => checked,
+        Err(fault) => {
+            attempt.take_back(cx).await;
+            return Err(fault);
+        }
+    };
     let account = account.filter(|account| {
         checked != Checked::Wrong
             && account.disabled_at.is_none()
@@ -73,21 +79,45 @@ async fn check(cx: &Ctx, who: &Principal, login: &Login) -> Result<Account, Faul
     };
     attempt.succeeded(&mut tx, cx.now()).await?;
     tx.commit().await?;
-    if let (Checked::RightButOld, Some(old)) = (checked, hash) {
+    let mut hash = hash;
+    if checked == Checked::RightButOld
+        && let Some(old) = &hash
+    {
         let new = passwords.hash(password).await?;
         let mut tx = cx.store.begin().await?;
-        tx.rehash_password(account.id, &old, &new).await?;
+        tx.rehash_password(account.id, old, &new).await?;
         tx.commit().await?;
+        hash = Some(new);
     }
-    Ok(account)
+    Ok(Right { account, hash })
+}
+
+/// Somebody whose password was right.
+struct Right {
+    account: Account,
+    /// What it was held against.
+    hash: Option<String>,
+}
+
+impl Right {
+    /// Whether it still is: working a password out takes long enough for it to be changed, or for the
+    /// account to be stopped. Locks the account, so that neither is done before the session is there.
+    async fn still(&self, tx: &mut Tx) -> Result<(), Fault> {
+        let there = tx.lock_account(self.account.id).await?;
+        let same = tx.password_hash(self.account.id).await? == self.hash;
+        let there = there.is_some_and(|account| account.disabled_at.is_none());
+        if there && same { Ok(()) } else { Err(wrong()) }
+    }
 }
 
 /// Signs in; the answer holds tokens.
 pub async fn login(cx: &Ctx, who: &Principal, login: &Login) -> Result<SignedIn, Fault> {
-    let account = check(cx, who, login).await?;
+    let right = check(cx, who, login).await?;
+    let account = &right.account;
     let session = session::new(cx, who, account.id, "password".to_owned(), Narrowing::default());
     let mut tx = cx.store.begin().await?;
-    record(cx, &mut tx, who, &account, &session.id.to_string(), "password").await?;
+    right.still(&mut tx).await?;
+    record(cx, &mut tx, who, account, &session.id.to_string(), "password").await?;
     let refresh = session::begin(cx, &mut tx, &session).await?;
     tx.commit().await?;
     session::with_tokens(cx, session, &refresh).await
@@ -95,10 +125,12 @@ pub async fn login(cx: &Ctx, who: &Principal, login: &Login) -> Result<SignedIn,
 
 /// Signs a browser in; the answer holds a cookie.
 pub async fn login_browser(cx: &Ctx, who: &Principal, login: &Login) -> Result<Browser, Fault> {
-    let account = check(cx, who, login).await?;
+    let right = check(cx, who, login).await?;
+    let account = &right.account;
     let session = session::new(cx, who, account.id, "password".to_owned(), Narrowing::default());
     let mut tx = cx.store.begin().await?;
-    record(cx, &mut tx, who, &account, &session.id.to_string(), "password").await?;
+    right.still(&mut tx).await?;
+    record(cx, &mut tx, who, account, &session.id.to_string(), "password").await?;
     let browser = session::begin_browser(&mut tx, session).await?;
     tx.commit().await?;
     Ok(browser)
@@ -173,6 +205,12 @@ async fn make(
     Ok(account)
 }
 
+/// Whether anybody is an admin of the house, who is locked as such.
+async fn has_admin(tx: &mut Tx) -> Result<bool, Fault> {
+    let members = tx.lock_house_members().await?;
+    Ok(members.iter().any(|member| member.roles.contains(&Role::Admin)))
+}
+
 async fn make_admin(
     tx: &mut Tx,
     who: &Principal,
@@ -189,6 +227,8 @@ async fn make_admin(
         version: 1,
     };
     tx.set_member(&member, 0).await?;
+    // What was shown at the first start is good for nothing any more.
+    tx.clear_first_tokens().await?;
     Ok(())
 }
 
@@ -214,7 +254,8 @@ pub async fn register(
     let hash = cx.gathered.auth.passwords().hash(&person.password).await?;
     let mut tx = cx.store.begin().await?;
     if let Some(token) = first
-        && !tx.take_first_token(&digest(token.reveal().as_bytes()), now).await?
+        && (has_admin(&mut tx).await?
+            || !tx.take_first_token(&digest(token.reveal().as_bytes()), now).await?)
     {
         let target = "first admin".to_owned();
         tx.insert_audit(&[denied(cx, who, "account.create", target, json!({}))]).await?;
@@ -302,6 +343,7 @@ pub async fn change_password(
     let now = cx.now().trunc_subsecs(6);
     let mut tx = cx.store.begin().await?;
     attempt.succeeded(&mut tx, now).await?;
+    tx.lock_account(id).await?;
     tx.set_password(id, &hash, now).await?;
     let ended = tx.end_sessions(id, Some(session), "password_changed", now).await?;
     let detail = json!({"sessions_ended": ended});
@@ -329,6 +371,7 @@ pub async fn reset_password(
     if account.kind != AccountKind::Person {
         return Err(Fault::new(Code::Conflict, "A service account has no password; it has keys."));
     }
+    tx.lock_account(account.id).await?;
     tx.set_password(account.id, &hash, now).await?;
     let ended = tx.end_sessions(account.id, None, "password_changed", now).await?;
     let detail = json!({"sessions_ended": ended, "reset": true});

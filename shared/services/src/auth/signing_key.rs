@@ -28,6 +28,8 @@ use crate::change::audit;
 
 /// How long the keys are known before they are read again.
 const FRESH: Duration = Duration::seconds(60);
+/// Keys that were read so long ago are used when they cannot be read now, and no older ones.
+const STALE: Duration = Duration::minutes(15);
 /// For a key that is not known they are read again, but not more often than this.
 const AGAIN: Duration = Duration::seconds(5);
 /// What the last token of a key may live, and clocks may differ, at most.
@@ -145,19 +147,43 @@ fn kid_of(public: &[u8]) -> String {
 /// The keys, read within the last minute.
 pub(crate) async fn keys(cx: &Ctx) -> Result<Arc<KeySet>, Fault> {
     let now = cx.now();
-    if let Some(keys) = cx.gathered.auth.keys().get()
+    let known = cx.gathered.auth.keys().get();
+    if let Some(keys) = &known
         && now - keys.read_at < FRESH
         && keys.due_at.is_none_or(|due| now < due)
     {
-        return Ok(keys);
+        return Ok(keys.clone());
     }
+    match renewed(cx).await {
+        Ok(keys) => Ok(keys),
+        // Nobody is put out because the keys cannot be read for a moment.
+        Err(fault) => match known.filter(|known| now - known.read_at < STALE) {
+            Some(known) => {
+                tracing::warn!(%fault, cause = fault.causes(), "the keys that sign were not read; those \
+                    of before are used");
+                Ok(known)
+            }
+            None => Err(fault),
+        },
+    }
+}
+
+/// The keys, read now; made where there are none, and rotated where that is due.
+async fn renewed(cx: &Ctx) -> Result<Arc<KeySet>, Fault> {
+    let now = cx.now();
     let mut keys = read(cx).await?;
     if keys.signer.is_none() {
         make_missing(cx).await?;
         keys = read(cx).await?;
     } else if keys.due_at.is_some_and(|due| now >= due) {
-        rotate(cx, &Principal::system("signing keys"), false).await?;
-        keys = read(cx).await?;
+        match rotate(cx, &Principal::system("signing keys"), false).await {
+            Ok(_) => keys = read(cx).await?,
+            // The present key is as good as it was; it is tried again.
+            Err(fault) => {
+                tracing::warn!(%fault, cause = fault.causes(), "the keys that sign were not rotated");
+                keys.due_at = Some(now + FRESH);
+            }
+        }
     }
     let keys = Arc::new(keys);
     cx.gathered.auth.keys().put(keys.clone());
@@ -170,8 +196,8 @@ pub(crate) async fn keys_with(cx: &Ctx, kid: &str) -> Result<Arc<KeySet>, Fault>
     if known.public.contains_key(kid) || cx.now() - known.read_at < AGAIN {
         return Ok(known);
     }
-    cx.gathered.auth.keys().clear();
-    keys(cx).await
+    // What is known stays until more is: whoever makes names up throws nothing away.
+    renewed(cx).await.or(Ok(known))
 }
 
 async fn read(cx: &Ctx) -> Result<KeySet, Fault> {

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, SubsecRound as _, Utc};
 use slipway_domain::fault::{Code, Fault};
 use slipway_store::Tx;
 use slipway_store::auth::Digest;
@@ -25,44 +25,85 @@ const LONGEST: Duration = Duration::minutes(15);
 /// After so long without a failure, it begins anew.
 const FORGOTTEN: Duration = Duration::hours(24);
 
+/// After so long without a failure from an address, one of its failures is forgotten: whoever shares
+/// one with somebody who guesses gets in again.
+const PASSES: Duration = Duration::minutes(1);
+
+/// What was counted for a name from an address, or for an address.
+struct Counted {
+    of: Digest,
+    before: Failures,
+    after: Failures,
+}
+
 /// An attempt that is counted.
 pub(crate) struct Attempt {
-    pair: Digest,
-    address: Digest,
+    pair: Counted,
+    address: Counted,
     /// Whether the next one of this name from this address will have to wait.
     pub(crate) slowed: bool,
 }
 
 /// Counts an attempt to sign in as `name`; refuses it when it is too early.
 pub(crate) async fn begin(cx: &Ctx, name: &str, address: Option<&str>) -> Result<Attempt, Fault> {
-    let now = cx.now();
+    let now = cx.now().trunc_subsecs(6);
     let place = place(address);
-    let mut attempt = Attempt {
-        pair: digest(format!("pair|{place}|{name}").as_bytes()),
-        address: digest(format!("address|{place}").as_bytes()),
-        slowed: false,
-    };
+    let pair = digest(format!("pair|{place}|{name}").as_bytes());
+    let address = digest(format!("address|{place}").as_bytes());
     let mut tx = cx.store.begin().await?;
-    let pair = count(&mut tx, &attempt.pair, FREE, now).await?;
-    attempt.slowed = pair.wait_until > now;
-    count(&mut tx, &attempt.address, FREE_ADDRESS, now).await?;
+    let pair = count(&mut tx, pair, FREE, None, now).await?;
+    let address = count(&mut tx, address, FREE_ADDRESS, Some(PASSES), now).await?;
     tx.commit().await?;
-    Ok(attempt)
+    let slowed = pair.after.wait_until > now;
+    Ok(Attempt { pair, address, slowed })
 }
 
 impl Attempt {
     /// It was the right one: as if it had not been.
     pub(crate) async fn succeeded(&self, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), Fault> {
-        tx.clear_failures(&self.pair).await?;
-        let before = tx.lock_failures(&self.address, now).await?;
-        let failures = (before.failures - 1).max(0);
-        tx.set_failures(&self.address, &Failures { failures, ..before }).await?;
+        tx.clear_failures(&self.pair.of).await?;
+        self.address.take_back(tx, now).await
+    }
+
+    /// Nobody looked at it. It matters to nobody's answer whether this works.
+    pub(crate) async fn take_back(&self, cx: &Ctx) {
+        let now = cx.now();
+        let taken = async {
+            let mut tx = cx.store.begin().await?;
+            self.pair.take_back(&mut tx, now).await?;
+            self.address.take_back(&mut tx, now).await?;
+            tx.commit().await?;
+            Ok::<_, Fault>(())
+        };
+        if let Err(fault) = taken.await {
+            tracing::warn!(%fault, cause = fault.causes(), "an attempt to sign in stays counted");
+        }
+    }
+}
+
+impl Counted {
+    /// As if it had not been, but for what was counted since.
+    async fn take_back(&self, tx: &mut Tx, now: DateTime<Utc>) -> Result<(), Fault> {
+        let there = tx.lock_failures(&self.of, now).await?;
+        let failures = (there.failures - 1).max(0);
+        let taken = if there == self.after {
+            Failures { failures, ..self.before }
+        } else {
+            Failures { failures, ..there }
+        };
+        tx.set_failures(&self.of, &taken).await?;
         Ok(())
     }
 }
 
-async fn count(tx: &mut Tx, of: &Digest, free: i32, now: DateTime<Utc>) -> Result<Failures, Fault> {
-    let before = tx.lock_failures(of, now).await?;
+async fn count(
+    tx: &mut Tx,
+    of: Digest,
+    free: i32,
+    passes: Option<Duration>,
+    now: DateTime<Utc>,
+) -> Result<Counted, Fault> {
+    let before = tx.lock_failures(&of, now).await?;
     if before.wait_until > now {
         // Nothing is written: who asks all the time does not wait any longer for it.
         let left = (before.wait_until - now).num_milliseconds();
@@ -74,11 +115,20 @@ async fn count(tx: &mut Tx, of: &Digest, free: i32, now: DateTime<Utc>) -> Resul
             )
         });
     }
-    let before = if now - before.last_at > FORGOTTEN { 0 } else { before.failures };
-    let failures = before.saturating_add(1);
+    let failures = left(&before, passes, now).saturating_add(1);
     let after = Failures { failures, last_at: now, wait_until: now + wait(failures, free) };
-    tx.set_failures(of, &after).await?;
-    Ok(after)
+    tx.set_failures(&of, &after).await?;
+    Ok(Counted { of, before, after })
+}
+
+/// How many failures still count.
+fn left(before: &Failures, passes: Option<Duration>, now: DateTime<Utc>) -> i32 {
+    let since = now - before.last_at;
+    if since > FORGOTTEN {
+        return 0;
+    }
+    let passed = passes.map_or(0, |each| since.num_seconds().max(0) / each.num_seconds().max(1));
+    before.failures.saturating_sub(i32::try_from(passed).unwrap_or(i32::MAX)).max(0)
 }
 
 /// How long to wait after so many failures: 2 s, 4 s, 8 s …
@@ -108,6 +158,15 @@ mod tests {
         assert_eq!([1, 5, 6, 7, 8].map(seconds), [0, 0, 2, 4, 8]);
         assert_eq!(seconds(50), 900);
         assert_eq!(seconds(i32::MAX), 900);
+    }
+
+    #[test]
+    fn failures_from_an_address_pass_and_those_of_a_name_stay() {
+        let now = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
+        let before = Failures { failures: 60, last_at: now, wait_until: now };
+        let after = |passes, minutes| left(&before, passes, now + Duration::minutes(minutes));
+        assert_eq!([0, 1, 15, 100].map(|m| after(Some(PASSES), m)), [60, 59, 45, 0]);
+        assert_eq!([0, 15, 1000, 2000].map(|m| after(None, m)), [60, 60, 60, 0]);
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::Ctx;
 const TYPE: &str = "at+jwt";
 /// Clocks of replicas may differ by this much.
 const SKEW: chrono::Duration = chrono::Duration::seconds(5);
+/// The longest life that the configuration gives a token, in seconds.
+const LONGEST_S: i64 = 3600;
 /// In the place of scopes: all that the account has.
 const EVERYTHING: &str = "*";
 
@@ -118,8 +120,8 @@ pub(crate) async fn issue(cx: &Ctx, session: &Session, doors: &[Door]) -> Result
     Ok(Issued { token: Secret::new(token), expires_in_s })
 }
 
-/// What a token says, when it is ours and good now.
-pub(crate) async fn verify(cx: &Ctx, token: &Secret<String>) -> Result<Claims, Fault> {
+/// What a token says, when it is ours and good now, and the name of the key that signed it.
+pub(crate) async fn verify(cx: &Ctx, token: &Secret<String>) -> Result<(Claims, String), Fault> {
     let refused = |why: &str| {
         tracing::debug!(why, "an access token was refused");
         unauthenticated()
@@ -154,11 +156,14 @@ pub(crate) async fn verify(cx: &Ctx, token: &Secret<String>) -> Result<Claims, F
     if claims.not_before().is_none_or(|at| now < at) {
         return Err(refused("it is not good yet"));
     }
+    if claims.exp.saturating_sub(claims.iat) > LONGEST_S {
+        return Err(refused("it is good for longer than any of ours"));
+    }
     if claims.not_after().is_none_or(|at| now >= at) {
         return Err(Fault::new(
             Code::Unauthenticated,
             "The access token has expired. Refresh it, or sign in again.",
         ));
     }
-    Ok(claims)
+    Ok((claims, kid.to_owned()))
 }

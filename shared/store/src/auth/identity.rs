@@ -10,6 +10,7 @@ use crate::error::Result;
 #[derive(sqlx::FromRow)]
 struct Row {
     provider: String,
+    issuer: String,
     subject: String,
     account_id: AccountId,
     email: Option<String>,
@@ -18,8 +19,8 @@ struct Row {
 
 impl From<Row> for Identity {
     fn from(row: Row) -> Self {
-        let Row { provider, subject, account_id, email, created_at } = row;
-        Self { provider, subject, account_id, email, created_at }
+        let Row { provider, issuer, subject, account_id, email, created_at } = row;
+        Self { provider, issuer, subject, account_id, email, created_at }
     }
 }
 
@@ -27,25 +28,25 @@ impl Tx {
     /// Links somebody at a provider to an account. `false` when they are linked already.
     pub async fn insert_identity(&mut self, one: &Identity) -> Result<bool> {
         let written = sql!(execute self,
-            "insert into identities (provider, subject, account_id, email, created_at)
-             values ($1, $2, $3, $4, $5) on conflict (provider, subject) do nothing",
-            one.provider.as_str(), one.subject.as_str(), one.account_id, one.email.as_deref(),
-            one.created_at)?;
+            "insert into identities (provider, issuer, subject, account_id, email, created_at)
+             values ($1, $2, $3, $4, $5, $6) on conflict (issuer, subject) do nothing",
+            one.provider.as_str(), one.issuer.as_str(), one.subject.as_str(), one.account_id,
+            one.email.as_deref(), one.created_at)?;
         Ok(written == 1)
     }
 
-    /// Who somebody at a provider is here.
-    pub async fn identity(&mut self, provider: &str, subject: &str) -> Result<Option<Identity>> {
+    /// Who somebody at an issuer is here.
+    pub async fn identity(&mut self, issuer: &str, subject: &str) -> Result<Option<Identity>> {
         let found = sql!(maybe Row, self,
-            "select provider, subject, account_id, email, created_at from identities
-             where provider = $1 and subject = $2", provider, subject)?;
+            "select provider, issuer, subject, account_id, email, created_at from identities
+             where issuer = $1 and subject = $2", issuer, subject)?;
         Ok(found.map(Identity::from))
     }
 
     /// Where an account can sign in.
     pub async fn identities(&mut self, of: AccountId) -> Result<Vec<Identity>> {
         let found = sql!(all Row, self,
-            "select provider, subject, account_id, email, created_at from identities
+            "select provider, issuer, subject, account_id, email, created_at from identities
              where account_id = $1 order by provider, subject limit 100", of)?;
         Ok(found.into_iter().map(Identity::from).collect())
     }

@@ -2,7 +2,7 @@
 //! tokens that make the first admin.
 
 use chrono::{DateTime, Utc};
-use slipway_domain::id::AccountId;
+use slipway_domain::id::{AccountId, SessionId};
 
 use super::{Digest, kept};
 use crate::db::{Tx, sql};
@@ -27,6 +27,8 @@ pub struct Visit {
     pub provider: String,
     /// The account that is to be linked, when somebody who has signed in began it.
     pub account_id: Option<AccountId>,
+    /// The session that began that.
+    pub session_id: Option<SessionId>,
     /// Where the browser goes afterwards.
     pub return_to: String,
     /// Until when it may come back.
@@ -71,10 +73,10 @@ impl Tx {
         one: &Visit,
     ) -> Result<()> {
         sql!(execute self,
-            "insert into provider_visits (state_hash, cookie_hash, provider, account_id, return_to,
-                 expires_at)
-             values ($1, $2, $3, $4, $5, $6)",
-            kept(state), kept(cookie), one.provider.as_str(), one.account_id,
+            "insert into provider_visits (state_hash, cookie_hash, provider, account_id, session_id,
+                 return_to, expires_at)
+             values ($1, $2, $3, $4, $5, $6, $7)",
+            kept(state), kept(cookie), one.provider.as_str(), one.account_id, one.session_id,
             one.return_to.as_str(), one.expires_at)?;
         Ok(())
     }
@@ -82,7 +84,7 @@ impl Tx {
     /// Takes a sign-in out that comes back with this state from this browser: nobody else gets it.
     pub async fn take_visit(&mut self, state: &Digest, cookie: &Digest) -> Result<Option<Visit>> {
         let found = sql!(maybe Visit, self,
-            "select provider, account_id, return_to, expires_at from provider_visits
+            "select provider, account_id, session_id, return_to, expires_at from provider_visits
              where state_hash = $1 and cookie_hash = $2", kept(state), kept(cookie))?;
         let gone = sql!(execute self,
             "delete from provider_visits where state_hash = $1 and cookie_hash = $2",
@@ -106,8 +108,14 @@ impl Tx {
         let gone = sql!(execute self,
             "delete from first_tokens where hash = $1 and expires_at > $2", kept(hash), now)?;
         if gone == 1 {
-            sql!(execute self, "delete from first_tokens")?;
+            self.clear_first_tokens().await?;
         }
         Ok(gone == 1)
+    }
+
+    /// No token makes the first admin any more: there is one.
+    pub async fn clear_first_tokens(&mut self) -> Result<()> {
+        sql!(execute self, "delete from first_tokens")?;
+        Ok(())
     }
 }

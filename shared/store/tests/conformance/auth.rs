@@ -79,6 +79,7 @@ async fn accounts_come_back_and_no_name_comes_twice(rig: Rig) {
     assert!(tx.accounts(&none, page).await.unwrap().is_empty());
     let link = Identity {
         provider: "github".to_owned(),
+        issuer: "https://github.com".to_owned(),
         subject: "1".to_owned(),
         account_id: ann.id,
         email: None,
@@ -87,7 +88,13 @@ async fn accounts_come_back_and_no_name_comes_twice(rig: Rig) {
     assert!(tx.insert_identity(&link).await.unwrap());
     let theft = Identity { account_id: bob.id, ..link.clone() };
     assert!(!tx.insert_identity(&theft).await.unwrap());
-    assert_eq!(tx.identity("github", "1").await.unwrap(), Some(link.clone()));
+    let found = tx.identity("https://github.com", "1").await.unwrap();
+    assert_eq!(found, Some(link.clone()));
+    // The same number elsewhere is somebody else, whatever the provider is called.
+    let elsewhere = "https://github.acme.example";
+    assert_eq!(tx.identity(elsewhere, "1").await.unwrap(), None);
+    let other = Identity { issuer: elsewhere.to_owned(), account_id: bob.id, ..link.clone() };
+    assert!(tx.insert_identity(&other).await.unwrap());
     assert_eq!(tx.identities(ann.id).await.unwrap(), [link]);
     assert_eq!(tx.delete_identities(ann.id, "github").await.unwrap(), 1);
 }
@@ -192,6 +199,7 @@ async fn what_is_kept_of_a_sign_in_is_taken_once(rig: Rig) {
     let visit = Visit {
         provider: "github".to_owned(),
         account_id: Some(ann.id),
+        session_id: Some(SessionId::new(&RandomMint)),
         return_to: "/".to_owned(),
         expires_at: at() + Duration::minutes(10),
     };

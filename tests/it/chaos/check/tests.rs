@@ -358,6 +358,28 @@ fn two_applies_at_once_are_found() {
         let inside = lines(e, "a")[2].at_us;
         lines(e, "b")[0].at_us = inside;
     });
+    // Two runs of one deployment are two applies.
+    planted(Promise::OneApply, "a and a of s1 were applied at once", |e| {
+        let inside = lines(e, "a")[1].at_us - 1;
+        let mut lines = lines(e, "a");
+        lines[2].at_us = inside;
+        for line in &mut lines[2..] {
+            line.run = "second".to_owned();
+        }
+    });
+}
+
+/// What is left of a lost apply waits for a yes, and others have their turn meanwhile.
+#[test]
+fn a_second_run_after_another_apply_is_no_second_apply_at_once() {
+    let mut evidence = sound();
+    let after = lines(&mut evidence, "b").iter().map(|line| line.at_us).max().unwrap();
+    for (line, at_us) in lines(&mut evidence, "a").into_iter().skip(2).zip(after + 1..) {
+        line.run = "second".to_owned();
+        line.at_us = at_us;
+    }
+    let found = check(&evidence);
+    assert!(found.iter().all(|v| v.promise != Promise::OneApply), "{found:#?}");
 }
 
 #[test]
