@@ -26,7 +26,7 @@ create table identities (
     account_id   uuid    not null references accounts (id),
     email        text,
     created_at   timestamptz   not null,
-    primary key (issuer, subject)
+    primary key (provider, issuer, subject)
 );
 create index identities_by_account on identities (account_id);
 

@@ -388,6 +388,7 @@ async fn what_the_house_decides_is_no_field_of_a_request() {
 #[tokio::test]
 async fn who_may_only_submit_has_nothing_applied() {
     let house = House::new().await;
+    house.submit(json!({})).await;
     let mut who = with_role(Some("shop"), Role::Developer);
     who.grants =
         who.grants.narrowed(&[Scope::DeploymentsRead, Scope::DeploymentsWrite].into(), None);

@@ -275,6 +275,7 @@ impl Fault {
             detail: self.detail.clone(),
             errors: self.errors.clone(),
             retry_after_s: self.retry_after_s,
+            hides: self.hides,
             cause,
         }
     }

@@ -167,7 +167,8 @@ fn the_first_admin_signs_in_and_machines_get_keys() {
     // Of a key, its public part is known.
     let secret_part = key.split('_').nth(2).unwrap();
     for secret in [PASSWORD, secret_part, &token, refresh.as_str()] {
-        assert!(!log.contains(secret), "{log}");
+        // The first token is shown there, once.
+        assert!(secret == token || !log.contains(secret), "{log}");
         let secret = secret.as_bytes();
         let found = kept.iter().any(|file| file.windows(secret.len()).any(|part| part == secret));
         assert!(!found, "{} is kept in clear", String::from_utf8_lossy(secret));

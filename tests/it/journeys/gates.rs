@@ -320,7 +320,10 @@ async fn what_a_gate_cannot_judge_does_not_go_through() {
     let denied: Vec<_> =
         report.judgement.gates.iter().filter(|g| g.verdict == GateVerdict::Deny).collect();
     assert!(denied.iter().any(|gate| gate.gate == GateKind::Policy), "{denied:?}");
-    assert!(denied.iter().all(|gate| gate.detail.contains("bytes")), "{denied:?}");
+    for rule in ["policy_error", "cost_error"] {
+        let finding = report.judgement.findings.iter().find(|finding| finding.rule == rule);
+        assert!(finding.is_some_and(|f| f.message.contains("bytes")), "{rule}: {finding:?}");
+    }
     let accepted = submit_filled(&server, "larger", &plan, 300_000_000).await;
     let ended = until(client, accepted.id, &[S::Blocked, S::Failed, S::AwaitingApproval]).await;
     assert_eq!(ended.state, S::Failed, "{:?}", ended.reason);

@@ -10,9 +10,6 @@ use crate::id::AccountId;
 /// A provider's word for who somebody is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proven {
-    /// The provider's issuer, or its URL.
-    #[schema(example = "https://github.com")]
-    pub issuer: String,
     /// The provider's own, lasting number or name of them.
     pub subject: String,
     /// What they call themselves there; may change.
@@ -27,6 +24,9 @@ pub struct Identity {
     /// The provider.
     #[schema(example = "github")]
     pub provider: String,
+    /// The provider's issuer, or its URL.
+    #[schema(example = "https://github.com")]
+    pub issuer: String,
     /// The provider's own, lasting number or name of them.
     pub subject: String,
     /// Whose it is here.

@@ -185,10 +185,10 @@ pub async fn finish(cx: &Ctx, who: &Principal, name: &str, back: &Back) -> Resul
     let proven = at.identify(&back.code, &ask(cx, name, &back.state), cx.now()).await;
     let proven = proven.map_err(fault_of)?;
     if let Some(account) = visit.account_id {
-        link(cx, who, &*at, account, &visit, &proven).await?;
+        link(cx, who, at, account, &visit, &proven).await?;
         Ok(Finished::Linked { return_to: visit.return_to })
     } else {
-        let browser = Box::new(sign_in_as(cx, who, &*at, &proven).await?);
+        let browser = Box::new(sign_in_as(cx, who, at, &proven).await?);
         Ok(Finished::SignedIn { browser, return_to: visit.return_to })
     }
 }
@@ -213,7 +213,7 @@ async fn link(
     let found = found.ok_or_else(refused)?;
     let identity = identity(cx, at, account, proven);
     if !tx.insert_identity(&identity).await? {
-        let there = tx.identity(at.issuer(), &proven.subject).await?;
+        let there = tx.identity(name, at.issuer(), &proven.subject).await?;
         return match there {
             Some(there) if there.account_id == account => Ok(()),
             _ => Err(Fault::new(Code::Conflict, "Another account is linked to this sign-in.")),
@@ -251,7 +251,7 @@ async fn sign_in_as(
 ) -> Result<Browser, Fault> {
     let name = at.name();
     let mut tx = cx.store.begin().await?;
-    let account = match tx.identity(at.issuer(), &proven.subject).await? {
+    let account = match tx.identity(name, at.issuer(), &proven.subject).await? {
         Some(identity) => tx.account(identity.account_id).await?,
         None if may_have_one(cx, proven) => Some(make(cx, &mut tx, who, at, proven).await?),
         None => None,

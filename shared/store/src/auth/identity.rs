@@ -29,17 +29,22 @@ impl Tx {
     pub async fn insert_identity(&mut self, one: &Identity) -> Result<bool> {
         let written = sql!(execute self,
             "insert into identities (provider, issuer, subject, account_id, email, created_at)
-             values ($1, $2, $3, $4, $5, $6) on conflict (issuer, subject) do nothing",
+             values ($1, $2, $3, $4, $5, $6) on conflict (provider, issuer, subject) do nothing",
             one.provider.as_str(), one.issuer.as_str(), one.subject.as_str(), one.account_id,
             one.email.as_deref(), one.created_at)?;
         Ok(written == 1)
     }
 
-    /// Who somebody at an issuer is here.
-    pub async fn identity(&mut self, issuer: &str, subject: &str) -> Result<Option<Identity>> {
+    /// Who somebody at a provider is here.
+    pub async fn identity(
+        &mut self,
+        provider: &str,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Option<Identity>> {
         let found = sql!(maybe Row, self,
             "select provider, issuer, subject, account_id, email, created_at from identities
-             where issuer = $1 and subject = $2", issuer, subject)?;
+             where provider = $1 and issuer = $2 and subject = $3", provider, issuer, subject)?;
         Ok(found.map(Identity::from))
     }
 

@@ -88,11 +88,11 @@ async fn accounts_come_back_and_no_name_comes_twice(rig: Rig) {
     assert!(tx.insert_identity(&link).await.unwrap());
     let theft = Identity { account_id: bob.id, ..link.clone() };
     assert!(!tx.insert_identity(&theft).await.unwrap());
-    let found = tx.identity("https://github.com", "1").await.unwrap();
+    let found = tx.identity("github", "https://github.com", "1").await.unwrap();
     assert_eq!(found, Some(link.clone()));
     // The same number elsewhere is somebody else, whatever the provider is called.
     let elsewhere = "https://github.acme.example";
-    assert_eq!(tx.identity(elsewhere, "1").await.unwrap(), None);
+    assert_eq!(tx.identity("github", elsewhere, "1").await.unwrap(), None);
     let other = Identity { issuer: elsewhere.to_owned(), account_id: bob.id, ..link.clone() };
     assert!(tx.insert_identity(&other).await.unwrap());
     assert_eq!(tx.identities(ann.id).await.unwrap(), [link]);
