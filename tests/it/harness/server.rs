@@ -52,9 +52,10 @@ pub(crate) fn command() -> Command {
             command.env_remove(name);
         }
     }
+    // Who calls is what the tests of identity are about; the others listen on loopback.
+    command.env("SLIPWAY_AUTH_MODE", "none");
     // The stacks of the tests write down outside of the product what they did; what a gate says of
     // such programs has a test of its own.
-    command.env("SLIPWAY_AUTH_MODE", "none");
     command.env("SLIPWAY_GATES_SETTINGS_FILE", super::repository().join("tests/rig/gates.json"));
     // Checks that begin by themselves would be in the way of what is measured and counted.
     command.env("SLIPWAY_DRIFT_ENABLED", "false");
