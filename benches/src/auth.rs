@@ -1,8 +1,8 @@
 //! `auth`: what it costs to know who asks, on SQLite and on PostgreSQL.
 //!
 //! Two processes of `slipway api` serve the same database; one asks nobody, one takes only those who
-//! have signed in. They are measured in turn, so that both have the same machine. `peer` is the one
-//! that asks nobody.
+//! have signed in. They are measured in turn, in many short rounds that each begin with another one,
+//! so that both have the same machine. `peer` is the one that asks nobody.
 //!
 //! - `get_p50_*`, `get_p99_*`: `GET /api/v1/stacks`, with an access token; medians of the rounds.
 //! - `get_rps_*`: how many of them a second.
@@ -29,8 +29,8 @@ use crate::settings::Settings;
 
 /// What `./bench` calls it.
 pub(crate) const NAME: &str = "auth";
-/// Rounds, each of every kind of request.
-const ROUNDS: u64 = 3;
+/// Rounds, each of every kind of request, and a third of the seconds long.
+const ROUNDS: usize = 12;
 /// Sign-ins that are timed.
 const LOGINS: usize = 20;
 const PASSWORD: &str = "a password for a benchmark";
@@ -92,19 +92,22 @@ async fn measure(settings: &Settings, database: &Database) -> anyhow::Result<()>
     make_admin(settings, database, dir.path())?;
     let (token, logins) = sign_in(&closed).await?;
     let key = make_key(&closed, &token).await?;
+    let seconds = settings.seconds.div_ceil(3);
     eprintln!(
-        "{NAME} on {engine}: {} connections, {ROUNDS} × {} s each, load {}",
+        "{NAME} on {engine}: {} connections, {ROUNDS} × {seconds} s each, load {}",
         load::CONNECTIONS,
-        settings.seconds,
         machine::load()
     );
-    let (mut bare, mut with_token, mut with_key) =
-        (Rounds::default(), Rounds::default(), Rounds::default());
-    for _ in 0..ROUNDS {
-        bare.add(&open, None, settings.seconds).await?;
-        with_token.add(&closed, Some(&token), settings.seconds).await?;
-        with_key.add(&closed, Some(&key), settings.seconds).await?;
+    let mut rounds: [Rounds; 3] = Default::default();
+    let kinds = [(&open, None), (&closed, Some(token.as_str())), (&closed, Some(key.as_str()))];
+    for round in 0..ROUNDS {
+        for turn in 0..kinds.len() {
+            let at = (round + turn) % kinds.len();
+            let (server, token) = kinds[at];
+            rounds[at].add(server, token, seconds).await?;
+        }
     }
+    let [bare, with_token, with_key] = rounds;
     let beside = |name: &str, unit, peer: &[f64], ours: &[f64]| {
         let name = format!("{name}_{engine}");
         Figure::beside(NAME, name, unit, median(peer), median(ours)).print()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use chrono::{DateTime, Duration, Utc};
+use futures::FutureExt as _;
 use slipway_domain::Secret;
 use slipway_domain::access::{Actor, Door, Grants, Principal, Scope};
 use slipway_domain::auth::Narrowing;
@@ -15,7 +16,7 @@ use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::AccountId;
 use slipway_store::Tx;
 
-use super::known::{Entry, Proof, Seen};
+use super::known::{Proof, Seen};
 use super::{denied, digest, signing_key, token, unauthenticated};
 use crate::{Ctx, member};
 
@@ -50,7 +51,6 @@ pub struct Shown<'a> {
 
 /// Who shows this, and what they may do now.
 pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Fault> {
-    let now = cx.now();
     let place = match shown.place {
         Place::Header => b'h',
         Place::Cookie => b'c',
@@ -59,32 +59,15 @@ pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Faul
     whole.push(place);
     let id = digest(&whole);
     let known = &cx.gathered.auth.0.known;
-    let (proof, seen) = match known.get(&id, now) {
-        Some(Entry::Bad { .. }) => return Err(unauthenticated()),
-        Some(Entry::Good { proof, seen }) => (Some(proof), Some(seen)),
-        None => (None, None),
-    };
-    let found = async {
-        let proof = match proof {
-            Some(proof) if is_signed(cx, &proof).await? => proof,
-            _ => Arc::new(prove(cx, shown).await?),
-        };
-        if let Some(seen) = seen.filter(|seen| !shown.fresh && seen.is_fresh(now)) {
-            return Ok::<_, Fault>((proof, seen));
+    let (proof, seen) = loop {
+        let find = |proof| find_out(cx, shown, proof).boxed();
+        let found = known.recall(id, shown.fresh, &*cx.clock, find).await?;
+        if is_signed(cx, &found.0).await? {
+            break found;
         }
-        let seen = Arc::new(look(cx, &proof, shown.address).await?);
-        known.put(id, Entry::Good { proof: proof.clone(), seen: seen.clone() }, now);
-        Ok((proof, seen))
+        known.forget(&id);
     };
-    let (proof, seen) = match found.await {
-        Ok(found) => found,
-        Err(fault) => {
-            if fault.code == Code::Unauthenticated {
-                known.put(id, Entry::Bad { since: now }, now);
-            }
-            return Err(fault);
-        }
-    };
+    let now = cx.now();
     if let Proof::Access { doors, not_before, .. } = &*proof
         && (!doors.contains(&shown.door) || now < *not_before)
     {
@@ -103,6 +86,20 @@ pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Faul
     who.token = Some(seen.token.clone());
     who.address = shown.address.map(|ip| ip.to_string());
     Ok(who)
+}
+
+/// What the token proves, and what its account may do as the rows say now.
+async fn find_out(
+    cx: &Ctx,
+    shown: &Shown<'_>,
+    proof: Option<Arc<Proof>>,
+) -> Result<(Arc<Proof>, Arc<Seen>), Fault> {
+    let proof = match proof {
+        Some(proof) if is_signed(cx, &proof).await? => proof,
+        _ => Arc::new(prove(cx, shown).await?),
+    };
+    let seen = Arc::new(look(cx, &proof, shown.address).await?);
+    Ok((proof, seen))
 }
 
 /// Whether the key that signed it is one of ours still: it may have been thrown away elsewhere.
