@@ -45,6 +45,8 @@ pub struct ApiOptions {
     pub request_timeout: Duration,
     /// How long one event stream may last; its reader comes back with `Last-Event-ID`.
     pub stream_max: Duration,
+    /// How often it is looked again whether the reader of a stream may read it.
+    pub stream_check: Duration,
     /// How many event streams may be open at once.
     pub max_streams: usize,
     /// How long requests may go on after the shutdown began.
@@ -76,6 +78,7 @@ impl Default for ApiOptions {
             max_state_bytes: 64 << 20,
             request_timeout: Duration::from_secs(30),
             stream_max: Duration::from_hours(1),
+            stream_check: Duration::from_secs(10),
             max_streams: 1024,
             drain_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),

@@ -1,7 +1,7 @@
 //! Server-sent events: a deployment's events and its log, with numbers to resume from.
 //!
 //! A stream ends with `event: end` when the deployment has ended and everything was sent. Without
-//! it (shutdown, longest duration, a fault) the reader comes back with `Last-Event-ID` and misses
+//! it (shutdown, longest duration, a fault, a reader who may not read it any more) the reader comes back with `Last-Event-ID` and misses
 //! nothing.
 
 use std::convert::Infallible;
@@ -12,8 +12,9 @@ use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::stream;
 use slipway_domain::access::Principal;
-use slipway_domain::fault::Fault;
+use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::DeploymentId;
+use slipway_services::auth::authenticate;
 use slipway_services::{deployment, event};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -78,6 +79,8 @@ struct Stream {
     of: DeploymentId,
     followed: Followed,
     until: Instant,
+    /// When it is looked again whether its reader may read it.
+    look_at: Instant,
     at: At,
     /// Held as long as the stream is open.
     _permit: OwnedSemaphorePermit,
@@ -92,26 +95,47 @@ impl Stream {
                 self.at = At::Middle;
                 Some(Message::default().retry(RETRY).comment("following"))
             }
-            At::Middle => tokio::select! {
+            At::Middle => self.go_on().await,
+        }
+    }
+
+    async fn go_on(&mut self) -> Option<Message> {
+        match self.followed_next().await? {
+            Ok(Some(message)) => {
+                self.state.metrics.events_published(1);
+                Some(message)
+            }
+            Ok(None) => {
+                self.at = At::Over;
+                self.end().await
+            }
+            Err(fault) => {
+                tracing::warn!(deployment_id = %self.of, %fault, cause = fault.causes(),
+                    "a stream broke off; its reader will come back");
+                None
+            }
+        }
+    }
+
+    /// What comes next; `None` when there is no more to be told, whatever comes.
+    async fn followed_next(&mut self) -> Option<Result<Option<Message>, Fault>> {
+        let next = self.followed.next();
+        tokio::pin!(next);
+        loop {
+            tokio::select! {
                 biased;
-                () = self.state.shutdown.cancelled() => None,
-                () = tokio::time::sleep_until(self.until) => None,
-                next = self.followed.next() => match next {
-                    Ok(Some(message)) => {
-                        self.state.metrics.events_published(1);
-                        Some(message)
+                () = self.state.shutdown.cancelled() => return None,
+                () = tokio::time::sleep_until(self.until) => return None,
+                () = tokio::time::sleep_until(self.look_at) => {
+                    if !may_follow(&self.state, &self.who, self.of).await {
+                        tracing::info!(deployment_id = %self.of, by = self.who.actor.id,
+                            "a stream was closed: its reader may not read it any more");
+                        return None;
                     }
-                    Ok(None) => {
-                        self.at = At::Over;
-                        self.end().await
-                    }
-                    Err(fault) => {
-                        tracing::warn!(deployment_id = %self.of, %fault, cause = fault.causes(),
-                            "a stream broke off; its reader will come back");
-                        None
-                    }
-                },
-            },
+                    self.look_at = Instant::now() + self.state.options.stream_check;
+                }
+                next = &mut next => return Some(next),
+            }
         }
     }
 
@@ -119,6 +143,20 @@ impl Stream {
         let deployment = deployment::get(&self.state.cx, &self.who, self.of).await.ok()?;
         let data = serde_json::json!({"deployment_id": self.of, "state": deployment.state});
         Message::default().event("end").json_data(data).ok()
+    }
+}
+
+/// Whether the reader may still read it, as far as can be found out now.
+async fn may_follow(state: &ApiState, who: &Principal, of: DeploymentId) -> bool {
+    let looked = async {
+        let who = authenticate::again(&state.cx, who).await?;
+        deployment::get(&state.cx, &who, of).await
+    };
+    match looked.await {
+        Ok(_) => true,
+        Err(fault) => {
+            !matches!(fault.code, Code::Unauthenticated | Code::Forbidden | Code::NotFound)
+        }
     }
 }
 
@@ -131,8 +169,10 @@ pub(crate) async fn answer(
 ) -> Result<Response, Fault> {
     let permit = state.open_stream()?;
     let followed = open.await?;
-    let until = Instant::now() + state.options.stream_max;
-    let begun = Stream { state, who, of, followed, until, at: At::Begin, _permit: permit };
+    let now = Instant::now();
+    let (until, look_at) = (now + state.options.stream_max, now + state.options.stream_check);
+    let at = At::Begin;
+    let begun = Stream { state, who, of, followed, until, look_at, at, _permit: permit };
     let messages = stream::unfold(begun, |mut stream| async move {
         let message = stream.next().await?;
         Some((Ok::<_, Infallible>(message), stream))

@@ -9,6 +9,7 @@ use axum::http::{Request, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration};
+use http_body_util::BodyExt as _;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use slipway_client_oidc::fake::{self, CLIENT_ID, CLIENT_SECRET};
@@ -22,7 +23,7 @@ use slipway_services::auth::sign_in::{self, NewPerson};
 use slipway_services::auth::{AuthSettings, hashes_of_passwords, signing_key};
 use slipway_services::{Ctx, Gathered};
 
-use crate::house::{Answer, House};
+use crate::house::{Answer, House, submission};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -512,6 +513,54 @@ async fn what_a_member_loses_its_keys_lose() {
     house.clock.advance(Duration::seconds(1));
     get(&house, "/api/v1/queues", key).await.problem(403, "forbidden");
     get(&house, "/api/v1/queues", &bobs.access).await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_reader_may_not_read_it_any_more() {
+    let (house, _) = house().await;
+    let ann = signed_in(&house, "ann").await;
+    let bob = account(&house, "bob", Role::Viewer).await;
+    let bobs = signed_in(&house, "bob").await;
+    let body = json!({"name": "n", "scopes": ["deployments:read"]});
+    let made = call(&house, "POST", "/api/v1/auth/keys", &bobs.access, Some(body)).await.ok(201);
+    let body = submission();
+    let made_by = call(&house, "POST", "/api/v1/deployments", &ann.access, Some(body)).await;
+    let at = format!("/api/v1/deployments/{}", made_by.ok(202)["id"].as_str().unwrap());
+    let open = async |path: &str, token: &str| {
+        let request = Request::get(format!("{at}/{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::ACCEPT, "text/event-stream");
+        let answer = house.open(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status(), 200);
+        answer.into_body().collect()
+    };
+    let key = made["token"].as_str().unwrap();
+    let of_key = open("logs?follow=true", key).await;
+    let of_session = open("events", &bobs.access).await;
+    let again = signed_in(&house, "bob").await;
+    let of_member = open("events", &again.access).await;
+    let of_ann = open("events", &ann.access).await;
+    tokio::pin!(of_key, of_session, of_member, of_ann);
+    let soon = async |stream: &mut std::pin::Pin<&mut _>| {
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), stream).await;
+        let ended: Result<http_body_util::Collected<_>, axum::Error> = ended.expect("it ends");
+        String::from_utf8(ended.unwrap().to_bytes().to_vec()).unwrap()
+    };
+    let wait = std::time::Duration::from_millis(200);
+    assert!(tokio::time::timeout(wait, &mut of_session).await.is_err(), "it goes on");
+    let path = format!("/api/v1/auth/keys/{}", made["id"].as_str().unwrap());
+    assert_eq!(call(&house, "DELETE", &path, &bobs.access, None).await.status, 204);
+    assert!(!soon(&mut of_key).await.contains("event: end"));
+    let left = call(&house, "POST", "/api/v1/auth/logout", &bobs.access, None).await;
+    assert_eq!(left.status, 204);
+    assert!(soon(&mut of_session).await.contains("event: submitted"));
+    assert!(tokio::time::timeout(wait, &mut of_member).await.is_err(), "another session's");
+    let mut tx = house.cx.store.begin().await.unwrap();
+    let member = tx.member(None, bob.id).await.unwrap().unwrap();
+    assert!(tx.delete_member(None, bob.id, member.version).await.unwrap());
+    tx.commit().await.unwrap();
+    soon(&mut of_member).await;
+    assert!(tokio::time::timeout(wait, &mut of_ann).await.is_err(), "somebody else's");
 }
 
 #[tokio::test]

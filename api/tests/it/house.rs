@@ -171,7 +171,9 @@ impl House {
 
     /// A house whose callers must say who they are.
     pub(crate) async fn asking_who(auth: AuthSettings) -> Self {
-        let options = ApiOptions { auth: AuthMode::Required, ..ApiOptions::default() };
+        let stream_check = Duration::from_millis(50);
+        let options =
+            ApiOptions { auth: AuthMode::Required, stream_check, ..ApiOptions::default() };
         Self::build(options, ApprovalRules::default(), auth).await
     }
 

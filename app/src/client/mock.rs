@@ -204,7 +204,13 @@ impl Mock {
 
 async fn watch_the_door(State(mock): State<Mock>, request: Request, next: Next) -> Response {
     if let Some((_, status, body)) = note(&mock, &request) {
-        return (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response();
+        let kind = if body.get("code").is_some() {
+            "application/problem+json"
+        } else {
+            "application/json"
+        };
+        let kind = [(axum::http::header::CONTENT_TYPE, kind)];
+        return (StatusCode::from_u16(status).unwrap(), kind, body.to_string()).into_response();
     }
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();

@@ -481,7 +481,7 @@ impl Client {
 
     /// `GET /health`. A server that is down but answers is `Ok` with its status in it.
     pub async fn health(&self) -> Result<Health, ClientError> {
-        let call = Call::new(Method::GET, &[]).outside("health").take_any_status();
+        let call = Call::new(Method::GET, &[]).outside("health").also_when_down();
         self.send(call).await?.json().await
     }
 

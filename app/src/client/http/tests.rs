@@ -57,6 +57,18 @@ async fn a_submission_with_a_key_is_repeated_when_the_server_was_away() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_down_says_so_and_a_refusal_is_no_health() {
+    let mock = Mock::start().await;
+    mock.refuse("GET /health", 503, json!({"status": "down", "version": "1", "dependencies": []}));
+    let health = mock.client().health().await.unwrap();
+    assert_eq!(serde_json::to_value(health.status).unwrap(), "down");
+    let why = "Sign in first.";
+    mock.refuse("GET /health", 401, json!({"code": "unauthenticated", "detail": why}));
+    let error = mock.client().health().await.unwrap_err();
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+#[tokio::test]
 async fn a_post_without_a_key_is_sent_once() {
     let mock = Mock::start().await;
     mock.refuse("POST", 503, json!({"code": "unavailable", "detail": "the database is away"}));

@@ -162,7 +162,7 @@ impl Client {
             error: self.unreachable(&why),
         })?;
         let answer = Answer { url, response };
-        if answer.response.status().is_success() || call.any_status {
+        if answer.response.status().is_success() || call.down && answer.says_down() {
             return Ok(answer);
         }
         Err(self.refusal(answer).await)
@@ -261,7 +261,7 @@ pub(super) struct Call {
     deadline: Duration,
     repeatable: bool,
     outside: bool,
-    any_status: bool,
+    down: bool,
     open: bool,
 }
 
@@ -279,7 +279,7 @@ impl Call {
             condition: None,
             deadline: DEADLINE,
             outside: false,
-            any_status: false,
+            down: false,
             open: false,
         }
     }
@@ -303,9 +303,9 @@ impl Call {
         self
     }
 
-    /// Gives the answer whatever its status is.
-    pub(super) fn take_any_status(mut self) -> Self {
-        self.any_status = true;
+    /// Takes the answer of a server that says that it is down, too.
+    pub(super) fn also_when_down(mut self) -> Self {
+        self.down = true;
         self
     }
 
@@ -399,6 +399,13 @@ impl Answer {
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
         let part = self.response.chunk().await;
         part.map_err(|why| self.garbled(&format!("it broke off: {}", chain(&why))))
+    }
+
+    /// Whether it is the server's own word of being down, and not a refusal or something in between.
+    fn says_down(&self) -> bool {
+        let kind = self.response.headers().get(reqwest::header::CONTENT_TYPE);
+        self.response.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE
+            && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
     }
 
     /// Whether the server says that it made something.

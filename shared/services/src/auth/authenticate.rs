@@ -13,7 +13,7 @@ use slipway_domain::auth::account::Account;
 use slipway_domain::auth::api_key::{ApiKey, KeyText, PREFIX};
 use slipway_domain::auth::session::Session;
 use slipway_domain::fault::{Code, Fault};
-use slipway_domain::id::AccountId;
+use slipway_domain::id::{AccountId, ApiKeyId, SessionId};
 use slipway_store::Tx;
 
 use super::known::{Proof, Seen};
@@ -86,6 +86,28 @@ pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Faul
     who.token = Some(seen.token.clone());
     who.address = shown.address.map(|ip| ip.to_string());
     Ok(who)
+}
+
+/// Whoever was let in, with what they may do now: for what goes on for long.
+///
+/// # Errors
+/// What they showed has ended since.
+pub async fn again(cx: &Ctx, who: &Principal) -> Result<Principal, Fault> {
+    let Some(token) = &who.token else { return Ok(who.clone()) };
+    let now = cx.now();
+    let mut tx = cx.store.read().await?;
+    let (account, narrowing) = if let Ok(id) = token.parse::<SessionId>() {
+        let session = tx.session(id).await?.filter(|session| session.is_live(now));
+        session.map(|session| (session.account_id, session.narrowing))
+    } else if let Ok(id) = token.parse::<ApiKeyId>() {
+        let key = tx.api_key(id).await?.filter(|key| key.is_live(now));
+        key.map(|key| (key.account_id, key.narrowing))
+    } else {
+        None
+    }
+    .ok_or_else(unauthenticated)?;
+    let (_, grants) = owner(&mut tx, account, &narrowing).await?;
+    Ok(Principal { grants, ..who.clone() })
 }
 
 /// What the token proves, and what its account may do as the rows say now.
