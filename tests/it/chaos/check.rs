@@ -192,6 +192,19 @@ impl<'e> View<'e> {
         reports.filter(|(_, report)| report.tainted.contains(&address)).count()
     }
 
+    /// Whether an apply of somebody else was kept for its stack between two moments: what a
+    /// deployment had made before is then theirs, and making it again is what its next plan says,
+    /// which a person has seen.
+    fn replaced(&self, of: Option<&DeploymentRow>, after_us: i64, before_us: i64) -> bool {
+        let Some(of) = of else { return false };
+        self.all.rows.states.iter().any(|state| {
+            let whose = self.by_id.get(&state.deployment);
+            state.deployment != of.id
+                && whose.is_some_and(|whose| whose.stack == of.stack)
+                && (after_us..before_us).contains(&state.at_us)
+        })
+    }
+
     /// Where a worker was.
     fn place(&self, job: &JobRow) -> Option<&'e str> {
         let worker = job.worker?;
@@ -277,10 +290,4 @@ fn is_internal(error: &str) -> bool {
 /// Whether the numbers are 1, 2, 3 … up to `last`.
 fn without_holes(numbers: impl Iterator<Item = i64>, last: i64) -> bool {
     numbers.eq(1..=last)
-}
-
-/// Duplicates in a list.
-fn repeated<T: Ord + Copy>(items: impl Iterator<Item = T>) -> BTreeSet<T> {
-    let mut seen = BTreeSet::new();
-    items.filter(|item| !seen.insert(*item)).collect()
 }

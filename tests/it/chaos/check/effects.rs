@@ -6,7 +6,7 @@ use std::time::Duration;
 use slipway_domain::event::EventBody;
 use slipway_domain::state::DeploymentState as S;
 
-use super::{Found, Promise, View, repeated};
+use super::{Found, Promise, View};
 
 /// A process whose worker has lost its lease and is well is killed at once; this is for a machine
 /// that has more to do than it can.
@@ -24,17 +24,26 @@ pub(super) fn once(view: &View<'_>, found: &mut Found) {
             found.add(Promise::Once, format!("{name} was applied and is asked for by nobody"));
             continue;
         };
-        let indexes = |start: bool| lines.iter().filter(move |l| l.start == start).map(|l| l.index);
         let deployment = view.deployments().find(|d| d.name == *name);
-        for index in repeated(indexes(true)) {
-            let times = indexes(true).filter(|other| *other == index).count();
+        let indexes: BTreeSet<_> = lines.iter().map(|line| line.index).collect();
+        for index in indexes {
+            let again = |start| {
+                let mut at: Vec<_> = lines
+                    .iter()
+                    .filter(|line| line.index == index && line.start == start)
+                    .map(|line| line.at_us)
+                    .collect();
+                at.sort_unstable();
+                at.windows(2).filter(|pair| !view.replaced(deployment, pair[0], pair[1])).count()
+            };
+            let (begun, made) = (again(true), again(false));
             let anew = deployment.map_or(0, |deployment| view.tainted(deployment, index));
-            found.unless(times <= 1 + anew, Promise::Once, || {
-                format!("resource {index} of {name} was begun twice: {times} times, tainted {anew}")
+            found.unless(begun <= anew, Promise::Once, || {
+                format!("resource {index} of {name} was begun twice: {begun} more, tainted {anew}")
             });
-        }
-        for index in repeated(indexes(false)) {
-            found.add(Promise::Once, format!("resource {index} of {name} was made twice"));
+            found.unless(made == 0, Promise::Once, || {
+                format!("resource {index} of {name} was made twice")
+            });
         }
         let runs: BTreeSet<_> = lines.iter().map(|l| &l.run).collect();
         // Once for each time that the house began to apply it: a recovery may go on with the rest.

@@ -337,6 +337,28 @@ fn what_is_made_twice_or_not_at_all_is_found() {
 }
 
 #[test]
+fn what_another_apply_replaced_is_made_again_and_nothing_else_is() {
+    for (by_us, wrong) in [(1, false), (-1, true)] {
+        let mut evidence = sound();
+        let id = id_of(&evidence, "b");
+        let kept = evidence.rows.states.iter().find(|s| s.deployment == id).unwrap().at_us;
+        for (nth, start) in [(0, true), (1, false)] {
+            let at_us = kept + by_us;
+            let again = Line { at_us, ..lines(&mut evidence, "a")[nth].clone() };
+            assert_eq!(again.start, start);
+            evidence.ledger.push(again);
+        }
+        let once = |v: &&Violation| v.promise == Promise::Once;
+        let found: Vec<_> = check(&evidence).iter().filter(once).map(|v| v.what.clone()).collect();
+        let said = [
+            "resource 0 of a was begun twice: 1 more, tainted 0",
+            "resource 0 of a was made twice",
+        ];
+        assert_eq!(found, if wrong { said.to_vec() } else { Vec::new() });
+    }
+}
+
+#[test]
 fn what_nobody_approved_is_found() {
     use Promise::Approved as P;
     planted(P, "nobody approved", |e| {
