@@ -3,7 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use slipway_domain::Secret;
 use slipway_domain::access::{Door as Through, Principal};
+use slipway_services::auth::session;
+use slipway_services::auth::sign_in::{self, Login, NewPerson};
+use tokio::runtime::Handle;
 
 use super::client::{Client, World};
 use super::house::{House, change, creates};
@@ -70,6 +74,40 @@ async fn an_older_client_asks_its_person_while_the_call_is_open() {
             assert!(message.contains(part), "{part}: {message}");
         }
         assert_eq!(asked[0]["params"]["requestedSchema"]["required"], json!(["approve"]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_is_worth_nothing_when_the_caller_was_put_out_meanwhile() {
+    for put_out in [false, true] {
+        let house = House::new().await;
+        let local = Principal::local(Through::Internal);
+        let secret = || Secret::new("correct horse battery".to_owned());
+        let ann = NewPerson { name: "ann".to_owned(), email: None, password: secret() };
+        sign_in::create_admin(&house.cx, &local, &ann).await.unwrap();
+        let login = Login { name: "ann".to_owned(), password: secret() };
+        let signed_in = sign_in::login(&house.cx, &local, &login).await.unwrap();
+        let mut who = Principal::local(Through::Mcp);
+        who.actor.id = signed_in.session.account_id.to_string();
+        who.token = Some(signed_in.session.id.to_string());
+        let url = house.open_as(Some(who.clone())).await;
+        let mut client = Client::connect_with(&url, OLDER, can_ask()).await;
+        let (id, arguments) = waiting(&house, &client).await;
+        let cx = house.cx.clone();
+        client.reply = Some(Box::new(move |_| {
+            if put_out {
+                let ended = session::logout(&cx, &who);
+                tokio::task::block_in_place(|| Handle::current().block_on(ended)).unwrap();
+            }
+            json!({"action": "accept", "content": {"approve": true}})
+        }));
+        let answer = client.call("approve_deployment", arguments).await;
+        if put_out {
+            assert_eq!(answer.refused()["code"], "unauthenticated");
+            assert_eq!(state(&client, &id).await, "awaiting_approval");
+        } else {
+            assert_eq!(answer.ok()["state"], "approved");
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use slipway_domain::plan::{Counts, Severity};
 use slipway_domain::source::Source;
 use slipway_domain::stack::StackKey;
 use slipway_domain::state::{DeploymentState, Move};
+use slipway_services::auth::authenticate;
 use slipway_services::deployment::{self as verb, Filter, Submit};
 
 use super::{Call, Entry, entry, reads};
@@ -364,11 +365,13 @@ pub(super) fn approve() -> Entry {
 
 async fn approve_deployment(call: Call<'_>) -> Outcome {
     let given: DecideArguments = call.arguments()?;
-    let mut comment = given.comment;
+    let (mut comment, mut who) = (given.comment, call.who.clone());
     let client = call.context.client_capabilities().unwrap_or_default();
     if consent::can_ask(&client) {
         match ask(&call, given.deployment_id, &given.plan_digest).await? {
             Consent::Given => {
+                // That may have taken minutes: the yes is worth what the caller may do now.
+                who = authenticate::again(call.cx, call.who).await?;
                 let mark = "confirmed by the person at the client";
                 comment = Some(match comment.filter(|text| !text.trim().is_empty()) {
                     Some(text) => format!("{text} ({mark})"),
@@ -379,7 +382,7 @@ async fn approve_deployment(call: Call<'_>) -> Outcome {
         }
     }
     let deployment =
-        verb::approve(call.cx, call.who, given.deployment_id, &given.plan_digest, comment).await?;
+        verb::approve(call.cx, &who, given.deployment_id, &given.plan_digest, comment).await?;
     moved(&call, &deployment)
 }
 
