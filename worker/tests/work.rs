@@ -15,6 +15,7 @@ use slipway_domain::clock::SystemClock;
 use slipway_domain::deployment::{Deployment, Operation, Options as How, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::FieldError;
+use slipway_domain::gate_settings::GateScope;
 use slipway_domain::id::{DeploymentId, Mint as _, RandomMint};
 use slipway_domain::job::{JobKind, JobLimits, JobState, Queue};
 use slipway_domain::plan::{Diagnostic, StateMark, Tool};
@@ -458,7 +459,7 @@ async fn ask_infracost(rig: &Rig) {
         json!({"cost": {"estimate": {"currency": "EUR"}, "infracost": {"time_limit_s": 77}}});
     let settings = serde_json::from_value(asked).unwrap();
     let everything = gate::Precondition::Any;
-    gate::set(&rig.cx, &rig.who, Default::default(), settings, everything).await.unwrap();
+    gate::set(&rig.cx, &rig.who, GateScope::default(), settings, everything).await.unwrap();
 }
 
 /// What the report of a plan says of infracost.

@@ -6,7 +6,6 @@
 //! usage figures (which would be sent attributes, tags and ids of the resources), their updates,
 //! files with variables, and prices that somebody left lying in a directory above.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -190,7 +189,7 @@ fn summary(status: &EstimateStatus, ms: i64) -> String {
 }
 
 fn is_object(text: &[u8]) -> bool {
-    serde_json::from_slice::<HashMap<String, IgnoredAny>>(text).is_ok()
+    text.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
 /// The directories of one estimate, with the plan in them. They are gone when this is dropped.

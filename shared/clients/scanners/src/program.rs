@@ -274,7 +274,9 @@ mod tests {
     fn the_reason_is_the_error_or_the_last_line_and_is_bounded() {
         let of = |lines: &[&str], error: Option<&str>| {
             let mut said = Said::default();
-            lines.iter().for_each(|line| said.hear((*line).to_owned(), error));
+            for line in lines {
+                said.hear((*line).to_owned(), error);
+            }
             said.with("it ended".to_owned())
         };
         assert_eq!(of(&[], None), "it ended");

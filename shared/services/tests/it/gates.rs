@@ -321,7 +321,9 @@ fn priced(infracost: Option<bool>, max: u32) -> GateSettings {
         infracost: infracost.map(asked),
         ..CostRules::default()
     };
-    GateSettings { cost: Some(cost), ..GateSettings::default() }
+    // No other gate says no.
+    let policy = PolicySettings { packs: Vec::new(), ..PolicySettings::default() };
+    GateSettings { cost: Some(cost), policy: Some(policy), ..GateSettings::default() }
 }
 
 /// A report in infracost's shape, of one new instance.
