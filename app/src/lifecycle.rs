@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use slipway_api::Tls;
 use slipway_config::Config;
 use slipway_domain::port::driver::Driver;
+use slipway_domain::port::estimator::Estimate;
 use slipway_domain::port::scanner::Scan;
 use slipway_worker::Shutdown;
 use tokio::net::TcpListener;
@@ -126,10 +127,11 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
         let options = wire::worker(config);
         let scanners: Option<Arc<dyn Scan>> =
             Some(Arc::new(wire::LateScanners::new(config, &house.cx)));
+        let estimator: Option<Arc<dyn Estimate>> = Some(Arc::new(wire::LateInfracost::new(config)));
         let (cx, metrics, shutdown) = (house.cx.clone(), house.metrics.clone(), shutdown.clone());
         let end_loops = end_loops.clone();
         parts.spawn(async move {
-            let tools = slipway_worker::Tools { driver, scanners };
+            let tools = slipway_worker::Tools { driver, scanners, estimator };
             let worked = slipway_worker::work(cx, tools, options, metrics, shutdown).await;
             // The loops go on while jobs end: they may be what a job waits for.
             end_loops.cancel();

@@ -72,6 +72,7 @@ pub(crate) async fn doctor(config: &Config) -> anyhow::Result<()> {
     say("tool", driver.map(|d| tools(&d)).map_err(|e| format!("{e:#}")));
     // Whether one must be there is up to the gates of a project.
     say("scanners", Ok(wire::scanners(config, RuleBook::new()).await.to_string()));
+    say("infracost", Ok(wire::infracost(config).await.to_string()));
     say("database", wire::look(config).await.map_err(|error| format!("{error:#}")));
     say("data_dir", writable(&config.data_dir));
     anyhow::ensure!(missing == 0, "{missing} of the things above need attention");

@@ -12,7 +12,9 @@ use slipway_api::{ApiOptions, ApiState, AuthMode, Limits as ApiLimits, Tls};
 use slipway_client_oidc::{
     Fetch, GitHub, GitHubOptions, IdentityProvider, Issuers, Oidc, OidcOptions, TokenIssuers,
 };
-use slipway_client_scanners::{Choice, Options as ScanOptions, Scanners};
+use slipway_client_scanners::{
+    Choice, Infracost, InfracostOptions, Options as ScanOptions, Scanners,
+};
 use slipway_client_vault::{Options as VaultOptions, Token, Transit};
 use slipway_config::section::{
     self, Auth, AuthMode as Mode, JobKindLimits, KeyProvider, LogFormat, TransportKind,
@@ -27,6 +29,7 @@ use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
 use slipway_domain::port::buckets::Buckets;
 use slipway_domain::port::driver::Run;
+use slipway_domain::port::estimator::{Estimate, EstimateInput, Estimated};
 use slipway_domain::port::scanner::{Scan, ScanInput};
 use slipway_domain::scan::{RuleBook, ScanOutcome, ScanSettings, ScannerName};
 use slipway_domain::tree::Limits;
@@ -161,6 +164,36 @@ pub(crate) async fn scanners(config: &Config, rules: RuleBook) -> Scanners {
         rules,
     };
     Scanners::discover(options).await
+}
+
+/// infracost, looked for when it is first wanted: a worker whose gates do not ask it never starts it.
+pub(crate) struct LateInfracost {
+    config: Config,
+    found: OnceCell<Infracost>,
+}
+
+impl LateInfracost {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { config: config.clone(), found: OnceCell::new() }
+    }
+}
+
+#[async_trait]
+impl Estimate for LateInfracost {
+    async fn estimate(&self, run: &dyn Run, input: &EstimateInput) -> Estimated {
+        let found = self.found.get_or_init(|| infracost(&self.config)).await;
+        found.estimate(run, input).await
+    }
+}
+
+/// Finds infracost on this machine; that it is not there is no error.
+pub(crate) async fn infracost(config: &Config) -> Infracost {
+    let options = InfracostOptions {
+        program: config.cost.infracost.clone(),
+        guard: RunGuard::This,
+        ..InfracostOptions::default()
+    };
+    Infracost::discover(options).await
 }
 
 /// Opens the database (and makes it, for SQLite), reads the keys and the templates.

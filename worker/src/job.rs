@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::Shared;
+use crate::estimate::estimated;
 use crate::held::{Brake, Holding, Reason};
 use crate::run::JobRun;
 use crate::scan::Scans;
@@ -215,9 +216,11 @@ async fn plan(
         Ok(planned) => verdict::planned(&run.redactor(), planned),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
+    // Scans go on meanwhile.
+    let estimate = estimated(shared, run, &planned).await;
     // A plan without changes goes before no gate.
     let scans = if planned.no_changes { Vec::new() } else { scans.ended(run).await };
-    let seen = Seen { redactor: run.redactor(), scans, settings };
+    let seen = Seen { redactor: run.redactor(), scans, settings, estimate };
     let keep = || execution::plan_finished(&shared.cx, job, lease, planned.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {
@@ -289,11 +292,14 @@ async fn recover(
         Ok(found) => verdict::recovered(&run.redactor(), found),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
-    let scans = match &found.next {
-        AfterRecovery::Propose(_) | AfterRecovery::Continue(_) => scans.ended(run).await,
-        AfterRecovery::Finished(_) | AfterRecovery::Ask => Vec::new(),
+    let (scans, estimate) = match &found.next {
+        AfterRecovery::Propose(planned) | AfterRecovery::Continue(planned) => {
+            let estimate = estimated(shared, run, planned).await;
+            (scans.ended(run).await, estimate)
+        }
+        AfterRecovery::Finished(_) | AfterRecovery::Ask => (Vec::new(), None),
     };
-    let seen = Seen { redactor: run.redactor(), scans, settings };
+    let seen = Seen { redactor: run.redactor(), scans, settings, estimate };
     let keep = || recovery::recovered(&shared.cx, job, lease, found.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {

@@ -7,6 +7,7 @@
 mod backoff;
 mod collect;
 mod consume;
+mod estimate;
 mod held;
 mod job;
 mod loops;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use slipway_domain::id::WorkerId;
 use slipway_domain::job::Queue;
 use slipway_domain::port::driver::Driver;
+use slipway_domain::port::estimator::Estimate;
 use slipway_domain::port::scanner::Scan;
 use slipway_domain::worker::format_slots;
 use slipway_services::Ctx;
@@ -66,6 +68,8 @@ pub struct Tools {
     pub driver: Arc<dyn Driver>,
     /// Look at sources.
     pub scanners: Option<Arc<dyn Scan>>,
+    /// Says what plans cost, where gates do not leave that to the price book.
+    pub estimator: Option<Arc<dyn Estimate>>,
 }
 
 /// How a worker is asked to end.

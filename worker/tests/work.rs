@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use slipway_domain::clock::SystemClock;
 use slipway_domain::deployment::{Deployment, Operation, Options as How, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::FieldError;
+use slipway_domain::gate_settings::GateScope;
 use slipway_domain::id::{DeploymentId, Mint as _, RandomMint};
 use slipway_domain::job::{JobKind, JobLimits, JobState, Queue};
 use slipway_domain::plan::{Diagnostic, StateMark, Tool};
@@ -22,6 +23,7 @@ use slipway_domain::port::driver::{
     Applied, ApplyInput, Driver, DriverError, Health, Inspect, Inspection, PlanInput, Planned, Run,
     Stop,
 };
+use slipway_domain::port::estimator::{Estimate, EstimateInput, EstimateStatus, Estimated};
 use slipway_domain::run_history::Measure;
 use slipway_domain::source::Source;
 use slipway_domain::stack::{DriverKind, StackKey};
@@ -31,7 +33,7 @@ use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::deployment::Submit;
 use slipway_services::{
-    Ctx, Gathered, Library, Settings, artifact, deployment, event, log, run_history,
+    Ctx, Gathered, Library, Settings, artifact, deployment, event, gate, log, run_history,
 };
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
@@ -71,6 +73,34 @@ impl Inspect for Inputs {
     }
 }
 
+/// A plan's document, by which the price book can reckon.
+const DOCUMENT: &[u8] =
+    br#"{"format_version": "1.2", "resource_changes": [], "configuration": {}}"#;
+
+/// Remembers what it was asked, and answers nothing of use.
+#[derive(Default)]
+struct Asked {
+    inputs: Mutex<Vec<EstimateInput>>,
+    hangs: bool,
+}
+
+#[async_trait]
+impl Estimate for Asked {
+    async fn estimate(&self, run: &dyn Run, input: &EstimateInput) -> Estimated {
+        self.inputs.lock().unwrap().push(input.clone());
+        let why = if self.hangs {
+            run.stopped(Stop::Gently).await;
+            "it was stopped on request"
+        } else {
+            assert!(run.workspace().join("secret").exists(), "the run's own directory");
+            run.hide(vec!["key-of-the-api".to_owned()]);
+            "key-of-the-api is not good"
+        };
+        let status = EstimateStatus::Failed { why: why.to_owned() };
+        Estimated { version: None, status, duration_ms: 1 }
+    }
+}
+
 /// Does what the variable `how` says.
 #[derive(Default)]
 struct Acting {
@@ -85,7 +115,8 @@ impl Driver for Acting {
 
     async fn plan(&self, run: &dyn Run, input: PlanInput) -> Result<Planned, DriverError> {
         std::fs::write(run.workspace().join("secret"), "x").unwrap();
-        match input.variables.get("how").and_then(|how| how.as_str()) {
+        let how = input.variables.get("how").and_then(|how| how.as_str());
+        match how {
             Some("fail") => {
                 let said = "cannot log in with hunter2-and-more";
                 return Err(DriverError::Permanent {
@@ -99,7 +130,7 @@ impl Driver for Acting {
         run.measured(Measure { wall_ms: 25_000, peak_rss_bytes: Some(3 << 20) });
         Ok(Planned {
             tool: Tool { name: "terraform".to_owned(), version: "1.11.4".to_owned() },
-            no_changes: false,
+            no_changes: how == Some("document, the same"),
             changes: Vec::new(),
             outputs: Vec::new(),
             drift: Vec::new(),
@@ -112,7 +143,10 @@ impl Driver for Acting {
             state: StateMark::default(),
             sensitive_variables: BTreeSet::new(),
             current_outputs: Vec::new(),
-            document: Bytes::new(),
+            document: match how {
+                Some("document" | "document, the same") => Bytes::from_static(DOCUMENT),
+                _ => Bytes::new(),
+            },
             equality: None,
         })
     }
@@ -147,6 +181,7 @@ struct Rig {
     cx: Ctx,
     who: Principal,
     driver: Arc<Acting>,
+    estimator: Option<Arc<Asked>>,
     shutdown: Shutdown,
     end_loops: CancellationToken,
     dir: tempfile::TempDir,
@@ -196,6 +231,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
         cx,
         who: Principal::local(Door::Rest),
         driver: Arc::default(),
+        estimator: None,
         shutdown: Shutdown::default(),
         end_loops: CancellationToken::new(),
         dir,
@@ -238,9 +274,10 @@ impl Rig {
             tokio::spawn(Loops::default().run(self.cx.clone(), self.end_loops.clone()));
         }
         let (cx, driver, shutdown) = (self.cx.clone(), self.driver.clone(), self.shutdown.clone());
+        let estimator = self.estimator.clone().map(|asked| asked as Arc<dyn Estimate>);
         tokio::spawn(async move {
             let metrics = Metrics::new("test").unwrap();
-            let tools = slipway_worker::Tools { driver, scanners: None };
+            let tools = slipway_worker::Tools { driver, scanners: None, estimator };
             slipway_worker::work(cx, tools, options, metrics, shutdown).await.unwrap();
         })
     }
@@ -411,6 +448,81 @@ async fn a_request_to_stop_drains_and_a_second_one_kills() {
     deployment::cancel(&rig.cx, &rig.who, hangs, None, false).await.unwrap();
     let stopped = rig.until(hangs, S::Cancelled).await;
     assert_eq!(stopped.cancel.unwrap().phase, CancelPhase::Stopped);
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+    rig.end_loops.cancel();
+}
+
+/// Has the gates of everything ask infracost.
+async fn ask_infracost(rig: &Rig) {
+    let asked =
+        json!({"cost": {"estimate": {"currency": "EUR"}, "infracost": {"time_limit_s": 77}}});
+    let settings = serde_json::from_value(asked).unwrap();
+    let everything = gate::Precondition::Any;
+    gate::set(&rig.cx, &rig.who, GateScope::default(), settings, everything).await.unwrap();
+}
+
+/// What the report of a plan says of infracost.
+async fn said_of_infracost(rig: &Rig, id: DeploymentId) -> Vec<String> {
+    let report = gate::report(&rig.cx, &rig.who, id).await.unwrap();
+    let skipped = report.judgement.skipped.into_iter().filter(|s| s.tool == "infracost");
+    skipped.map(|skipped| skipped.why).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_estimate_is_asked_for_where_gates_want_one_and_there_is_something_to_ask() {
+    let mut rig = sqlite().await;
+    let asked = Arc::new(Asked::default());
+    rig.estimator = Some(asked.clone());
+    let worker = rig.start(false);
+    let times = || asked.inputs.lock().unwrap().len();
+    let unasked = rig.submit("a", "document").await;
+    rig.until(unasked, S::AwaitingApproval).await;
+    assert_eq!((times(), said_of_infracost(&rig, unasked).await.len()), (0, 0));
+
+    ask_infracost(&rig).await;
+    let same = rig.submit("b", "document, the same").await;
+    rig.until(same, S::NoChanges).await;
+    let without = rig.submit("c", "plan").await;
+    rig.until(without, S::AwaitingApproval).await;
+    assert_eq!(times(), 0, "no changes, no document");
+    assert!(said_of_infracost(&rig, without).await[0].contains("no document"));
+
+    let wanted = rig.submit("d", "document").await;
+    rig.until(wanted, S::AwaitingApproval).await;
+    let inputs = asked.inputs.lock().unwrap().clone();
+    let [input] = inputs.as_slice() else { panic!("{inputs:?}") };
+    assert_eq!((&*input.document, input.currency.as_str()), (DOCUMENT, "EUR"));
+    assert_eq!(input.time_limit, Duration::from_secs(77));
+    // What it told the run to hide is masked in what the gate says, too.
+    assert_eq!(said_of_infracost(&rig, wanted).await, ["*** is not good"]);
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_estimate_ends_when_its_job_is_stopped_and_a_worker_without_one_says_so() {
+    let mut rig = sqlite().await;
+    ask_infracost(&rig).await;
+    let worker = rig.start(true);
+    let missing = rig.submit("a", "document").await;
+    rig.until(missing, S::AwaitingApproval).await;
+    assert_eq!(said_of_infracost(&rig, missing).await, ["this worker has no infracost"]);
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+
+    rig.shutdown = Shutdown::default();
+    let asked = Arc::new(Asked { hangs: true, ..Asked::default() });
+    rig.estimator = Some(asked.clone());
+    let worker = rig.start(false);
+    let hangs = rig.submit("b", "document").await;
+    let end = std::time::Instant::now() + Duration::from_secs(15);
+    while asked.inputs.lock().unwrap().is_empty() {
+        assert!(std::time::Instant::now() < end, "it is not asked");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    deployment::cancel(&rig.cx, &rig.who, hangs, None, false).await.unwrap();
+    rig.until(hangs, S::Cancelled).await;
     rig.shutdown.drain.cancel();
     worker.await.unwrap();
     rig.end_loops.cancel();

@@ -47,7 +47,11 @@ async fn work(config: &Config, starts: &Path) -> anyhow::Result<()> {
         drain.cancel();
     });
     let (cx, options) = (house.cx.clone(), wire::worker(config));
-    let tools = slipway_worker::Tools { driver: Arc::new(Idle { starts }), scanners: None };
+    let tools = slipway_worker::Tools {
+        driver: Arc::new(Idle { starts }),
+        scanners: None,
+        estimator: None,
+    };
     slipway_worker::work(cx, tools, options, house.metrics, shutdown).await?;
     end_loops.cancel();
     loops.await.context("the loops panicked")?;

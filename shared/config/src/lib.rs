@@ -33,7 +33,7 @@ pub use provenance::{Provenance, Provenances};
 pub use schema::{Key, json_schema, keys};
 
 use section::{
-    Api, Artifacts, Audit, Auth, Database, Drift, Gates, Jobs, Keys, Limits, Outbound, Queue,
+    Api, Artifacts, Audit, Auth, Cost, Database, Drift, Gates, Jobs, Keys, Limits, Outbound, Queue,
     Retention, Scan, Source, Telemetry, Templates, Terraform, Worker,
 };
 
@@ -71,6 +71,8 @@ pub struct Config {
     pub drift: Drift,
     /// The scanners that a worker has, and how they are run.
     pub scan: Scan,
+    /// What a worker has to say what a plan costs, beside the price book.
+    pub cost: Cost,
     /// What a submitted configuration may come from and hold.
     pub source: Source,
     /// The library of templates.
@@ -102,6 +104,7 @@ impl Default for Config {
             gates: Gates::default(),
             drift: Drift::default(),
             scan: Scan::default(),
+            cost: Cost::default(),
             source: Source::default(),
             templates: Templates::default(),
             artifacts: Artifacts::default(),

@@ -183,7 +183,7 @@ mod tests {
             auth.google.client_secret auth.mode auth.oidc.client_id auth.oidc.client_secret \
             auth.oidc.issuer auth.oidc.title auth.provider_accounts auth.public_url \
             auth.registration auth.session_idle_h auth.session_max_h auth.signing_key_days \
-            auth.signing_key_path auth.workload_issuers data_dir \
+            auth.signing_key_path auth.workload_issuers cost.infracost data_dir \
             database.connect_timeout_s database.max_connections database.url drift.enabled drift.interval_s drift.jitter_percent drift.per_round \
             gates.settings_file jobs.adaptive_limits jobs.apply.hard_limit_s \
             jobs.apply.max_attempts jobs.apply.soft_limit_s jobs.plan.hard_limit_s \

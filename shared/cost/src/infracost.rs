@@ -1,10 +1,11 @@
 //! Reads a report that infracost made (`--format json`, version 0.2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use slipway_domain::cost::{
-    Amount, BookAge, CostComponent, CostReport, FreeType, ResourceCost, UnsupportedType, UsageBased,
+    Amount, BookAge, CostComponent, CostGap, CostGapReason, CostReport, CostSide, FreeType,
+    ResourceCost, UnsupportedType, UsageBased,
 };
 
 use crate::error::BookError;
@@ -33,8 +34,24 @@ struct Summary {
 #[serde(rename_all = "camelCase")]
 struct Project {
     #[serde(default)]
+    metadata: Option<Metadata>,
+    #[serde(default)]
     past_breakdown: Option<Breakdown>,
     breakdown: Option<Breakdown>,
+}
+
+/// What infracost says of a project beside its costs. It ends well, with a report that costs nothing,
+/// when it could not do its work.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Metadata {
+    errors: Option<Vec<Said>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Said {
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +92,9 @@ struct Component {
 
 const FORM: &str = "a report of infracost";
 
+/// Longest text of infracost's that is passed on, in characters.
+const MAX_SAID: usize = 300;
+
 fn wrong(why: impl Into<String>) -> BookError {
     BookError::Form { form: FORM, why: why.into() }
 }
@@ -89,10 +109,24 @@ struct Gathered {
     kind: String,
 }
 
+/// What is gathered of all, beside the lines that have a price.
+#[derive(Default)]
+struct Open {
+    usage_based: Vec<UsageBased>,
+    unpriced: Vec<CostGap>,
+}
+
+/// Why a project says itself that it is not what it should be.
+fn error_of(project: &Project) -> Option<String> {
+    let first = project.metadata.as_ref()?.errors.as_ref()?.first()?;
+    let words: Vec<&str> = first.message.split_whitespace().collect();
+    Some(words.join(" ").chars().take(MAX_SAID).collect())
+}
+
 /// Reads a report.
 ///
 /// # Errors
-/// It is too large, no such report, or has amounts that make no sense.
+/// It is too large, no such report, tells of an error of its own, or has amounts that make no sense.
 pub fn read(document: &[u8], limits: Limits) -> Result<CostReport, BookError> {
     if document.len() > limits.input_bytes {
         return Err(BookError::TooLarge { limit: limits.input_bytes as u64 });
@@ -105,10 +139,19 @@ pub fn read(document: &[u8], limits: Limits) -> Result<CostReport, BookError> {
     if document.currency.len() != 3 || !document.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         return Err(wrong("`currency` is no currency's code"));
     }
+    if document.projects.is_empty() {
+        return Err(wrong("it has no projects"));
+    }
     let mut all: BTreeMap<String, Gathered> = BTreeMap::new();
-    let mut usage_based = Vec::new();
+    let mut open = Open::default();
     let many = document.projects.len() > 1;
     for (i, project) in document.projects.into_iter().enumerate() {
+        if let Some(said) = error_of(&project) {
+            return Err(wrong(format!("it tells of an error: {said}")));
+        }
+        if project.breakdown.is_none() {
+            return Err(wrong("a project has no breakdown"));
+        }
         let prefix = if many { format!("project {}: ", i + 1) } else { String::new() };
         for (breakdown, after) in [(project.past_breakdown, false), (project.breakdown, true)] {
             for resource in breakdown.map(|b| b.resources).unwrap_or_default() {
@@ -121,8 +164,11 @@ pub fn read(document: &[u8], limits: Limits) -> Result<CostReport, BookError> {
                 if cost.is_negative() {
                     return Err(wrong(format!("`{address}` has a negative cost")));
                 }
+                let side = if after { CostSide::After } else { CostSide::Before };
+                let kind = resource.resource_type.clone().unwrap_or_else(|| kind_of(&address));
+                let of = Of { address: &address, kind: &kind, side };
                 let mut lines = Vec::new();
-                flatten(&resource, "", &address, &mut lines, after.then_some(&mut usage_based), 0)?;
+                flatten(&resource, "", &of, &mut lines, &mut open, 0)?;
                 if after {
                     gathered.after = gathered.after.plus(cost);
                     gathered.components.extend(lines);
@@ -168,6 +214,16 @@ pub fn read(document: &[u8], limits: Limits) -> Result<CostReport, BookError> {
             )));
         }
     }
+    let Open { usage_based, mut unpriced } = open;
+    // What has no price on both sides is told once.
+    let told: BTreeSet<(String, String)> = unpriced
+        .iter()
+        .filter(|gap| gap.side == CostSide::After)
+        .map(|gap| (gap.address.clone(), gap.component.clone()))
+        .collect();
+    unpriced.retain(|gap| {
+        gap.side == CostSide::After || !told.contains(&(gap.address.clone(), gap.component.clone()))
+    });
     let summary = document.summary.unwrap_or_default();
     let unsupported: Vec<UnsupportedType> = summary
         .unsupported_resource_counts
@@ -180,9 +236,9 @@ pub fn read(document: &[u8], limits: Limits) -> Result<CostReport, BookError> {
         monthly_before: before,
         monthly_after: after,
         monthly_delta: after.minus(before),
-        complete: unsupported.is_empty(),
+        complete: unsupported.is_empty() && unpriced.is_empty(),
         resources,
-        unpriced: Vec::new(),
+        unpriced,
         unsupported,
         free: summary
             .no_price_resource_counts
@@ -205,14 +261,22 @@ fn kind_of(address: &str) -> String {
     parts.next().unwrap_or_default().to_owned()
 }
 
+/// Whose lines are read.
+struct Of<'a> {
+    address: &'a str,
+    kind: &'a str,
+    side: CostSide,
+}
+
 fn flatten(
     resource: &Resource,
     prefix: &str,
-    address: &str,
+    of: &Of<'_>,
     into: &mut Vec<CostComponent>,
-    mut usage_based: Option<&mut Vec<UsageBased>>,
+    open: &mut Open,
     depth: u8,
 ) -> Result<(), BookError> {
+    let address = of.address;
     if depth > 8 {
         return Err(wrong(format!("`{address}` has parts of parts without end")));
     }
@@ -222,7 +286,15 @@ fn flatten(
             return Err(wrong(format!("`{address}` has a negative price in `{name}`")));
         }
         match (line.monthly_quantity, line.monthly_cost) {
-            _ if line.price_not_found => {}
+            // It is 0 there, which it is not.
+            _ if line.price_not_found => open.unpriced.push(CostGap {
+                address: address.to_owned(),
+                kind: of.kind.to_owned(),
+                detail: "infracost found no price for it".to_owned(),
+                component: name,
+                reason: CostGapReason::NoPrice,
+                side: of.side,
+            }),
             (Some(monthly_quantity), Some(monthly_cost)) => into.push(CostComponent {
                 name,
                 unit: line.unit.clone(),
@@ -235,22 +307,19 @@ fn flatten(
                 as_of: None,
                 from_usage: line.usage_based,
             }),
-            _ => {
-                if let Some(usage_based) = usage_based.as_deref_mut() {
-                    usage_based.push(UsageBased {
-                        address: address.to_owned(),
-                        component: name,
-                        unit: line.unit.clone(),
-                        price: line.price,
-                        usage_key: "infracost-usage.yml".to_owned(),
-                    });
-                }
-            }
+            _ if of.side == CostSide::After => open.usage_based.push(UsageBased {
+                address: address.to_owned(),
+                component: name,
+                unit: line.unit.clone(),
+                price: line.price,
+                usage_key: "infracost-usage.yml".to_owned(),
+            }),
+            _ => {}
         }
     }
     for part in resource.subresources.as_deref().unwrap_or_default() {
         let prefix = format!("{prefix}{}: ", part.name);
-        flatten(part, &prefix, address, into, usage_based.as_deref_mut(), depth + 1)?;
+        flatten(part, &prefix, of, into, open, depth + 1)?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub use amount::Amount;
 pub use judge::{
     COST_ERROR, CostConsequence, CostLimit, CostLimits, CostTolerance, Judgement, cost_error, judge,
 };
-pub use settings::{CostSettings, ExchangeRate, Usage};
+pub use settings::{CostSettings, ExchangeRate, INFRACOST_TIME_LIMIT_S, InfracostSettings, Usage};
 
 /// Hours of a month, as the vendors' own calculators have it.
 pub const HOURS_PER_MONTH: u32 = 730;

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::access::Actor;
 use crate::approval::ApprovalRules;
-use crate::cost::{CostLimits, CostSettings};
+use crate::cost::{CostLimits, CostSettings, InfracostSettings};
 use crate::fault::FieldError;
 use crate::policy::PolicySettings;
 use crate::scan::ScanSettings;
@@ -28,6 +28,9 @@ pub struct CostRules {
     pub estimate: CostSettings,
     /// What they may be.
     pub limits: CostLimits,
+    /// How infracost is asked; it is not, and the price book judges, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub infracost: Option<InfracostSettings>,
 }
 
 /// What one scope says about the gates. A section that is absent is left to wider scopes.
@@ -73,6 +76,9 @@ impl GateSettings {
         if let Some(cost) = &self.cost {
             all.extend(below("cost/estimate", cost.estimate.problems()));
             all.extend(below("cost/limits", cost.limits.problems()));
+            if let Some(infracost) = &cost.infracost {
+                all.extend(below("cost/infracost", infracost.problems()));
+            }
         }
         if let Some(test) = &self.test {
             all.extend(test.problems(&format!("{at}/test")));
@@ -298,7 +304,8 @@ mod tests {
     #[test]
     fn what_is_wrong_names_its_place() {
         let text = r#"{"approval": {"approvals": 99}, "scan": {"scanners": [{"name": "checkov",
-            "time_limit_s": 0}]}, "cost": {"limits": {"currency": "dollars"}}}"#;
+            "time_limit_s": 0}]}, "cost": {"limits": {"currency": "dollars"},
+            "infracost": {"time_limit_s": 3601}}}"#;
         let settings: GateSettings = serde_json::from_str(text).unwrap();
         let problems = settings.problems("/settings");
         let at: Vec<_> = problems.iter().map(|p| p.pointer.as_str()).collect();
@@ -307,9 +314,12 @@ mod tests {
             [
                 "/settings/scan/scanners/0/time_limit_s",
                 "/settings/cost/limits/currency",
+                "/settings/cost/infracost/time_limit_s",
                 "/settings/approval/approvals"
             ]
         );
         assert!(serde_json::from_str::<GateSettings>(r#"{"approvals": {}}"#).is_err());
+        let misspelt = r#"{"cost": {"infracost": {"requred": true}}}"#;
+        assert!(serde_json::from_str::<GateSettings>(misspelt).is_err());
     }
 }

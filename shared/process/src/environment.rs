@@ -87,6 +87,12 @@ impl Environment {
         Self(kept)
     }
 
+    /// What of it matches `allow`, as if it were a process's.
+    #[must_use]
+    pub fn only<S: AsRef<str>>(&self, allow: &[S]) -> Self {
+        Self::select(self.0.iter().cloned(), allow)
+    }
+
     /// What is secret of it: values whose names say so, and passwords in URLs of proxies.
     pub fn secrets(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -211,6 +217,7 @@ mod tests {
             ["AWS_REGION", "PATH"]
         );
         let everything = Environment::select(all(), &["*"]);
+        assert_eq!(names(&everything.only(&["AWS_*", "PATH", "OTHER"])), ["AWS_REGION", "PATH"]);
         assert_eq!(names(&everything), ["AWS_REGION", "DATABASE_URL", "PATH", "TF_TOKEN_app"]);
         let shown = format!("{everything:?}");
         assert!(shown.contains("DATABASE_URL") && !shown.contains("postgres"), "{shown}");

@@ -1,5 +1,7 @@
 //! Input that is wrong, each with the word that the operator must read.
 
+use slipway_domain::cost::CostSide;
+
 use super::*;
 
 #[test]
@@ -105,7 +107,7 @@ fn costs_that_are_too_large_to_be_one_are_listed() {
 #[test]
 fn a_report_of_infracost_that_is_wrong_is_refused() {
     let good = json!({"version": "0.2", "currency": "USD", "totalMonthlyCost": "10", "projects": [
-        {"breakdown": {"resources": [{"name": "aws_instance.x", "monthlyCost": "10", "costComponents": [
+        {"metadata": {"errors": null}, "breakdown": {"resources": [{"name": "aws_instance.x", "monthlyCost": "10", "costComponents": [
             {"name": "a", "unit": "hours", "monthlyQuantity": "730", "price": "0.0137", "monthlyCost": "10"}]}]}}]});
     let read =
         |value: &Value| crate::infracost::read(value.to_string().as_bytes(), Limits::default());
@@ -120,10 +122,51 @@ fn a_report_of_infracost_that_is_wrong_is_refused() {
         ("/projects/0/breakdown/resources/0/monthlyCost", json!("NaN"), "NaN"),
         ("/projects/0/breakdown/resources/0/costComponents/0/price", json!("-1"), "negative"),
         ("/projects", json!(5), "invalid type"),
+        ("/projects", json!([]), "no projects"),
+        ("/projects/0/metadata", json!({"errors": [{"message": "x"}]}), "an error: x"),
+        ("/projects/0/breakdown", Value::Null, "no breakdown"),
     ] {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = value;
         let said = read(&bad).unwrap_err().to_string();
         assert!(said.contains(word), "{pointer}: {said}");
     }
+}
+
+/// infracost ends with code 0 and a report that costs nothing when it could not do its work: a quota
+/// that is used up would be a free pass.
+#[test]
+fn a_report_of_infracost_that_tells_of_an_error_is_none() {
+    let of = |errors: Value| {
+        let document = json!({"version": "0.2", "currency": "USD", "totalMonthlyCost": null,
+            "projects": [{"metadata": {"type": "error", "errors": errors}, "breakdown": null}]});
+        crate::infracost::read(document.to_string().as_bytes(), Limits::default())
+    };
+    let said = of(json!([{"code": 0, "message": "Quota exceeded\nplease  wait"}])).unwrap_err();
+    assert!(said.to_string().contains("an error: Quota exceeded please wait"), "{said}");
+    assert!(of(json!([{}])).is_err(), "also one without a word");
+    assert!(of(json!([])).unwrap_err().to_string().contains("no breakdown"));
+}
+
+#[test]
+fn what_infracost_has_no_price_for_is_not_free() {
+    let part = |name: &str| {
+        json!({"name": name, "unit": "hours", "monthlyQuantity": "730",
+        "price": "0", "monthlyCost": "0", "priceNotFound": true})
+    };
+    let resources = |parts: &[Value]| {
+        json!({"resources": [{"name": "module.a.aws_instance.x", "resourceType": "aws_instance",
+            "metadata": {}, "monthlyCost": "0", "costComponents": parts}]})
+    };
+    let document = json!({"version": "0.2", "currency": "USD", "projects": [{
+        "pastBreakdown": resources(&[part("a"), part("gone")]),
+        "breakdown": resources(&[part("a"), part("new")])}]});
+    let report =
+        crate::infracost::read(document.to_string().as_bytes(), Limits::default()).unwrap();
+    assert!(!report.complete);
+    let mut gaps: Vec<_> = report.unpriced.iter().map(|g| (g.component.as_str(), g.side)).collect();
+    gaps.sort_unstable();
+    let (before, after) = (CostSide::Before, CostSide::After);
+    assert_eq!(gaps, [("a", after), ("gone", before), ("new", after)]);
+    assert!(report.unpriced.iter().all(|gap| gap.kind == "aws_instance"));
 }

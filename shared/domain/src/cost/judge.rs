@@ -378,14 +378,16 @@ fn missing(report: &CostReport, limits: &CostLimits, findings: &mut Vec<Finding>
                 "No price is known for a type",
                 then,
                 format!(
-                    "{} resources of type {} are not in the totals: {}{}.",
+                    "{} resources of type {} are not in the totals{}{}{}.",
                     unsupported.count,
                     unsupported.kind,
+                    // Not every tool names them.
+                    if first.is_empty() { "" } else { ": " },
                     first.join(", "),
-                    if unsupported.count > 3 { ", …" } else { "" }
+                    if !first.is_empty() && unsupported.count > 3 { ", …" } else { "" }
                 ),
-                "Reckon it by hand and let on_unsupported say what follows, or give a report of \
-                 infracost.",
+                "Reckon it by hand and let on_unsupported say what follows, or have infracost \
+                 asked.",
             );
             found.address = first.first().cloned().unwrap_or_default();
             findings.push(found);

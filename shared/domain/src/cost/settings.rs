@@ -68,6 +68,41 @@ impl Default for CostSettings {
     }
 }
 
+/// Shortest and longest time that infracost may be given, in seconds.
+pub const INFRACOST_TIME_LIMIT_S: std::ops::RangeInclusive<u32> = 1..=3600;
+
+/// How infracost is asked what a plan costs. Where it answers, its report is judged instead of the
+/// price book's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InfracostSettings {
+    /// Whether the gate denies when it is missing, takes too long or fails. Otherwise the price book
+    /// judges, and that infracost did not is on record.
+    pub required: bool,
+    /// How long it may take, in seconds.
+    #[schema(minimum = 1, maximum = 3600)]
+    #[schemars(range(min = 1, max = 3600))]
+    pub time_limit_s: u32,
+}
+
+impl Default for InfracostSettings {
+    fn default() -> Self {
+        Self { required: false, time_limit_s: 120 }
+    }
+}
+
+impl InfracostSettings {
+    /// Everything that is wrong with it.
+    pub fn problems(&self) -> Vec<FieldError> {
+        if INFRACOST_TIME_LIMIT_S.contains(&self.time_limit_s) {
+            return Vec::new();
+        }
+        let (least, most) = INFRACOST_TIME_LIMIT_S.into_inner();
+        let what = format!("infracost may be given {least} to {most} seconds");
+        vec![FieldError::at("/time_limit_s", what)]
+    }
+}
+
 /// Most entries of any list here.
 const MOST: usize = 10_000;
 
@@ -154,5 +189,21 @@ mod tests {
         );
         assert_eq!(CostSettings::default().problems(), []);
         assert!(serde_json::from_str::<CostSettings>(r#"{"curency": "USD"}"#).is_err());
+    }
+
+    #[test]
+    fn infracost_has_defaults_and_bounds() {
+        let read = |text: &str| serde_json::from_str::<InfracostSettings>(text);
+        let settings = read("{}").unwrap();
+        assert_eq!((settings.required, settings.time_limit_s), (false, 120));
+        for (limit, good) in [(0, false), (1, true), (3600, true), (3601, false)] {
+            let settings = InfracostSettings { time_limit_s: limit, ..settings.clone() };
+            let at: Vec<_> = settings.problems().into_iter().map(|p| p.pointer).collect();
+            assert_eq!(at.is_empty(), good, "{limit}");
+            assert!(at.iter().all(|at| at == "/time_limit_s"), "{at:?}");
+        }
+        for bad in [r#"{"requird": true}"#, r#"{"time_limit_s": -1}"#, r#"{"required": null}"#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

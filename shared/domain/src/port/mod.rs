@@ -3,6 +3,7 @@
 
 pub mod buckets;
 pub mod driver;
+pub mod estimator;
 pub mod identity_provider;
 pub mod key_service;
 pub mod scanner;

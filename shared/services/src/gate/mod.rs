@@ -22,6 +22,7 @@ use slipway_domain::gate_settings::ResolvedSettings;
 use slipway_domain::job::Job;
 use slipway_domain::plan::ResourceChange;
 use slipway_domain::port::driver::Planned;
+use slipway_domain::port::estimator::Estimated;
 use slipway_domain::redact::Redactor;
 use slipway_domain::report::{Judgement, Skipped};
 use slipway_domain::scan::{ScanOutcome, dedupe};
@@ -30,6 +31,7 @@ use slipway_domain::test_report::TestReport;
 use slipway_policy::Context;
 use slipway_store::deployment::Record;
 
+pub use cost::wanted as wanted_estimate;
 pub use report::{reconsider, report};
 pub use scan::wanted as wanted_scans;
 pub(crate) use settings::resolved_in;
@@ -48,6 +50,8 @@ pub struct Seen {
     pub scans: Vec<ScanOutcome>,
     /// The items of the central configuration that the plan was made with.
     pub settings: Vec<SettingUse>,
+    /// What became of asking infracost what it costs; `None` when nobody did.
+    pub estimate: Option<Estimated>,
 }
 
 /// What one gate says, with its evidence.
@@ -101,9 +105,11 @@ pub(crate) async fn judge(
         exemption::apply(findings, &exemptions, &stack.project, &stack.environment, now)
     };
 
-    let (mut costs, cost_report) = cost::ask(cx, &settings.cost, &planned.document).await?;
+    let skipped = &mut judgement.skipped;
+    let (mut costs, cost_report) =
+        cost::ask(cx, &settings.cost, &planned.document, seen, skipped).await?;
     let of_cost = exempt(&mut costs.findings);
-    cost::settle(&mut costs);
+    cost::settle(&mut costs, skipped);
 
     let subject =
         subject(&record, changes.clone(), &planned.document, cost_report.as_ref(), history);

@@ -7,13 +7,18 @@ use chrono::Duration;
 use slipway_domain::Code;
 use slipway_domain::access::Scope;
 use slipway_domain::approval::{ApprovalRules, AutoApprove};
+use slipway_domain::cost::{
+    Amount, CostConsequence, CostLimit, CostLimits, CostSettings, InfracostSettings,
+};
 use slipway_domain::exemption::NewExemption;
 use slipway_domain::gate::{GateKind, GateVerdict};
-use slipway_domain::gate_settings::{GateScope, GateSettings};
+use slipway_domain::gate_settings::{CostRules, GateScope, GateSettings};
 use slipway_domain::id::DeploymentId;
 use slipway_domain::job::Queue;
 use slipway_domain::plan::Action;
 use slipway_domain::policy::{PackMode, PackUse, PolicyModule, PolicySettings, RuleOverride};
+use slipway_domain::port::estimator::{EstimateStatus, Estimated};
+use slipway_domain::report::Report;
 use slipway_domain::scan::{ScanOutcome, ScanSettings, ScanStatus, ScannerName, ScannerSettings};
 use slipway_domain::state::DeploymentState as S;
 use slipway_domain::test_report::{TestCase, TestSettings, TestStatus, Tested};
@@ -22,7 +27,7 @@ use slipway_services::gate::{self, Precondition, Seen};
 use slipway_services::policy::{DryRunRequest, NamedPack, Sent, UploadPolicy};
 use slipway_services::{cancel, deployment, exemption, plan, policy, test};
 
-use crate::rig::{Rig, code, on_both_engines, plan_of};
+use crate::rig::{Rig, code, instance_document, on_both_engines, plan_of};
 
 on_both_engines! {
     settings_are_versions_and_the_narrowest_holds,
@@ -33,6 +38,11 @@ on_both_engines! {
     tests_of_other_settings_say_nothing_to_the_gate,
     what_an_exemption_let_through_ends_with_it,
     a_scanner_that_is_missing_is_never_a_pass,
+    what_infracost_says_is_judged_in_place_of_the_book,
+    the_book_judges_where_infracost_is_not_there_and_that_is_on_record,
+    infracost_that_is_required_and_says_nothing_of_use_is_a_no,
+    where_infracost_is_not_asked_nothing_of_it_counts,
+    infracost_says_no_secret,
     a_gate_says_no_secret,
     what_is_blocked_can_be_judged_anew,
     rules_are_told_of_the_deployments_before,
@@ -300,6 +310,230 @@ async fn a_scanner_that_is_missing_is_never_a_pass(rig: Rig) {
     // Nobody answered at all, e.g. because the scans broke down.
     let id = judged(&rig, "c", "null_resource", Action::Create, &Seen::default()).await;
     assert_eq!(of(id).await, GateVerdict::Deny);
+}
+
+/// Settings that ask infracost, if they do, and let a month become dearer by this much.
+fn priced(infracost: Option<bool>, max: u32) -> GateSettings {
+    let limit = CostLimit { max: Amount::whole(max), then: CostConsequence::Deny, role: None };
+    let asked = |required| InfracostSettings { required, ..InfracostSettings::default() };
+    let cost = CostRules {
+        limits: CostLimits { max_monthly_increase: Some(limit), ..CostLimits::default() },
+        infracost: infracost.map(asked),
+        ..CostRules::default()
+    };
+    // No other gate says no.
+    let policy = PolicySettings { packs: Vec::new(), ..PolicySettings::default() };
+    GateSettings { cost: Some(cost), policy: Some(policy), ..GateSettings::default() }
+}
+
+/// A report in infracost's shape, of one new instance.
+fn said_by_infracost(currency: &str, monthly: &str) -> serde_json::Value {
+    let nothing = serde_json::json!({"resources": [], "totalMonthlyCost": "0"});
+    serde_json::json!({"version": "0.2", "currency": currency,
+        "metadata": {"infracostCommand": "diff"},
+        "projects": [{"name": "plan.json", "metadata": {"type": "terraform_plan_json"},
+            "pastBreakdown": nothing, "breakdown": {"totalMonthlyCost": monthly, "resources": [{
+                "name": "aws_instance.a", "resourceType": "aws_instance", "metadata": {},
+                "monthlyCost": monthly, "costComponents": [{
+                    "name": "Instance usage (Linux/UNIX, on-demand, m5.large)", "unit": "hours",
+                    "monthlyQuantity": "730", "price": "0.1", "monthlyCost": monthly,
+                    "priceNotFound": false}]}]}}],
+        "totalMonthlyCost": monthly, "pastTotalMonthlyCost": "0",
+        "summary": {"unsupportedResourceCounts": {}, "noPriceResourceCounts": {}}})
+}
+
+fn ended(status: EstimateStatus) -> Seen {
+    let version = Some("0.10.41".to_owned());
+    Seen { estimate: Some(Estimated { version, status, duration_ms: 1 }), ..Seen::default() }
+}
+
+fn answered(document: &serde_json::Value) -> Seen {
+    ended(EstimateStatus::Done { document: document.to_string().into() })
+}
+
+/// The report of a plan that makes an instance of some 70 USD a month by the price book.
+async fn of_an_instance(rig: &Rig, stack: &str, seen: &Seen) -> Report {
+    let id = rig.submit(stack).await;
+    plan_of_an_instance(rig, id, seen).await;
+    gate::report(&rig.cx, &rig.who, id).await.unwrap()
+}
+
+async fn plan_of_an_instance(rig: &Rig, id: DeploymentId, seen: &Seen) {
+    let (job, lease) = rig.claim(Queue::Plan).await.unwrap();
+    assert_eq!(job.deployment_id, id);
+    execution::begin(&rig.cx, &job, &lease).await.unwrap();
+    let mut planned = plan_of(rig.mark(id).await);
+    planned.document = instance_document();
+    execution::plan_finished(&rig.cx, &job, &lease, planned, seen).await.unwrap();
+}
+
+fn cost_gate(report: &Report) -> (GateVerdict, String) {
+    let gate = report.judgement.gates.iter().find(|gate| gate.gate == GateKind::Cost).unwrap();
+    (gate.verdict, gate.detail.clone())
+}
+
+fn reckoned_by(report: &Report) -> &str {
+    &report.judgement.cost.as_ref().unwrap().tool
+}
+
+fn cost_rules(report: &Report) -> Vec<&str> {
+    let all = report.judgement.findings.iter();
+    all.filter(|finding| finding.tool == "cost").map(|finding| finding.rule.as_str()).collect()
+}
+
+async fn what_infracost_says_is_judged_in_place_of_the_book(rig: Rig) {
+    set(&rig, priced(Some(false), 100)).await;
+    let dear = answered(&said_by_infracost("USD", "500"));
+    let report = of_an_instance(&rig, "dear", &dear).await;
+    assert_eq!(cost_gate(&report).0, GateVerdict::Deny, "the book would let it pass");
+    assert_eq!(
+        (reckoned_by(&report), cost_rules(&report)),
+        ("infracost", vec!["cost_monthly_increase"])
+    );
+    assert!(report.judgement.skipped.is_empty());
+    let id = report.deployment_id;
+    assert_eq!(rig.get(id).await.state, S::Blocked);
+
+    // Judged anew it is by what infracost says then.
+    gate::reconsider(&rig.cx, &rig.who, id, None).await.unwrap();
+    plan_of_an_instance(&rig, id, &answered(&said_by_infracost("USD", "50"))).await;
+    assert_eq!(rig.get(id).await.state, S::AwaitingApproval);
+    let report = gate::report(&rig.cx, &rig.who, id).await.unwrap();
+    assert_eq!((cost_gate(&report).0, reckoned_by(&report)), (GateVerdict::Pass, "infracost"));
+
+    // The other way round: the book would say no.
+    set(&rig, priced(Some(true), 20)).await;
+    let cheap = answered(&said_by_infracost("USD", "10"));
+    let report = of_an_instance(&rig, "cheap", &cheap).await;
+    assert_eq!((cost_gate(&report).0, reckoned_by(&report)), (GateVerdict::Pass, "infracost"));
+    rig.check_events(id).await;
+}
+
+async fn the_book_judges_where_infracost_is_not_there_and_that_is_on_record(rig: Rig) {
+    let missing = || EstimateStatus::Missing { why: "infracost is not on the PATH".to_owned() };
+    let silent: [(&str, Seen, &str); 6] = [
+        ("missing", ended(missing()), "not on the PATH"),
+        ("slow", ended(EstimateStatus::TimedOut { after_s: 7 }), "its limit of 7 s"),
+        ("failed", ended(EstimateStatus::Failed { why: "no key".to_owned() }), "no key"),
+        ("unread", answered(&serde_json::json!({"version": "9"})), "cannot be used"),
+        ("foreign", answered(&said_by_infracost("EUR", "10")), "in EUR, and USD was asked"),
+        ("nobody", Seen::default(), "was not asked"),
+    ];
+    set(&rig, priced(Some(false), 100)).await;
+    for (stack, seen, why) in &silent {
+        let report = of_an_instance(&rig, stack, seen).await;
+        let (verdict, detail) = cost_gate(&report);
+        assert_eq!(verdict, GateVerdict::Warn, "{stack}: {detail}");
+        assert!(detail.contains(why) && detail.contains("recorded as skipped"), "{detail}");
+        assert_eq!(reckoned_by(&report), "slipway", "{stack}");
+        assert!(cost_rules(&report).is_empty(), "{stack}: {:?}", cost_rules(&report));
+        let [skipped] = report.judgement.skipped.as_slice() else { panic!("{stack}") };
+        assert_eq!((skipped.gate, skipped.tool.as_str()), (GateKind::Cost, "infracost"));
+        assert!(skipped.why.contains(why) && !skipped.denies, "{stack}: {}", skipped.why);
+        assert_eq!(rig.get(report.deployment_id).await.state, S::AwaitingApproval);
+    }
+    // And it judges by the limits.
+    set(&rig, priced(Some(false), 20)).await;
+    let report = of_an_instance(&rig, "over", &ended(missing())).await;
+    assert_eq!(cost_gate(&report).0, GateVerdict::Deny);
+    assert_eq!(cost_rules(&report), ["cost_monthly_increase"]);
+}
+
+async fn infracost_that_is_required_and_says_nothing_of_use_is_a_no(rig: Rig) {
+    let failed = EstimateStatus::Failed { why: "no key".to_owned() };
+    let missing = EstimateStatus::Missing { why: "infracost is not on the PATH".to_owned() };
+    let of_an_error = serde_json::json!({"version": "0.2", "currency": "USD", "projects": [{
+        "metadata": {"type": "error", "errors": [{"message": "the quota is used up"}]},
+        "breakdown": {"resources": []}}]});
+    let silent: [(&str, Seen, &str, &str); 7] = [
+        ("missing", ended(missing), "not on the PATH", "Install infracost"),
+        ("slow", ended(EstimateStatus::TimedOut { after_s: 7 }), "limit of 7 s", "time_limit_s"),
+        ("failed", ended(failed), "no key", "log"),
+        ("unread", answered(&serde_json::json!({"version": "9"})), "cannot be used", "made again"),
+        ("errored", answered(&of_an_error), "the quota is used up", "made again"),
+        ("foreign", answered(&said_by_infracost("EUR", "10")), "in EUR", "estimate.currency"),
+        ("nobody", Seen::default(), "was not asked", "made again"),
+    ];
+    set(&rig, priced(Some(true), 100)).await;
+    for (stack, seen, why, remedy) in &silent {
+        let report = of_an_instance(&rig, stack, seen).await;
+        let (verdict, detail) = cost_gate(&report);
+        assert_eq!(verdict, GateVerdict::Deny, "{stack}: {detail}");
+        assert!(detail.contains(why) && detail.contains("which denies"), "{detail}");
+        assert_eq!(cost_rules(&report), ["cost_error"], "{stack}");
+        let found = report.judgement.findings.iter().find(|f| f.rule == "cost_error").unwrap();
+        assert!(found.message.contains(why), "{stack}: {}", found.message);
+        assert!(found.remedy.contains(remedy), "{stack}: {}", found.remedy);
+        assert!(found.remedy.contains("infracost.required"), "{stack}: {}", found.remedy);
+        assert!(report.judgement.skipped[0].denies, "{stack}");
+        assert_eq!(rig.get(report.deployment_id).await.state, S::Blocked, "{stack}");
+    }
+
+    // Nor is it exempted, or a pass for a plan of which there is nothing to ask.
+    let request = NewExemption {
+        rule: "cost_error".to_owned(),
+        address: "*".to_owned(),
+        project: None,
+        environment: None,
+        reason: "it is never there".to_owned(),
+        owner: "finance".to_owned(),
+        expires_at: rig.cx.now() + Duration::days(1),
+    };
+    // Whether one may be asked for at all is not what is tested.
+    let _ = exemption::create(&rig.cx, &rig.who, request, None).await;
+    let report = of_an_instance(&rig, "exempt", &Seen::default()).await;
+    assert_eq!(cost_gate(&report).0, GateVerdict::Deny);
+    let mut without = priced(Some(true), 100);
+    without.cost.as_mut().unwrap().limits = CostLimits::default();
+    set(&rig, without).await;
+    let id = judged(&rig, "bare", "null_resource", Action::Create, &Seen::default()).await;
+    let report = gate::report(&rig.cx, &rig.who, id).await.unwrap();
+    assert_eq!(cost_gate(&report).0, GateVerdict::Deny);
+    assert!(report.judgement.skipped[0].why.contains("no document"));
+}
+
+async fn where_infracost_is_not_asked_nothing_of_it_counts(rig: Rig) {
+    set(&rig, priced(None, 100)).await;
+    let dear = answered(&said_by_infracost("USD", "500"));
+    for (stack, seen) in [("said", dear), ("silent", Seen::default())] {
+        let report = of_an_instance(&rig, stack, &seen).await;
+        assert_eq!((cost_gate(&report).0, reckoned_by(&report)), (GateVerdict::Pass, "slipway"));
+        assert!(report.judgement.skipped.is_empty());
+    }
+    let asked = InfracostSettings { time_limit_s: 0, ..InfracostSettings::default() };
+    let wrong = CostRules {
+        estimate: CostSettings::default(),
+        infracost: Some(asked),
+        ..CostRules::default()
+    };
+    let wrong = GateSettings { cost: Some(wrong), ..GateSettings::default() };
+    let refused = gate::set(&rig.cx, &rig.who, GateScope::default(), wrong, Precondition::Any);
+    assert_eq!(refused.await.unwrap_err().errors[0].pointer, "/cost/infracost/time_limit_s");
+    // Whoever plans asks for it by these.
+    let id = rig.submit("asked").await;
+    assert_eq!(gate::wanted_estimate(&rig.cx, id).await.unwrap().infracost, None);
+    set(&rig, priced(Some(true), 100)).await;
+    let wanted = gate::wanted_estimate(&rig.cx, id).await.unwrap().infracost.unwrap();
+    assert_eq!((wanted.required, wanted.time_limit_s), (true, 120));
+}
+
+async fn infracost_says_no_secret(rig: Rig) {
+    set(&rig, priced(Some(true), 100)).await;
+    let redactor = slipway_domain::redact::Redactor::new(["m5.large", "hunter22"]);
+    let quoted = answered(&said_by_infracost("USD", "10"));
+    let failed = ended(EstimateStatus::Failed { why: "hunter22 is no key".to_owned() });
+    for (stack, seen) in [("quoted", quoted), ("failed", failed)] {
+        let seen = Seen { redactor: redactor.clone(), ..seen };
+        let report = of_an_instance(&rig, stack, &seen).await;
+        let judgement = &report.judgement;
+        let text = serde_json::to_string(&(&judgement.gates, &judgement.findings)).unwrap();
+        let skipped = serde_json::to_string(&judgement.skipped).unwrap();
+        assert!(!text.contains("hunter22") && !skipped.contains("hunter22"), "{text}");
+        if stack == "quoted" {
+            let cost = serde_json::to_string(&judgement.cost).unwrap();
+            assert!(!cost.contains("m5.large") && cost.contains("on-demand, ***"), "{cost}");
+        }
+    }
 }
 
 async fn a_gate_says_no_secret(rig: Rig) {

@@ -9,7 +9,7 @@ use slipway_services::gate::{self, Seen};
 use slipway_services::price::{self, ImportPrices};
 use slipway_services::{Gathered, execution};
 
-use crate::rig::{Rig, code, on_both_engines, plan_of};
+use crate::rig::{Rig, code, instance_document, on_both_engines, plan_of};
 
 on_both_engines! {
     what_is_imported_is_what_plans_cost_everywhere,
@@ -41,19 +41,7 @@ async fn cost(rig: &Rig, stack: &str) -> String {
     execution::begin(&rig.cx, &job, &lease).await.unwrap();
     let mut planned = plan_of(rig.mark(id).await);
     planned.changes[0].action = Action::Create;
-    planned.document = serde_json::json!({"format_version": "1.2", "resource_changes": [{
-        "address": "aws_instance.a", "mode": "managed", "type": "aws_instance", "name": "a",
-        "provider_name": "registry.terraform.io/hashicorp/aws",
-        "change": {"actions": ["create"], "before": null, "after_unknown": {},
-            "after": {"instance_type": "m5.large"}}}],
-        "configuration": {"provider_config": {"aws": {"name": "aws",
-            "full_name": "registry.terraform.io/hashicorp/aws",
-            "expressions": {"region": {"constant_value": "us-east-1"}}}},
-            "root_module": {"resources": [{"address": "aws_instance.a", "mode": "managed",
-                "type": "aws_instance", "name": "a", "provider_config_key": "aws",
-                "expressions": {"instance_type": {"constant_value": "m5.large"}}}]}}})
-    .to_string()
-    .into();
+    planned.document = instance_document();
     execution::plan_finished(&rig.cx, &job, &lease, planned, &Seen::default()).await.unwrap();
     let report = gate::report(&rig.cx, &rig.who, id).await.unwrap();
     let cost = report.judgement.cost.expect("it was reckoned");

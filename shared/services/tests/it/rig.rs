@@ -442,6 +442,23 @@ pub(crate) fn plan_of(state: StateMark) -> Planned {
     }
 }
 
+/// The document of a plan that makes an m5.large in us-east-1.
+pub(crate) fn instance_document() -> Bytes {
+    serde_json::json!({"format_version": "1.2", "resource_changes": [{
+        "address": "aws_instance.a", "mode": "managed", "type": "aws_instance", "name": "a",
+        "provider_name": "registry.terraform.io/hashicorp/aws",
+        "change": {"actions": ["create"], "before": null, "after_unknown": {},
+            "after": {"instance_type": "m5.large"}}}],
+        "configuration": {"provider_config": {"aws": {"name": "aws",
+            "full_name": "registry.terraform.io/hashicorp/aws",
+            "expressions": {"region": {"constant_value": "us-east-1"}}}},
+            "root_module": {"resources": [{"address": "aws_instance.a", "mode": "managed",
+                "type": "aws_instance", "name": "a", "provider_config_key": "aws",
+                "expressions": {"instance_type": {"constant_value": "m5.large"}}}]}}})
+    .to_string()
+    .into()
+}
+
 /// The code of a refusal.
 pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, Fault>) -> slipway_domain::Code {
     result.expect_err("it was to be refused").code

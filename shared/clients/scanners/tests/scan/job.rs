@@ -20,6 +20,7 @@ pub(crate) struct Job {
     pub(crate) stop: watch::Sender<Option<Stop>>,
     pub(crate) redactor: Redactor,
     log: Mutex<Vec<NewLogLine>>,
+    hidden: Mutex<Vec<String>>,
 }
 
 impl Job {
@@ -29,12 +30,18 @@ impl Job {
             stop: watch::Sender::new(None),
             redactor: Redactor::default(),
             log: Mutex::default(),
+            hidden: Mutex::default(),
         }
     }
 
     /// Everything that was logged.
     pub(crate) fn said(&self) -> Vec<String> {
         self.log.lock().unwrap().iter().map(|line| line.text.clone()).collect()
+    }
+
+    /// What it was told to hide.
+    pub(crate) fn hidden(&self) -> Vec<String> {
+        self.hidden.lock().unwrap().clone()
     }
 
     /// What is left in its directory.
@@ -53,7 +60,9 @@ impl Run for Job {
         self.redactor.clone()
     }
 
-    fn hide(&self, _secrets: Vec<String>) {}
+    fn hide(&self, secrets: Vec<String>) {
+        self.hidden.lock().unwrap().extend(secrets);
+    }
 
     fn log(&self, line: NewLogLine) {
         self.log.lock().unwrap().push(line);
