@@ -12,7 +12,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Duration;
 use http_body_util::BodyExt as _;
-use jsonwebtoken::encode;
 use serde_json::{Value, json};
 use slipway_domain::Secret;
 use slipway_domain::access::{Door, Principal, Role};
@@ -289,14 +288,14 @@ async fn a_stream_ends_when_its_reader_may_not_read_it_any_more() {
             .header(header::ACCEPT, "text/event-stream");
         let answer = house.open(request.body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status(), 200);
-        answer.into_body().collect()
+        answer.into_body()
     };
     let key = made["token"].as_str().unwrap();
-    let of_key = open("logs?follow=true", key).await;
-    let of_session = open("events", &bobs.access).await;
+    let of_key = open("logs?follow=true", key).await.collect();
+    let of_session = open("events", &bobs.access).await.collect();
     let again = signed_in(&house, "bob").await;
-    let of_member = open("events", &again.access).await;
-    let of_ann = open("events", &ann.access).await;
+    let of_member = open("events", &again.access).await.collect();
+    let of_ann = open("events", &ann.access).await.collect();
     tokio::pin!(of_key, of_session, of_member, of_ann);
     let soon = async |stream: &mut std::pin::Pin<&mut _>| {
         let ended = tokio::time::timeout(std::time::Duration::from_secs(10), stream).await;

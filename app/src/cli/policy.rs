@@ -6,8 +6,6 @@ use clap::{ArgGroup, Args, Subcommand};
 use slipway_domain::exemption::ExemptionState;
 use slipway_domain::id::{DeploymentId, ExemptionId};
 
-use super::state;
-
 /// `slipway policies`.
 #[derive(Debug, Clone, Args)]
 pub struct PoliciesArgs {

@@ -4,8 +4,6 @@ use clap::{ArgGroup, Args, Subcommand};
 use slipway_domain::id::{DeploymentId, JobId};
 use slipway_domain::job::{JobKind, JobState, Queue};
 
-use super::state;
-
 /// `slipway queues`.
 #[derive(Debug, Clone, Args)]
 pub struct QueuesArgs {

@@ -4,7 +4,7 @@ use chrono::Duration;
 use serde_json::{Value, json};
 use slipway_domain::access::Role;
 
-use super::{PASSWORD, account, begin, call, get, house, login, record, signed_in};
+use super::{PASSWORD, account, call, get, house, login, record, signed_in};
 
 #[tokio::test]
 async fn a_key_is_shown_once_and_is_no_more_than_it_says() {

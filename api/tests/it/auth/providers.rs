@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Request, header};
+use axum::http::Request;
 use chrono::{DateTime, Duration};
-use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use slipway_client_oidc::fake::{self, CLIENT_ID, CLIENT_SECRET};
 use slipway_client_oidc::{Fetch, GitHub, GitHubOptions, Issuers, Oidc, OidcOptions};
@@ -14,7 +13,7 @@ use slipway_outbound::{Allow, Guard};
 use slipway_services::auth::AuthSettings;
 use slipway_services::auth::sign_in;
 
-use super::{account, call, cookie_of, get, house, person, record, secret, signed_in, tokens};
+use super::{call, cookie_of, get, person, record, secret, signed_in};
 use crate::house::{Answer, House};
 
 /// A house with providers, and who is at them.

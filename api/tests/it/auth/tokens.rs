@@ -1,11 +1,9 @@
 //! What tokens are worth: forged, expired, of keys that were rotated or thrown away.
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use axum::http::header;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::Duration;
-use http_body_util::BodyExt as _;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use slipway_domain::access::{Door, Principal, Role};
@@ -13,7 +11,7 @@ use slipway_services::auth::sign_in;
 use slipway_services::auth::{AuthSettings, signing_key};
 use slipway_services::{Ctx, Gathered};
 
-use super::{account, call, get, house, person, refresh, secret, signed_in, tokens};
+use super::{account, call, get, house, person, refresh, signed_in, tokens};
 use crate::house::House;
 
 /// A token with another header or other claims, signed by whatever.
