@@ -181,8 +181,15 @@ impl LateInfracost {
 #[async_trait]
 impl Estimate for LateInfracost {
     async fn estimate(&self, run: &dyn Run, input: &EstimateInput) -> Estimated {
-        let found = self.found.get_or_init(|| infracost(&self.config)).await;
-        found.estimate(run, input).await
+        let look = async || {
+            let found = infracost(&self.config).await;
+            // That it is not there, or did not answer in time, may be otherwise the next time.
+            if found.is_installed() { Ok(found) } else { Err(found) }
+        };
+        match self.found.get_or_try_init(look).await {
+            Ok(found) => found.estimate(run, input).await,
+            Err(missing) => missing.estimate(run, input).await,
+        }
     }
 }
 

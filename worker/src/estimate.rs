@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipway_domain::port::driver::{Planned, Run as _};
-use slipway_domain::port::estimator::{EstimateInput, Estimated};
+use slipway_domain::port::driver::{DriverError, Planned, Run as _};
+use slipway_domain::port::estimator::{EstimateInput, EstimateStatus, Estimated};
 use slipway_services::gate;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
@@ -23,27 +23,33 @@ impl Drop for Asking {
 
 /// What it says of a plan that has just been made. `None`: nobody wants to know, or nobody answered
 /// at all; the gate knows which.
+///
+/// # Errors
+/// The run was asked to stop before it had answered.
 pub(crate) async fn estimated(
     shared: &Shared,
     run: &Arc<JobRun>,
     planned: &Planned,
-) -> Option<Estimated> {
+) -> Result<Option<Estimated>, DriverError> {
     // A plan without changes goes before no gate, and without a document there is nothing to ask.
-    if planned.no_changes || planned.document.is_empty() || run.stop().is_some() {
-        return None;
+    if planned.no_changes || planned.document.is_empty() {
+        return Ok(None);
     }
     let rules = match gate::wanted_estimate(&shared.cx, run.deployment_id()).await {
         Ok(rules) => rules,
         Err(fault) => {
             // The gate finds that nobody answered, and says so.
             tracing::warn!(%fault, "whether an estimate is wanted could not be read");
-            return None;
+            return Ok(None);
         }
     };
-    let wanted = rules.infracost?;
+    let Some(wanted) = rules.infracost else { return Ok(None) };
     let Some(estimator) = shared.tools.estimator.clone() else {
-        return Some(Estimated::missing("this worker has no infracost"));
+        return Ok(Some(Estimated::missing("this worker has no infracost")));
     };
+    if run.stop().is_some() {
+        return Err(DriverError::Stopped);
+    }
     let input = EstimateInput {
         document: planned.document.clone(),
         currency: rules.estimate.currency,
@@ -53,10 +59,13 @@ pub(crate) async fn estimated(
     let asking = async move { estimator.estimate(&*its_run, &input).await };
     let mut asking = Asking(tokio::spawn(asking.in_current_span()));
     match run.flushing_beside(&mut asking.0).await {
-        Ok(estimated) => Some(estimated),
+        Ok(Estimated { status: EstimateStatus::Failed { .. }, .. }) if run.stop().is_some() => {
+            Err(DriverError::Stopped)
+        }
+        Ok(estimated) => Ok(Some(estimated)),
         Err(error) => {
             tracing::error!(%error, "the estimate broke down");
-            None
+            Ok(None)
         }
     }
 }

@@ -7,9 +7,10 @@ use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::job::{Job, JobKind, Lease};
 use slipway_domain::port::driver::{
     AfterRecovery, Applied, ApplyInput, DriftInput, Driver, DriverError, Health, PlanInput,
-    RecoverInput, Run as _, Stop, TestInput,
+    Planned, RecoverInput, Run as _, Stop, TestInput,
 };
 use slipway_domain::redact::Redactor;
+use slipway_domain::setting::SettingUse;
 use slipway_services::execution::{self, Begun, Ending, Started, Taken};
 use slipway_services::gate::Seen;
 use slipway_services::recovery::{self, AfterRecord};
@@ -199,6 +200,21 @@ async fn guarded<T: Send + 'static>(
     })
 }
 
+/// What the gates are told of a plan beside itself, when everybody who is asked has answered.
+async fn seen(
+    shared: &Shared,
+    run: &Arc<JobRun>,
+    planned: &Planned,
+    scans: Scans,
+    settings: Vec<SettingUse>,
+) -> Result<Seen, DriverError> {
+    // Scans go on meanwhile.
+    let estimate = estimated(shared, run, planned).await?;
+    // A plan without changes goes before no gate.
+    let scans = if planned.no_changes { Vec::new() } else { scans.ended(run).await? };
+    Ok(Seen { redactor: run.redactor(), scans, settings, estimate })
+}
+
 async fn plan(
     shared: &Shared,
     job: &Job,
@@ -216,11 +232,10 @@ async fn plan(
         Ok(planned) => verdict::planned(&run.redactor(), planned),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
-    // Scans go on meanwhile.
-    let estimate = estimated(shared, run, &planned).await;
-    // A plan without changes goes before no gate.
-    let scans = if planned.no_changes { Vec::new() } else { scans.ended(run).await };
-    let seen = Seen { redactor: run.redactor(), scans, settings, estimate };
+    let seen = match seen(shared, run, &planned, scans, settings).await {
+        Ok(seen) => seen,
+        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+    };
     let keep = || execution::plan_finished(&shared.cx, job, lease, planned.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {
@@ -292,14 +307,18 @@ async fn recover(
         Ok(found) => verdict::recovered(&run.redactor(), found),
         Err(error) => return failed(shared, job, lease, run, brake, error).await,
     };
-    let (scans, estimate) = match &found.next {
+    let seen = match &found.next {
         AfterRecovery::Propose(planned) | AfterRecovery::Continue(planned) => {
-            let estimate = estimated(shared, run, planned).await;
-            (scans.ended(run).await, estimate)
+            seen(shared, run, planned, scans, settings).await
         }
-        AfterRecovery::Finished(_) | AfterRecovery::Ask => (Vec::new(), None),
+        AfterRecovery::Finished(_) | AfterRecovery::Ask => {
+            Ok(Seen { redactor: run.redactor(), settings, ..Seen::default() })
+        }
     };
-    let seen = Seen { redactor: run.redactor(), scans, settings, estimate };
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+    };
     let keep = || recovery::recovered(&shared.cx, job, lease, found.clone(), &seen);
     let kept = persist(brake, keep).await;
     match kept {

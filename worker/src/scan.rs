@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use slipway_domain::port::driver::Run as _;
+use slipway_domain::port::driver::{DriverError, Run as _};
 use slipway_domain::port::scanner::ScanInput;
 use slipway_domain::scan::{ScanOutcome, ScanStatus};
 use slipway_services::gate;
@@ -52,18 +52,30 @@ impl Scans {
     }
 
     /// What they said, when they have ended.
-    pub(crate) async fn ended(mut self, run: &JobRun) -> Vec<ScanOutcome> {
+    ///
+    /// # Errors
+    /// The run was asked to stop before they had looked at everything: a gate must not take that for
+    /// all that there is to say.
+    pub(crate) async fn ended(mut self, run: &JobRun) -> Result<Vec<ScanOutcome>, DriverError> {
         // A driver that shows no source has none that could be looked at: the gate finds nobody who
         // answered.
-        if run.stop().is_some() || !run.has_source() {
-            return Vec::new();
+        if !run.has_source() {
+            return Ok(Vec::new());
         }
-        match run.flushing_beside(&mut self.0).await {
+        if run.stop().is_some() && !self.0.is_finished() {
+            return Err(DriverError::Stopped);
+        }
+        let outcomes = match run.flushing_beside(&mut self.0).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 tracing::error!(%error, "the scans broke down");
                 Vec::new()
             }
+        };
+        let failed = |outcome: &ScanOutcome| matches!(outcome.status, ScanStatus::Failed { .. });
+        if run.stop().is_some() && outcomes.iter().any(failed) {
+            return Err(DriverError::Stopped);
         }
+        Ok(outcomes)
     }
 }

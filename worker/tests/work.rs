@@ -529,6 +529,35 @@ async fn an_estimate_ends_when_its_job_is_stopped_and_a_worker_without_one_says_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_whose_estimate_was_cut_short_is_not_judged_but_made_again() {
+    let mut rig = sqlite().await;
+    ask_infracost(&rig).await;
+    let asked = Arc::new(Asked { hangs: true, ..Asked::default() });
+    rig.estimator = Some(asked.clone());
+    let worker = rig.start(true);
+    let id = rig.submit("a", "document").await;
+    let end = std::time::Instant::now() + Duration::from_secs(15);
+    while asked.inputs.lock().unwrap().is_empty() {
+        assert!(std::time::Instant::now() < end, "it is not asked");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    rig.shutdown.drain.cancel();
+    rig.shutdown.stop.cancel();
+    worker.await.unwrap();
+    let left = deployment::get(&rig.cx, &rig.who, id).await.unwrap();
+    assert!(left.plan.is_none() && !left.state.is_terminal(), "{left:?}");
+
+    rig.shutdown = Shutdown::default();
+    rig.estimator = Some(Arc::default());
+    let worker = rig.start(false);
+    rig.until(id, S::AwaitingApproval).await;
+    assert_eq!(said_of_infracost(&rig, id).await, ["*** is not good"]);
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+    rig.end_loops.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_tool_quotes_is_masked_wherever_it_ends() {
     let rig = sqlite().await;
     let worker = rig.start(false);

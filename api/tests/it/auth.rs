@@ -320,6 +320,22 @@ async fn a_stream_ends_when_its_reader_may_not_read_it_any_more() {
 }
 
 #[tokio::test]
+async fn whoever_waits_is_looked_up_again() {
+    let (house, _) = house().await;
+    account(&house, "bob", Role::Developer).await;
+    let bobs = signed_in(&house, "bob").await;
+    let body = Some(submission());
+    let made = call(&house, "POST", "/api/v1/deployments", &bobs.access, body).await.ok(202);
+    let at = format!("/api/v1/deployments/{}?wait_s=30", made["id"].as_str().unwrap());
+    let (waited, ()) = tokio::join!(get(&house, &at, &bobs.access), async {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let left = call(&house, "POST", "/api/v1/auth/logout", &bobs.access, None).await;
+        assert_eq!(left.status, 204);
+    });
+    waited.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn accounts_are_made_by_whoever_may() {
     let house = House::asking_who(AuthSettings::default()).await;
     let register = async |body: Value| house.post("/api/v1/auth/register", &body).await;

@@ -93,7 +93,7 @@ struct Component {
 const FORM: &str = "a report of infracost";
 
 /// Longest text of infracost's that is passed on, in characters.
-const MAX_SAID: usize = 300;
+const MAX_SAID: usize = 16 << 10;
 
 fn wrong(why: impl Into<String>) -> BookError {
     BookError::Form { form: FORM, why: why.into() }
@@ -119,8 +119,8 @@ struct Open {
 /// Why a project says itself that it is not what it should be.
 fn error_of(project: &Project) -> Option<String> {
     let first = project.metadata.as_ref()?.errors.as_ref()?.first()?;
-    let words: Vec<&str> = first.message.split_whitespace().collect();
-    Some(words.join(" ").chars().take(MAX_SAID).collect())
+    // As it is: whoever shows it takes secrets out first, which are not known by their parts.
+    Some(first.message.chars().take(MAX_SAID).collect())
 }
 
 /// Reads a report.
@@ -149,8 +149,9 @@ pub fn read(document: &[u8], limits: Limits) -> Result<CostReport, BookError> {
         if let Some(said) = error_of(&project) {
             return Err(wrong(format!("it tells of an error: {said}")));
         }
-        if project.breakdown.is_none() {
-            return Err(wrong("a project has no breakdown"));
+        // Without what is there now an increase would be none.
+        if project.breakdown.is_none() || project.past_breakdown.is_none() {
+            return Err(wrong("a project has no breakdown of what is, or of what was"));
         }
         let prefix = if many { format!("project {}: ", i + 1) } else { String::new() };
         for (breakdown, after) in [(project.past_breakdown, false), (project.breakdown, true)] {
@@ -224,7 +225,7 @@ pub fn read(document: &[u8], limits: Limits) -> Result<CostReport, BookError> {
     unpriced.retain(|gap| {
         gap.side == CostSide::After || !told.contains(&(gap.address.clone(), gap.component.clone()))
     });
-    let summary = document.summary.unwrap_or_default();
+    let summary = document.summary.ok_or_else(|| wrong("it has no summary"))?;
     let unsupported: Vec<UnsupportedType> = summary
         .unsupported_resource_counts
         .into_iter()

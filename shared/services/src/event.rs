@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 
 use crate::Ctx;
 use crate::access::read_deployment;
+use crate::auth::authenticate;
 use crate::log::{self, Part};
 
 /// Events read in one go.
@@ -170,6 +171,9 @@ impl FollowLog {
     }
 }
 
+/// How often it is asked again whether whoever waits may see what they wait for.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Waits until `done` says so of the deployment, or until `timeout`; returns it as it is then,
 /// and whether `done` was reached.
 pub async fn wait(
@@ -179,18 +183,21 @@ pub async fn wait(
     timeout: Duration,
     done: impl Fn(&slipway_domain::deployment::Deployment) -> bool,
 ) -> Result<(slipway_domain::deployment::Deployment, bool), Fault> {
-    let mut news = News::of(cx, of);
-    let end = tokio::time::Instant::now() + timeout;
+    let (mut news, mut who) = (News::of(cx, of), who.clone());
+    let began = tokio::time::Instant::now();
+    let (end, mut look_at) = (began + timeout, began + ASK_AGAIN);
     loop {
-        let deployment = crate::deployment::get(cx, who, of).await?;
-        if done(&deployment) {
-            return Ok((deployment, true));
+        let now = tokio::time::Instant::now();
+        if now >= look_at {
+            who = authenticate::again(cx, &who).await?;
+            look_at = now + ASK_AGAIN;
         }
-        if tokio::time::timeout_at(end, news.wait()).await.is_err() {
-            // A signal may have been lost: what is told is how it is now.
-            let deployment = crate::deployment::get(cx, who, of).await?;
-            let reached = done(&deployment);
+        let deployment = crate::deployment::get(cx, &who, of).await?;
+        let reached = done(&deployment);
+        if reached || now >= end {
             return Ok((deployment, reached));
         }
+        // A signal may be lost: what is told at the end is how it is then.
+        let _ = tokio::time::timeout_at(end.min(look_at), news.wait()).await;
     }
 }

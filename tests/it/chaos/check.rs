@@ -197,11 +197,23 @@ impl<'e> View<'e> {
     /// which a person has seen.
     fn replaced(&self, of: Option<&DeploymentRow>, after_us: i64, before_us: i64) -> bool {
         let Some(of) = of else { return false };
+        let begun: Vec<_> =
+            self.turns(of.id).into_iter().filter(|turn| turn.to == S::Applying).collect();
+        // It was planned and begun anew after that.
+        let anew = |kept_us: i64| {
+            let planned = |event: &&EventRow| {
+                event.at_us > kept_us && matches!(event.body, EventBody::PlanReady { .. })
+            };
+            self.events(of.id).iter().copied().filter(|event| planned(event)).any(|planned| {
+                begun.iter().any(|turn| turn.seq > planned.seq && turn.at_us <= before_us)
+            })
+        };
         self.all.rows.states.iter().any(|state| {
             let whose = self.by_id.get(&state.deployment);
             state.deployment != of.id
                 && whose.is_some_and(|whose| whose.stack == of.stack)
                 && (after_us..before_us).contains(&state.at_us)
+                && anew(state.at_us)
         })
     }
 

@@ -121,6 +121,11 @@ impl Infracost {
         Self { stand, env, found }
     }
 
+    /// Whether it is there and runs.
+    pub const fn is_installed(&self) -> bool {
+        self.found.is_ok()
+    }
+
     /// Its version, as far as it tells one.
     pub fn version(&self) -> Option<&str> {
         self.found.as_ref().ok()?.version.as_deref()

@@ -106,8 +106,8 @@ fn costs_that_are_too_large_to_be_one_are_listed() {
 
 #[test]
 fn a_report_of_infracost_that_is_wrong_is_refused() {
-    let good = json!({"version": "0.2", "currency": "USD", "totalMonthlyCost": "10", "projects": [
-        {"metadata": {"errors": null}, "breakdown": {"resources": [{"name": "aws_instance.x", "monthlyCost": "10", "costComponents": [
+    let good = json!({"version": "0.2", "currency": "USD", "totalMonthlyCost": "10", "summary": {},
+        "projects": [{"metadata": {"errors": null}, "pastBreakdown": {"resources": []}, "breakdown": {"resources": [{"name": "aws_instance.x", "monthlyCost": "10", "costComponents": [
             {"name": "a", "unit": "hours", "monthlyQuantity": "730", "price": "0.0137", "monthlyCost": "10"}]}]}}]});
     let read =
         |value: &Value| crate::infracost::read(value.to_string().as_bytes(), Limits::default());
@@ -125,6 +125,8 @@ fn a_report_of_infracost_that_is_wrong_is_refused() {
         ("/projects", json!([]), "no projects"),
         ("/projects/0/metadata", json!({"errors": [{"message": "x"}]}), "an error: x"),
         ("/projects/0/breakdown", Value::Null, "no breakdown"),
+        ("/projects/0/pastBreakdown", Value::Null, "no breakdown"),
+        ("/summary", Value::Null, "no summary"),
     ] {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = value;
@@ -143,7 +145,7 @@ fn a_report_of_infracost_that_tells_of_an_error_is_none() {
         crate::infracost::read(document.to_string().as_bytes(), Limits::default())
     };
     let said = of(json!([{"code": 0, "message": "Quota exceeded\nplease  wait"}])).unwrap_err();
-    assert!(said.to_string().contains("an error: Quota exceeded please wait"), "{said}");
+    assert!(said.to_string().contains("an error: Quota exceeded\nplease  wait"), "{said}");
     assert!(of(json!([{}])).is_err(), "also one without a word");
     assert!(of(json!([])).unwrap_err().to_string().contains("no breakdown"));
 }
@@ -158,7 +160,7 @@ fn what_infracost_has_no_price_for_is_not_free() {
         json!({"resources": [{"name": "module.a.aws_instance.x", "resourceType": "aws_instance",
             "metadata": {}, "monthlyCost": "0", "costComponents": parts}]})
     };
-    let document = json!({"version": "0.2", "currency": "USD", "projects": [{
+    let document = json!({"version": "0.2", "currency": "USD", "summary": {}, "projects": [{
         "pastBreakdown": resources(&[part("a"), part("gone")]),
         "breakdown": resources(&[part("a"), part("new")])}]});
     let report =

@@ -60,8 +60,13 @@ pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Faul
     let id = digest(&whole);
     let known = &cx.gathered.auth.0.known;
     let (proof, seen) = loop {
-        let find = |proof| find_out(cx, shown, proof).boxed();
+        let mut used = None;
+        let find = |proof| find_out(cx, shown, proof, &mut used).boxed();
         let found = known.recall(id, shown.fresh, &*cx.clock, find).await?;
+        // Not before: others wait for what was found, and not for this.
+        if let Some(used) = used {
+            used.note(cx).await;
+        }
         if is_signed(cx, &found.0).await? {
             break found;
         }
@@ -115,13 +120,15 @@ async fn find_out(
     cx: &Ctx,
     shown: &Shown<'_>,
     proof: Option<Arc<Proof>>,
+    used: &mut Option<Used>,
 ) -> Result<(Arc<Proof>, Arc<Seen>), Fault> {
     let proof = match proof {
         Some(proof) if is_signed(cx, &proof).await? => proof,
         _ => Arc::new(prove(cx, shown).await?),
     };
-    let seen = Arc::new(look(cx, &proof, shown.address).await?);
-    Ok((proof, seen))
+    let (seen, now_used) = look(cx, &proof, shown.address).await?;
+    *used = now_used;
+    Ok((proof, Arc::new(seen)))
 }
 
 /// Whether the key that signed it is one of ours still: it may have been thrown away elsewhere.
@@ -158,7 +165,11 @@ async fn prove(cx: &Ctx, shown: &Shown<'_>) -> Result<Proof, Fault> {
 }
 
 /// Who that is, as the rows say now.
-async fn look(cx: &Ctx, proof: &Proof, address: Option<IpAddr>) -> Result<Seen, Fault> {
+async fn look(
+    cx: &Ctx,
+    proof: &Proof,
+    address: Option<IpAddr>,
+) -> Result<(Seen, Option<Used>), Fault> {
     let now = cx.now();
     let mut tx = cx.store.read().await?;
     match proof {
@@ -166,9 +177,8 @@ async fn look(cx: &Ctx, proof: &Proof, address: Option<IpAddr>) -> Result<Seen, 
             let session = tx.session(*session).await?.filter(|s| s.account_id == *account);
             let session = session.filter(|s| s.is_live(now)).ok_or_else(unauthenticated)?;
             let (owner, grants) = owner(&mut tx, session.account_id, narrowing).await?;
-            drop(tx);
-            note_session(cx, &session, now).await;
-            Ok(seen(&owner, session.id.to_string(), grants, Some(*not_after), now))
+            let used = Used::session(&session, now);
+            Ok((seen(&owner, session.id.to_string(), grants, Some(*not_after), now), used))
         }
         Proof::Cookie(cookie) => {
             let session = tx.session_of_cookie(cookie).await?;
@@ -177,10 +187,8 @@ async fn look(cx: &Ctx, proof: &Proof, address: Option<IpAddr>) -> Result<Seen, 
                 .filter(|s| s.is_live(now) && now - s.last_used_at < idle)
                 .ok_or_else(unauthenticated)?;
             let (owner, grants) = owner(&mut tx, session.account_id, &session.narrowing).await?;
-            drop(tx);
-            note_session(cx, &session, now).await;
-            let end = Some(session.expires_at);
-            Ok(seen(&owner, session.id.to_string(), grants, end, now))
+            let (used, end) = (Used::session(&session, now), Some(session.expires_at));
+            Ok((seen(&owner, session.id.to_string(), grants, end, now), used))
         }
         Proof::Key { public, secret } => {
             let found = tx.api_key_to_check(public).await?;
@@ -194,10 +202,10 @@ async fn look(cx: &Ctx, proof: &Proof, address: Option<IpAddr>) -> Result<Seen, 
             drop(tx);
             match owner {
                 Ok((owner, grants)) => {
-                    note_key(cx, &key, now).await;
-                    let id = key.id.to_string();
+                    let (used, id) = (Used::key(&key, now), key.id.to_string());
                     let addresses = key.addresses;
-                    Ok(Seen { addresses, ..seen(&owner, id, grants, key.expires_at, now) })
+                    let seen = seen(&owner, id, grants, key.expires_at, now);
+                    Ok((Seen { addresses, ..seen }, used))
                 }
                 Err(fault) => {
                     // Whoever shows it has the secret, and the key was taken back: worth a record.
@@ -243,32 +251,36 @@ fn seen(
     Seen { account, kind, token, grants, addresses: Vec::new(), not_after, at }
 }
 
-/// Notes the use of a session. It matters to nobody's request whether that works.
-async fn note_session(cx: &Ctx, session: &Session, now: DateTime<Utc>) {
-    if now - session.last_used_at < NOTED {
-        return;
-    }
-    let noted = async {
-        let mut tx = cx.store.begin().await?;
-        tx.touch_session(session.id, now).await?;
-        tx.commit().await
-    };
-    if let Err(error) = noted.await {
-        tracing::warn!(%error, "the use of a session was not noted");
-    }
+/// The use of a session or a key that is to be noted.
+#[derive(Debug, Clone, Copy)]
+enum Used {
+    Session(SessionId, DateTime<Utc>),
+    Key(ApiKeyId, DateTime<Utc>),
 }
 
-async fn note_key(cx: &Ctx, key: &ApiKey, now: DateTime<Utc>) {
-    if key.last_used_at.is_some_and(|at| now - at < NOTED) {
-        return;
+impl Used {
+    fn session(session: &Session, now: DateTime<Utc>) -> Option<Self> {
+        (now - session.last_used_at >= NOTED).then_some(Self::Session(session.id, now))
     }
-    let noted = async {
-        let mut tx = cx.store.begin().await?;
-        tx.touch_api_key(key.id, now).await?;
-        tx.commit().await
-    };
-    if let Err(error) = noted.await {
-        tracing::warn!(%error, "the use of a key was not noted");
+
+    fn key(key: &ApiKey, now: DateTime<Utc>) -> Option<Self> {
+        let noted = key.last_used_at.is_some_and(|at| now - at < NOTED);
+        (!noted).then_some(Self::Key(key.id, now))
+    }
+
+    /// Writes it down. It matters to nobody's request whether that works.
+    async fn note(self, cx: &Ctx) {
+        let noted = async {
+            let mut tx = cx.store.begin().await?;
+            match self {
+                Self::Session(id, at) => tx.touch_session(id, at).await?,
+                Self::Key(id, at) => tx.touch_api_key(id, at).await?,
+            }
+            tx.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "the use of a session or a key was not noted");
+        }
     }
 }
 

@@ -29,6 +29,8 @@ const FRESH: Duration = Duration::seconds(1);
 const OLD: Duration = Duration::milliseconds(700);
 /// How long a key or a cookie that nobody shows any more is kept in mind.
 const KEPT: Duration = Duration::minutes(1);
+/// How long somebody waits for another one's look.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 /// How long a token that is good for nothing is refused without another look.
 const REFUSED: Duration = Duration::seconds(2);
 
@@ -69,7 +71,12 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn is_fresh(&self, now: DateTime<Utc>) -> bool {
-        now - self.at < FRESH && self.not_after.is_none_or(|end| now < end)
+        now - self.at < FRESH && self.is_live(now)
+    }
+
+    /// Whether it has not ended by itself.
+    fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.not_after.is_none_or(|end| now < end)
     }
 
     /// Whether it is time that somebody looks again.
@@ -78,8 +85,9 @@ impl Seen {
     }
 }
 
-/// Held by whoever looks again for all who show the same token.
-type Turn = tokio::sync::Mutex<()>;
+/// Held by whoever looks again for all who show the same token; in it, when the last look began that
+/// failed, and how.
+type Turn = tokio::sync::Mutex<Option<(DateTime<Utc>, Fault)>>;
 
 /// What a token proves, and who shows it.
 pub(crate) type Found = (Arc<Proof>, Arc<Seen>);
@@ -117,8 +125,9 @@ impl Known {
     /// What is known of a token, or what `find` finds out now, given what the token is known to prove.
     ///
     /// Of those who are content with what was true a moment ago, one asks at a time: a little before
-    /// that is too old, while the others go on with it, or else while they wait. Whoever must have it
-    /// `fresh` asks for themselves.
+    /// that is too old, while the others go on with it, or else while they wait. What was found by a
+    /// look that began after somebody came is theirs too, also when it failed, so nobody waits for
+    /// more than two. Whoever must have it `fresh` asks for themselves.
     pub(crate) async fn recall<'f, F>(
         &self,
         token: Digest,
@@ -130,7 +139,8 @@ impl Known {
         // Boxed: the compiler does not see through a borrowed one.
         F: FnOnce(Option<Arc<Proof>>) -> BoxFuture<'f, Result<Found, Fault>> + Send,
     {
-        let (proof, seen, turn) = match self.get(&token, clock.now()) {
+        let came = clock.now();
+        let (proof, seen, turn) = match self.get(&token, came) {
             Some(Entry::Bad { .. }) => return Err(unauthenticated()),
             Some(Entry::Good { proof, seen, turn }) => (proof, seen, turn),
             None => {
@@ -142,31 +152,44 @@ impl Known {
             let found = find(Some(proof)).await;
             return self.keep(token, turn, clock, found);
         }
-        let now = clock.now();
-        if seen.is_fresh(now) {
+        if seen.is_fresh(came) {
             let Some(_mine) =
-                seen.is_old(now).then(|| turn.clone().try_lock_owned().ok()).flatten()
+                seen.is_old(came).then(|| turn.clone().try_lock_owned().ok()).flatten()
             else {
                 return Ok((proof, seen));
             };
             let found = find(Some(proof.clone())).await;
             return match self.keep(token, turn.clone(), clock, found) {
-                // What is known is good for a moment yet.
-                Err(fault) if fault.code != Code::Unauthenticated => Ok((proof, seen)),
+                // What is known may be good for a moment yet.
+                Err(fault) if fault.code != Code::Unauthenticated && seen.is_fresh(clock.now()) => {
+                    Ok((proof, seen))
+                }
                 found => found,
             };
         }
-        let _mine = turn.clone().lock_owned().await;
-        match self.get(&token, clock.now()) {
-            Some(Entry::Bad { .. }) => Err(unauthenticated()),
-            Some(Entry::Good { proof, seen, .. }) if seen.is_fresh(clock.now()) => {
-                Ok((proof, seen))
-            }
-            _ => {
-                let found = find(Some(proof)).await;
-                self.keep(token, turn.clone(), clock, found)
-            }
+        let waited = tokio::time::timeout(PATIENCE, turn.clone().lock_owned()).await;
+        let mut mine = waited.map_err(|why| {
+            Fault::unavailable("Who you are could not be looked up in time; try again.", why)
+        })?;
+        if let Some((began, fault)) = &*mine
+            && *began >= came
+        {
+            return Err(fault.echo());
         }
+        let now = clock.now();
+        let proof = match self.get(&token, now) {
+            Some(Entry::Bad { .. }) => return Err(unauthenticated()),
+            Some(Entry::Good { proof, seen, .. })
+                if seen.is_fresh(now) || seen.at >= came && seen.is_live(now) =>
+            {
+                return Ok((proof, seen));
+            }
+            Some(Entry::Good { proof, .. }) => Some(proof),
+            None => None,
+        };
+        let found = find(proof).await;
+        *mine = found.as_ref().err().map(|fault| (now, fault.echo()));
+        self.keep(token, turn.clone(), clock, found)
     }
 
     fn keep(
@@ -309,6 +332,42 @@ mod tests {
         drop(all);
         assert_eq!(slow.await.unwrap().1.at, first.1.at + OLD);
         assert_eq!(rows.ask(false).await.unwrap().1.at, first.1.at + OLD);
+    }
+
+    #[tokio::test]
+    async fn what_a_slow_look_finds_is_for_all_who_waited_for_it() {
+        let rows = Rows::new();
+        rows.ask(false).await.unwrap();
+        rows.clock.advance(FRESH);
+        for fault in [None, Some(Code::Unavailable)] {
+            *rows.fault.lock().unwrap() = fault;
+            let before = rows.looks.load(Ordering::Relaxed);
+            let all = rows.gate.acquire_many(1_000).await.unwrap();
+            let asked = futures::future::join_all((0..50).map(|_| rows.ask(false)));
+            tokio::pin!(asked);
+            assert!(futures::poll!(&mut asked).is_pending());
+            // It takes longer than what it finds is good for.
+            rows.clock.advance(FRESH * 3);
+            drop(all);
+            let asked = asked.await;
+            assert!(asked.iter().all(|asked| asked.is_ok() == fault.is_none()), "{asked:?}");
+            assert!(rows.looks.load(Ordering::Relaxed) - before <= 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_got_too_old_during_a_look_that_failed_is_no_answer() {
+        let rows = Rows::new();
+        rows.ask(false).await.unwrap();
+        rows.clock.advance(OLD);
+        *rows.fault.lock().unwrap() = Some(Code::Unavailable);
+        let all = rows.gate.acquire_many(1_000).await.unwrap();
+        let slow = rows.ask(false);
+        tokio::pin!(slow);
+        assert!(futures::poll!(&mut slow).is_pending());
+        rows.clock.advance(FRESH);
+        drop(all);
+        assert_eq!(slow.await.unwrap_err().code, Code::Unavailable);
     }
 
     #[tokio::test]

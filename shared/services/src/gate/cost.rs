@@ -127,7 +127,7 @@ async fn heard(rules: &CostRules, document: &Bytes, seen: &Seen) -> Result<CostR
             BookError::TooMany { limit } => format!("it has more than {limit} resources"),
             other => other.to_string(),
         };
-        let why = format!("its report cannot be used: {why}");
+        let why = format!("its report cannot be used: {}", shown(&seen.redactor, &why));
         Silence::new(why, "Mend what it names, and have the plan made again.")
     })?;
     let wanted = &rules.estimate.currency;
@@ -138,6 +138,17 @@ async fn heard(rules: &CostRules, document: &Bytes, seen: &Seen) -> Result<CostR
     }
     tidy(&mut report, &seen.redactor);
     Ok(report)
+}
+
+/// Longest reason of a tool that is shown, in characters.
+const MAX_WHY: usize = 300;
+
+/// What a tool says, without secrets and in one line that is not too long.
+fn shown(redactor: &Redactor, why: &str) -> String {
+    // Secrets first: cut or put on one line they would not be known again.
+    let why = redactor.text(why);
+    let words: Vec<&str> = why.split_whitespace().collect();
+    words.join(" ").chars().take(MAX_WHY).collect()
 }
 
 /// Takes secrets out of what infracost quotes of the plan: it reads sensitive values too.

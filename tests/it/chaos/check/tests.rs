@@ -338,10 +338,27 @@ fn what_is_made_twice_or_not_at_all_is_found() {
 
 #[test]
 fn what_another_apply_replaced_is_made_again_and_nothing_else_is() {
-    for (by_us, wrong) in [(1, false), (-1, true)] {
+    for (by_us, anew, wrong) in [(10, true, false), (10, false, true), (-1, true, true)] {
         let mut evidence = sound();
         let id = id_of(&evidence, "b");
         let kept = evidence.rows.states.iter().find(|s| s.deployment == id).unwrap().at_us;
+        if anew {
+            let a = id_of(&evidence, "a");
+            let of = |e: &&EventRow| e.deployment == a;
+            let planned = |e: &&EventRow| matches!(e.body, EventBody::PlanReady { .. });
+            let all: Vec<_> = evidence.rows.events.iter().filter(of).cloned().collect();
+            let seq = all.last().unwrap().seq;
+            let plan = all.iter().find(|e| planned(e)).unwrap().clone();
+            let body = json!({"type": "state_changed", "from": "approved", "to": "applying"});
+            let body = serde_json::from_value(body).unwrap();
+            evidence.rows.events.push(EventRow { seq: seq + 1, at_us: kept + 1, ..plan });
+            evidence.rows.events.push(EventRow {
+                deployment: a,
+                seq: seq + 2,
+                at_us: kept + 2,
+                body,
+            });
+        }
         for (nth, start) in [(0, true), (1, false)] {
             let at_us = kept + by_us;
             let again = Line { at_us, ..lines(&mut evidence, "a")[nth].clone() };
