@@ -322,10 +322,11 @@ async fn a_stream_ends_when_its_reader_may_not_read_it_any_more() {
 #[tokio::test]
 async fn whoever_waits_is_looked_up_again() {
     let (house, _) = house().await;
-    account(&house, "bob", Role::Developer).await;
+    let ann = signed_in(&house, "ann").await;
+    account(&house, "bob", Role::Viewer).await;
     let bobs = signed_in(&house, "bob").await;
     let body = Some(submission());
-    let made = call(&house, "POST", "/api/v1/deployments", &bobs.access, body).await.ok(202);
+    let made = call(&house, "POST", "/api/v1/deployments", &ann.access, body).await.ok(202);
     let at = format!("/api/v1/deployments/{}?wait_s=30", made["id"].as_str().unwrap());
     let (waited, ()) = tokio::join!(get(&house, &at, &bobs.access), async {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;

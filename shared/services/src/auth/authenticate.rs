@@ -61,7 +61,8 @@ pub async fn authenticate(cx: &Ctx, shown: &Shown<'_>) -> Result<Principal, Faul
     let known = &cx.gathered.auth.0.known;
     let (proof, seen) = loop {
         let mut used = None;
-        let find = |proof| find_out(cx, shown, proof, &mut used).boxed();
+        let slot = &mut used;
+        let find = move |proof| async move { find_out(cx, shown, proof, slot).await }.boxed();
         let found = known.recall(id, shown.fresh, &*cx.clock, find).await?;
         // Not before: others wait for what was found, and not for this.
         if let Some(used) = used {

@@ -172,7 +172,7 @@ impl Known {
             Fault::unavailable("Who you are could not be looked up in time; try again.", why)
         })?;
         if let Some((began, fault)) = &*mine
-            && *began >= came
+            && *began > came
         {
             return Err(fault.echo());
         }
