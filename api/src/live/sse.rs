@@ -1,8 +1,8 @@
 //! Server-sent events: a deployment's events and its log, with numbers to resume from.
 //!
 //! A stream ends with `event: end` when the deployment has ended and everything was sent. Without
-//! it (shutdown, longest duration, a fault, a reader who may not read it any more) the reader comes back with `Last-Event-ID` and misses
-//! nothing.
+//! it (shutdown, longest duration, a fault, a reader who may not read it any more) the reader comes
+//! back with `Last-Event-ID` and misses nothing.
 
 use std::convert::Infallible;
 use std::time::Duration;
