@@ -261,7 +261,7 @@ impl Tx {
             self,
             concat!(
                 // Materialized: a plan that looks at the jobs again for every row would lock more
-                // than it takes.
+                // than it takes. What is locked there is queued, so nobody asks for that again.
                 "with first as materialized (
                  select j.id from jobs j
                  where j.queue = $1 and j.state = 'queued' and j.run_at_ms <= {now_ms}
@@ -279,7 +279,7 @@ impl Tx {
              update jobs set state = 'running', worker_id = $2, epoch = epoch + 1,
                  attempt = attempt + 1, lease_until_ms = {now_ms} + $3, started_at = $4,
                  ended_at = null
-             where id in (select id from first) and state = 'queued'
+             where id {in}(select id from first){/in}
              returning ",
                 columns!()
             ),
@@ -568,10 +568,11 @@ impl Tx {
         }
         let mark = filled(
             self,
-            "update jobs set rung_at_ms = {now_ms} where id in (
-                 select id from jobs where state = 'queued' and id in (",
+            // Not `state = 'queued'`, for which PostgreSQL may read an index of all that is.
+            "update jobs set rung_at_ms = {now_ms} where id {in}(
+                 select id from jobs where state || '' = 'queued' and id in (",
         );
-        let rest = filled(self, ") {skip_locked}) returning id, queue, traceparent");
+        let rest = filled(self, ") {skip_locked}){/in} returning id, queue, traceparent");
         macro_rules! mark {
             ($conn:expr) => {{
                 let mut query = sqlx::QueryBuilder::new(mark);

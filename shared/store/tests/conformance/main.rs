@@ -46,6 +46,7 @@ macro_rules! on_both_engines {
 mod approval;
 mod audit;
 mod auth;
+mod backlog;
 mod drift;
 mod policy;
 mod project;
