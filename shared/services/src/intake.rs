@@ -178,6 +178,8 @@ async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
         cx.ring(bell).await;
         verdicts[made.number] = Some(Verdict::Accepted(Box::new(deployment)));
     }
+    // The bells go out before the answers are put together.
+    tokio::task::yield_now().await;
     for other in superseded {
         cx.signal(Signal::Cancel(other)).await;
         cx.tell(other).await;

@@ -24,12 +24,12 @@ const METADATA_S: i64 = 3600;
 static PROMOTE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("promote.lua")));
 static TIDY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tidy.lua")));
 
-/// Makes what was pushed available, and wakes who waits.
+/// Makes what was pushed available, and wakes who waits. Returns how many bells that were.
 pub(super) async fn promote(
     keys: &Keys,
     queue: Queue,
     connection: &mut MultiplexedConnection,
-) -> RedisResult<()> {
+) -> RedisResult<usize> {
     let config = keys.config(queue);
     PROMOTE
         .key(config.scheduled_jobs_set())
