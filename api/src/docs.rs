@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{OriginalUri, Path as UrlPath};
 use axum::http::{HeaderValue, header};
@@ -13,7 +13,6 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::json;
 use slipway_domain::fault::{Code, Fault};
-use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
 
 use crate::extract::{NoQuery, Path};
@@ -34,9 +33,12 @@ const SWAGGER: HeaderValue = HeaderValue::from_static(
      base-uri 'none'; form-action 'none'",
 );
 
+/// The reference, made when somebody asks for it first: it takes several times its size to make, which
+/// a process that nobody asks would keep.
+static REFERENCE: LazyLock<Bytes> = LazyLock::new(|| reference::render(&crate::openapi()).into());
+
 /// The pages. They are no part of the API and so are not in its document.
-pub(crate) fn routes(api: &OpenApi) -> Router<ApiState> {
-    let reference = Bytes::from(reference::render(api));
+pub(crate) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/", get(index))
         .route("/docs", get(to_directory))
@@ -45,7 +47,7 @@ pub(crate) fn routes(api: &OpenApi) -> Router<ApiState> {
         .route("/api/docs", get(to_directory))
         .route("/api/docs/", get(swagger_index))
         .route("/api/docs/{file}", get(swagger_file))
-        .route("/api/redoc", get(move || async move { page(Html(reference)) }))
+        .route("/api/redoc", get(|| async { page(Html(REFERENCE.clone())) }))
 }
 
 async fn index() -> Json<serde_json::Value> {

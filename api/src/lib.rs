@@ -34,10 +34,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Every door, ready to be served.
 pub fn router(state: ApiState) -> Router {
-    let (documented, api) = rest::routes(&state.options).split_for_parts();
+    let (documented, _) = rest::routes(&state.options).split_for_parts();
     let shutdown = state.shutdown.clone();
     let router = documented
-        .merge(docs::routes(&openapi::finish(api)))
+        .merge(docs::routes())
         .nest_service("/mcp", mcp::router(state.clone(), shutdown))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_with_that_method);

@@ -1,6 +1,7 @@
 //! What every handler of the doors shares. No rules here: those are in services.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -91,9 +92,14 @@ impl Default for ApiOptions {
     }
 }
 
-/// What every handler shares. Cheap to clone.
+/// What every handler shares. Every layer and most extractors of a request clone it, so a clone is one
+/// count.
 #[derive(Clone)]
-pub struct ApiState {
+pub struct ApiState(Arc<Doors>);
+
+/// What is in an [`ApiState`].
+#[derive(Clone)]
+pub struct Doors {
     /// The house.
     pub cx: Ctx,
     /// Counters.
@@ -110,6 +116,14 @@ pub struct ApiState {
     streams: Arc<Semaphore>,
 }
 
+impl Deref for ApiState {
+    type Target = Doors;
+
+    fn deref(&self) -> &Doors {
+        &self.0
+    }
+}
+
 impl ApiState {
     /// The state of a server that is not ready yet.
     pub fn new(
@@ -118,7 +132,7 @@ impl ApiState {
         options: ApiOptions,
         shutdown: CancellationToken,
     ) -> Self {
-        Self {
+        Self(Arc::new(Doors {
             cx,
             metrics,
             limiter: Limiter::new(options.limits, None),
@@ -126,14 +140,15 @@ impl ApiState {
             options: Arc::new(options),
             shutdown,
             ready: Arc::new(AtomicBool::new(false)),
-        }
+        }))
     }
 
     /// Counts requests in `shared`, for all processes together.
     #[must_use]
-    pub fn counting_in(mut self, shared: Arc<dyn Buckets>) -> Self {
-        self.limiter = Limiter::new(self.options.limits, Some(shared));
-        self
+    pub fn counting_in(self, shared: Arc<dyn Buckets>) -> Self {
+        let mut doors = Arc::unwrap_or_clone(self.0);
+        doors.limiter = Limiter::new(doors.options.limits, Some(shared));
+        Self(Arc::new(doors))
     }
 
     /// Says that everything is wired.

@@ -39,7 +39,7 @@ use slipway_driver_terraform::{
 use slipway_outbound::{Allow, Guard};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
 use slipway_services::auth::{AuthSettings, FileKeys};
-use slipway_services::{Ctx, Gathered, Library, Settings, policy};
+use slipway_services::{Ctx, Library, Settings, policy};
 use slipway_store::crypto::{Keyring, Keys, ServiceOptions};
 use slipway_store::{DatabaseUrl, Error as StoreError, Store};
 use slipway_telemetry::metrics::Metrics;
@@ -222,7 +222,7 @@ pub(crate) async fn house(config: &Config) -> anyhow::Result<House> {
         inspector,
         templates: Arc::new(templates),
         settings: Arc::new(settings(config, limits, gates(config)?, auth)),
-        gathered: Gathered::default(),
+        gathered: Arc::default(),
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics cannot be set up")?;
     Ok(House { cx, metrics, buckets })

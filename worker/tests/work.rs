@@ -33,7 +33,7 @@ use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::deployment::Submit;
 use slipway_services::{
-    Ctx, Gathered, Library, Settings, artifact, deployment, event, gate, log, run_history,
+    Ctx, Library, Settings, artifact, deployment, event, gate, log, run_history,
 };
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
@@ -225,7 +225,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
             log_retention: chrono::Duration::days(30),
             auth: slipway_services::auth::AuthSettings::default(),
         }),
-        gathered: Gathered::default(),
+        gathered: Arc::default(),
     };
     Rig {
         cx,

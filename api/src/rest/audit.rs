@@ -117,8 +117,13 @@ pub(crate) async fn export_audit(
 ) -> Result<Response, Refused> {
     let export = audit::export(&state.cx, &who, query.from_seq, query.to_seq).await?;
     let first = lines([ExportLine::Anchor(export.from)])?;
-    let walk =
-        Walk { cx: state.cx, after: export.from.seq, export, first: Some(first), done: false };
+    let walk = Walk {
+        cx: state.cx.clone(),
+        after: export.from.seq,
+        export,
+        first: Some(first),
+        done: false,
+    };
     let body = Body::from_stream(stream::try_unfold(walk, Walk::next));
     Ok(([(header::CONTENT_TYPE, JSON_LINES)], body).into_response())
 }

@@ -30,7 +30,7 @@ use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::auth::AuthSettings;
 use slipway_services::gate::Seen;
-use slipway_services::{Ctx, Gathered, Library, Settings, execution, run_history};
+use slipway_services::{Ctx, Library, Settings, execution, run_history};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
 use slipway_telemetry::metrics::Metrics;
@@ -237,7 +237,7 @@ impl House {
                 log_retention: chrono::Duration::days(30),
                 auth,
             }),
-            gathered: Gathered::default(),
+            gathered: Arc::default(),
         };
         let shutdown = CancellationToken::new();
         let state = ApiState::new(cx.clone(), Metrics::new("test").unwrap(), options, shutdown);

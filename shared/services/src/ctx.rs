@@ -44,12 +44,12 @@ pub struct Ctx {
     /// What the operator chose.
     pub settings: Arc<Settings>,
     /// What is done together.
-    pub gathered: Gathered,
+    pub gathered: Arc<Gathered>,
 }
 
 /// What the calls of one process share: where those that come at the same time meet, so that one
-/// unit of work does for all of them, and what was read a moment ago. Clones of it are the same one.
-#[derive(Debug, Clone, Default)]
+/// unit of work does for all of them, and what was read a moment ago.
+#[derive(Debug, Default)]
 pub struct Gathered {
     pub(crate) intake: Gather<Intake>,
     pub(crate) looks: Gather<Looks>,

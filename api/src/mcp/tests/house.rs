@@ -22,7 +22,7 @@ use slipway_domain::tree::{Limits, Tree};
 use slipway_queue::Embedded;
 use slipway_services::execution::{self, Ending};
 use slipway_services::gate::Seen;
-use slipway_services::{Ctx, Gathered, Library, Settings};
+use slipway_services::{Ctx, Library, Settings};
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
 use slipway_telemetry::metrics::Metrics;
@@ -135,7 +135,7 @@ impl House {
                 log_retention: chrono::Duration::days(1),
                 auth: slipway_services::auth::AuthSettings::default(),
             }),
-            gathered: Gathered::default(),
+            gathered: Arc::default(),
         };
         Self {
             worker: WorkerId::new(&RandomMint),

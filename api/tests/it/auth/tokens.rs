@@ -7,9 +7,9 @@ use chrono::Duration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use slipway_domain::access::{Door, Principal, Role};
+use slipway_services::Ctx;
 use slipway_services::auth::sign_in;
 use slipway_services::auth::{AuthSettings, signing_key};
-use slipway_services::{Ctx, Gathered};
 
 use super::{account, call, get, house, person, refresh, signed_in, tokens};
 use crate::house::House;
@@ -189,7 +189,7 @@ async fn a_key_that_was_thrown_away_elsewhere_is_good_for_nothing_here() {
     let (house, _) = house().await;
     let ann = signed_in(&house, "ann").await;
     get(&house, "/api/v1/auth/me", &ann.access).await.ok(200);
-    let elsewhere = Ctx { gathered: Gathered::default(), ..house.cx.clone() };
+    let elsewhere = Ctx { gathered: std::sync::Arc::default(), ..house.cx.clone() };
     let who = Principal::local(Door::Internal);
     signing_key::rotate(&elsewhere, &who, true).await.unwrap();
     house.clock.advance(Duration::seconds(61));

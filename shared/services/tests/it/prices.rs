@@ -5,9 +5,9 @@ use slipway_domain::access::Scope;
 use slipway_domain::job::Queue;
 use slipway_domain::plan::Action;
 use slipway_domain::price::PriceFormat;
+use slipway_services::execution;
 use slipway_services::gate::{self, Seen};
 use slipway_services::price::{self, ImportPrices};
-use slipway_services::{Gathered, execution};
 
 use crate::rig::{Rig, code, instance_document, on_both_engines, plan_of};
 
@@ -60,7 +60,7 @@ async fn what_is_imported_is_what_plans_cost_everywhere(mut rig: Rig) {
     assert_eq!((new.answer.taken, new.created, new.replayed), (1, true, false));
     assert_eq!(cost(&rig, "three").await, "0.25");
     // Another process, which has seen none of this.
-    rig.cx.gathered = Gathered::default();
+    rig.cx.gathered = Arc::default();
     assert_eq!(cost(&rig, "four").await, "0.25");
     price::remove(&rig.cx, &rig.who, new.answer.file.id, None).await.unwrap();
     assert_eq!(cost(&rig, "five").await, shipped);

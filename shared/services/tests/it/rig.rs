@@ -26,7 +26,7 @@ use slipway_services::deployment::Submit;
 use slipway_services::execution::Begun;
 use slipway_services::gate::Seen;
 use slipway_services::{
-    Ctx, Gathered, Library, Settings, artifact, deployment, event, execution, recovery, test,
+    Ctx, Library, Settings, artifact, deployment, event, execution, recovery, test,
 };
 use slipway_store::crypto::Keyring;
 use slipway_store::{DatabaseUrl, Options, Store};
@@ -123,7 +123,7 @@ async fn open(database: DatabaseUrl, dir: tempfile::TempDir, connections: u32) -
             log_retention: chrono::Duration::days(30),
             auth: slipway_services::auth::AuthSettings::default(),
         }),
-        gathered: Gathered::default(),
+        gathered: Arc::default(),
     };
     let worker = WorkerId::new(&RandomMint);
     Rig { cx, clock, who: Principal::local(Door::Rest), worker, database: place, _dir: dir }

@@ -21,7 +21,7 @@ use slipway_services::deployment::Submit;
 use slipway_services::execution::{self, Begun};
 use slipway_services::gate::{Precondition, Seen};
 use slipway_services::setting::{self, Effective, Filter, Reveal, RollBack};
-use slipway_services::{Ctx, Gathered, deployment, plan};
+use slipway_services::{Ctx, deployment, plan};
 use slipway_store::crypto::Keyring;
 
 use crate::rig::{Rig, code, key, on_both_engines, plan_of};
@@ -360,7 +360,7 @@ async fn secrets_are_read_all_the_while_their_keys_change(rig: Rig) {
 async fn a_change_is_seen_by_every_process(rig: Rig) {
     let place = || scope(Some("shop"), Some("dev"), Some("net"));
     // Another process: it shares database and transport, and nothing that is remembered.
-    let other = Ctx { gathered: Gathered::default(), ..rig.cx.clone() };
+    let other = Ctx { gathered: Arc::default(), ..rig.cx.clone() };
     let held = async |cx: &Ctx| setting::resolve(cx, &rig.who, place()).await.unwrap();
     let value =
         |effective: &Arc<Effective>| effective.settings.get("k").map(|one| one.value.clone());

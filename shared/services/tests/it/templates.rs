@@ -323,8 +323,7 @@ async fn the_same_key_gives_the_same_answer(rig: Rig) {
 }
 
 async fn another_process_sees_a_new_version_at_once(rig: Rig) {
-    let other =
-        slipway_services::Ctx { gathered: slipway_services::Gathered::default(), ..rig.cx.clone() };
+    let other = slipway_services::Ctx { gathered: std::sync::Arc::default(), ..rig.cx.clone() };
     push(&rig, "net", "one").await.unwrap();
     let seen = template::get(&other, &rig.who, "net").await.unwrap();
     assert_eq!(seen.version, 1);

@@ -10,8 +10,8 @@ use slipway_domain::job::{JobKind, JobState, Queue};
 use slipway_domain::source::Source;
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::deployment::{self, Submit};
+use slipway_services::event;
 use slipway_services::execution::{self, Begun};
-use slipway_services::{Gathered, event};
 use slipway_store::crypto::Keyring;
 
 use crate::rig::{Rig, code, key, on_both_engines};
@@ -160,7 +160,7 @@ async fn a_deployment_that_cannot_be_read_keeps_nobody_from_work(mut rig: Rig) {
     // Its variables are sealed with a key that is gone.
     let keys = Keyring::parse(&Keyring::generate().unwrap()).unwrap();
     rig.cx.store = rig.cx.store.with_keys(keys);
-    rig.cx.gathered = Gathered::default();
+    rig.cx.gathered = Arc::default();
     let readable = rig.submit("new").await;
     let (_, taken) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 5).await.unwrap();
     assert_eq!(taken.len(), 2);
