@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use regorus::Value;
 use regorus::utils::limits::ExecutionTimerConfig;
@@ -12,6 +13,7 @@ use slipway_domain::plan::ResourceChange;
 use slipway_domain::scan::RuleBook;
 
 use crate::answer::{Ask, Said, ask_all, asks, text};
+use crate::compiled::{Program, Stop};
 use crate::error::{PackError, Problem};
 use crate::facts::{self, Context, Wants};
 use crate::finding::{Evaluation, Finding, RuleInfo, Severity, State, Verdict};
@@ -19,20 +21,11 @@ use crate::limits::Limits;
 use crate::lint;
 use crate::nesting;
 use crate::pack::{Module, Pack};
-use crate::primitives;
-use crate::room::with_room;
+use crate::room::{contained, with_room};
+use crate::verdicts::{self, cut};
 
 /// How many steps of the interpreter pass between two looks at the clock.
 const CHECK_INTERVAL: NonZeroU32 = NonZeroU32::new(64).unwrap();
-
-/// Where the functions come from that almost every rule asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Helpers {
-    /// The text of Rego.
-    Text,
-    /// The same in Rust.
-    Native,
-}
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +43,8 @@ pub struct Document<'a> {
 pub struct Engine {
     base: regorus::Engine,
     asks: Vec<Ask>,
+    /// The shipped pack, prepared.
+    program: Option<Arc<Program>>,
     rules: BTreeMap<String, RuleInfo>,
     wants: Wants,
     limits: Limits,
@@ -59,23 +54,25 @@ pub struct Engine {
 impl Engine {
     /// Lints and compiles a pack.
     pub fn compile(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
-        let helpers = if pack.is_shipped() { Helpers::Native } else { Helpers::Text };
-        with_room(|| Self::compile_here(pack, limits, helpers))
+        with_room(|| Self::compile_here(pack, limits, pack.is_shipped()))
             .unwrap_or_else(|why| Err(Problem::whole(why).into()))
     }
 
-    /// The same with the helpers in Rego, also for the shipped pack: what it says must not depend
-    /// on it, and a test looks.
+    /// The same, interpreted also where it is the shipped pack: what it says must not depend on it,
+    /// and a test looks.
     #[doc(hidden)]
     pub fn compile_as_text(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
-        with_room(|| Self::compile_here(pack, limits, Helpers::Text))
+        with_room(|| Self::compile_here(pack, limits, false))
             .unwrap_or_else(|why| Err(Problem::whole(why).into()))
     }
 
-    fn compile_here(pack: &Pack, limits: Limits, helpers: Helpers) -> Result<Self, PackError> {
+    fn compile_here(pack: &Pack, limits: Limits, prepare: bool) -> Result<Self, PackError> {
         let outline = lint::outline(pack, &limits)?;
         let (asks, text) = asks(&outline);
-        let mut base = load(pack, &limits, helpers)?;
+        let mut base = load(pack, &limits)?;
+        // What cannot be prepared is interpreted: slower, and the same.
+        let program =
+            prepare.then(|| Program::compile(base.get_modules()).ok()).flatten().map(Arc::new);
         let path = "answer.rego".to_owned();
         add(&mut base, Module { path, text })?;
         // The first evaluation prepares the interpreter; copies of it are prepared then. What the
@@ -85,7 +82,15 @@ impl Engine {
             .eval_rule("data.slipway_answer.rules".to_owned())
             .map_err(|e| Problem::from_engine("", &e.to_string()))?;
         let rules = read_rules(&said, limits.output_bytes)?;
-        Ok(Self { base, asks, rules, wants: Wants::of(pack), limits, digest: pack.digest() })
+        Ok(Self {
+            base,
+            asks,
+            program,
+            rules,
+            wants: Wants::of(pack),
+            limits,
+            digest: pack.digest(),
+        })
     }
 
     /// The version of the pack.
@@ -124,12 +129,46 @@ impl Engine {
         let digest = digest_of(document);
         let time = time.min(self.limits.time);
         // The interpreter promises not to panic. A gate does not rest on promises.
-        let findings = match with_room(|| self.findings(document, time)) {
-            Ok(Ok(findings)) => findings,
-            Ok(Err(why)) => vec![Finding::policy_error(cut(&why, self.limits.text_bytes))],
-            Err(why) => vec![Finding::policy_error(why)],
+        let judged = match &self.program {
+            Some(program) => contained(|| self.judged(program, document, time, &digest)),
+            None => with_room(|| {
+                let findings = self.findings(document, time)?;
+                Ok(Evaluation::of(
+                    findings,
+                    self.limits.findings,
+                    self.digest.clone(),
+                    digest.clone(),
+                ))
+            }),
         };
+        let why = match judged {
+            Ok(Ok(evaluation)) => return evaluation,
+            Ok(Err(why)) => cut(&why, self.limits.text_bytes).into_owned(),
+            Err(why) => why.to_owned(),
+        };
+        let findings = vec![Finding::policy_error(why)];
         Evaluation::of(findings, self.limits.findings, self.digest.clone(), digest)
+    }
+
+    /// What the shipped pack says, prepared.
+    fn judged(
+        &self,
+        program: &Program,
+        document: &Document<'_>,
+        time: Duration,
+        digest: &str,
+    ) -> Result<Evaluation, String> {
+        let begin = Instant::now();
+        let input = facts::gather(document, self.wants, &self.limits)?.into();
+        let values = program.values();
+        let session = program.session(&input, &values, begin + time);
+        let mut said = session.work().map_err(|stop| match stop {
+            Stop::Late => explain(&"time limit", time),
+            Stop::Failed(why) => explain(&why, time),
+        })?;
+        verdicts::bounded(&mut said, self.limits.output_bytes)?;
+        let digests = (self.digest.clone(), digest.to_owned());
+        verdicts::evaluation(program, &self.rules, &said, &self.limits, digests)
     }
 
     fn findings(&self, document: &Document<'_>, time: Duration) -> Result<Vec<Finding>, String> {
@@ -174,24 +213,23 @@ impl Engine {
         if verdict == Verdict::RequireRole && role.is_none() {
             return Err(wrong("asks for a role without naming one"));
         }
-        let most = self.limits.text_bytes;
+        let cut = |text: &str| cut(text, self.limits.text_bytes).into_owned();
         Ok(Finding {
             tool: Finding::POLICY.to_owned(),
-            title: cut(info.map_or(rule.as_str(), |info| info.title.as_str()), most),
-            message: cut(&message.ok_or_else(|| wrong("has no `message`"))?, most),
-            remedy: cut(
-                &text("remedy").or_else(|| info.map(|i| i.remedy.clone())).unwrap_or_default(),
-                most,
-            ),
-            address: cut(&text("address").unwrap_or_default(), most),
-            rule: cut(&rule, most),
+            title: cut(info.map_or(rule.as_str(), |info| info.title.as_str())),
+            message: cut(&message.ok_or_else(|| wrong("has no `message`"))?),
+            remedy: cut(&text("remedy")
+                .or_else(|| info.map(|i| i.remedy.clone()))
+                .unwrap_or_default()),
+            address: cut(&text("address").unwrap_or_default()),
+            rule: cut(&rule),
             aliases: info.map(|i| i.aliases.clone()).unwrap_or_default(),
             also_found_by: Vec::new(),
             suppressed: None,
             severity,
             state,
             verdict,
-            role: role.map(|role| cut(&role, most)),
+            role: role.map(|role| cut(&role)),
             file: None,
             line: None,
             exemption: None,
@@ -200,11 +238,7 @@ impl Engine {
 }
 
 /// The interpreter with a pack and the helpers in it. Every file that does not parse is named.
-pub(crate) fn load(
-    pack: &Pack,
-    limits: &Limits,
-    helpers: Helpers,
-) -> Result<regorus::Engine, PackError> {
+pub(crate) fn load(pack: &Pack, limits: &Limits) -> Result<regorus::Engine, PackError> {
     let mut engine = regorus::Engine::new();
     // As OPA does: a builtin that fails is undefined. Limits are errors in any case.
     engine.set_strict_builtin_errors(false);
@@ -213,7 +247,7 @@ pub(crate) fn load(
     for module in pack.modules() {
         if let Some(problem) = nesting::problem(&module.path, &module.text) {
             problems.push(problem);
-        } else if let Err(e) = engine.add_policy(module.path.clone(), text_of(module, helpers)) {
+        } else if let Err(e) = engine.add_policy(module.path.clone(), module.text.clone()) {
             problems.push(Problem::from_engine(&module.path, &e.to_string()));
         }
     }
@@ -229,22 +263,10 @@ pub(crate) fn load(
         ))
         .into());
     }
-    let [library, primitives] = Pack::library();
-    add(&mut engine, library)?;
-    match helpers {
-        Helpers::Text => add(&mut engine, primitives)?,
-        Helpers::Native => primitives::add(&mut engine).map_err(Problem::whole)?,
+    for module in Pack::library() {
+        add(&mut engine, module)?;
     }
     Ok(engine)
-}
-
-/// The text that is compiled. What stands for the unknown is written out in the shipped pack, since
-/// looking up a rule of another package is what takes the interpreter longest.
-fn text_of(module: &Module, helpers: Helpers) -> String {
-    match helpers {
-        Helpers::Text => module.text.clone(),
-        Helpers::Native => module.text.replace("lib.unknown", &format!("\"{}\"", facts::UNKNOWN)),
-    }
 }
 
 fn add(engine: &mut regorus::Engine, Module { path, text }: Module) -> Result<(), Problem> {
@@ -316,15 +338,6 @@ pub(crate) fn explain(error: &impl std::string::ToString, time: Duration) -> Str
         return format!("The policy took longer than {seconds} s and was stopped.");
     }
     format!("The policy failed: {}", Problem::from_engine("", &text))
-}
-
-/// The first bytes of a text, whole characters only.
-fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}…", &text[..end])
 }
 
 fn digest_of(document: &Document<'_>) -> String {

@@ -23,6 +23,7 @@
 //! [`facts`] describes what they find in `input`.
 
 mod answer;
+mod compiled;
 mod documents;
 mod engine;
 mod error;
@@ -38,6 +39,7 @@ mod primitives;
 mod room;
 mod self_test;
 mod syntax;
+mod verdicts;
 mod written;
 
 pub use engine::{Document, Engine};

@@ -1,6 +1,7 @@
 //! Room for the interpreter, which calls itself for every rule that a rule needs: a long chain of
 //! rules would take the whole process down on a usual stack.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 
 /// Bytes of the stack; only what is used is taken. A pack of as many rules as there may be, each
@@ -27,6 +28,11 @@ pub(crate) fn with_rooms(threads: usize, work: &(impl Fn() + Sync)) -> Result<()
         }
         others.into_iter().try_for_each(|other| other.join().map_err(|_| BROKE_DOWN))
     })
+}
+
+/// Does some work here, and stops a panic: for what needs no more room than there is anywhere.
+pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, &'static str> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| BROKE_DOWN)
 }
 
 const BROKE_DOWN: &str = "The interpreter of the policy broke down.";

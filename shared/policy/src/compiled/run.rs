@@ -1,0 +1,562 @@
+//! Walks a prepared pack over an input.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering as Memory};
+use std::time::Instant;
+
+use regorus::unstable::{ArithOp, BinOp, BoolOp, numbers, sets};
+use regorus::{LimitError, Value};
+
+use super::{Definition, Node, Program, Result_, Step};
+
+/// How many steps pass between two looks at the clock.
+const CHECK_INTERVAL: u32 = 256;
+
+/// What most functions take at most.
+const ARGUMENTS: usize = 4;
+
+/// Why it ended early. What then follows is a deny.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The time is over.
+    Late,
+    /// What the pack asks for cannot be done.
+    Failed(String),
+}
+
+/// One thing that a pack says of a resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Told<'p> {
+    /// Which of the packages says it.
+    pub(crate) package: usize,
+    pub(crate) rule: Cow<'p, Value>,
+    pub(crate) address: Cow<'p, Value>,
+    /// What is wrong, if it is.
+    pub(crate) message: Cow<'p, Value>,
+    /// Whether it is certain; otherwise it is known only after apply.
+    pub(crate) certain: bool,
+}
+
+/// A term that is defined, borrowed from the input wherever it can be.
+type Term<'p> = Cow<'p, Value>;
+type Got<'p> = Result<Option<Term<'p>>, Stop>;
+
+static NOTHING: Value = Value::Undefined;
+
+/// What several threads that judge one input share.
+pub(crate) struct Session<'p> {
+    program: &'p Program,
+    input: &'p Value,
+    deadline: Instant,
+    values: &'p [OnceLock<Result<Option<Value>, Stop>>],
+    next: AtomicUsize,
+}
+
+impl Program {
+    /// The name of a package.
+    pub(crate) fn package(&self, number: usize) -> &str {
+        self.packages.get(number).map_or("", String::as_str)
+    }
+
+    /// Room for the values of rules, each of which is worked out once.
+    pub(crate) fn values(&self) -> Vec<OnceLock<Result<Option<Value>, Stop>>> {
+        self.rules.iter().map(|_| OnceLock::new()).collect()
+    }
+
+    /// Begins to judge.
+    pub(crate) const fn session<'p>(
+        &'p self,
+        input: &'p Value,
+        values: &'p [OnceLock<Result<Option<Value>, Stop>>],
+        deadline: Instant,
+    ) -> Session<'p> {
+        Session { program: self, input, deadline, values, next: AtomicUsize::new(0) }
+    }
+}
+
+impl<'p> Session<'p> {
+    /// Judges, until nothing is left that no other thread has taken.
+    pub(crate) fn work(&self) -> Result<Vec<Told<'p>>, Stop> {
+        let mut machine = Machine {
+            program: self.program,
+            input: self.input,
+            deadline: self.deadline,
+            values: self.values,
+            places: Vec::with_capacity(64),
+            base: 0,
+            steps: 0,
+        };
+        let mut told = Vec::new();
+        while let Some((package, result)) =
+            self.program.results.get(self.next.fetch_add(1, Memory::Relaxed))
+        {
+            if let Err(stop) = machine.result(*package, result, &mut told) {
+                // What follows is known: nobody needs the rest.
+                self.next.store(self.program.results.len(), Memory::Relaxed);
+                return Err(stop);
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// What walks.
+struct Machine<'p> {
+    program: &'p Program,
+    input: &'p Value,
+    deadline: Instant,
+    values: &'p [OnceLock<Result<Option<Value>, Stop>>],
+    /// The variables of everything that is being called; those of the innermost begin at `base`.
+    places: Vec<Term<'p>>,
+    base: usize,
+    steps: u32,
+}
+
+/// What is done where all statements of a body hold. It says whether to look for more.
+type Then<'a, 'p> = &'a mut dyn FnMut(&mut Machine<'p>) -> Result<bool, Stop>;
+
+impl<'p> Machine<'p> {
+    fn tick(&mut self) -> Result<(), Stop> {
+        self.steps += 1;
+        if self.steps.is_multiple_of(CHECK_INTERVAL) && Instant::now() >= self.deadline {
+            return Err(Stop::Late);
+        }
+        Ok(())
+    }
+
+    fn result(
+        &mut self,
+        package: usize,
+        result: &'p Result_,
+        told: &mut Vec<Told<'p>>,
+    ) -> Result<(), Stop> {
+        self.tick()?;
+        self.places.clear();
+        self.places.resize(result.places, Cow::Borrowed(&NOTHING));
+        self.base = 0;
+        let [rule, resource, state, message] = &result.said;
+        let done = self.steps(&result.steps, &mut |machine| {
+            let Some(state) = machine.term(state)? else { return Ok(true) };
+            let certain = match &*state {
+                Value::String(state) if &**state == "fail" => true,
+                Value::String(state) if &**state == "unknown" => false,
+                _ => return Ok(true),
+            };
+            let address = match machine.term(resource)? {
+                Some(resource) => part(resource, address_key()),
+                None => None,
+            };
+            let (Some(rule), Some(address), Some(message)) =
+                (machine.term(rule)?, address, machine.term(message)?)
+            else {
+                return Ok(true);
+            };
+            if certain || matches!(&*message, Value::String(_)) {
+                told.push(Told { package, rule, address, message, certain });
+            }
+            Ok(true)
+        });
+        done.map(drop)
+    }
+
+    /// Goes through statements, and does `then` wherever all hold. False when it has been told to
+    /// look no further.
+    fn steps(&mut self, steps: &'p [Step], then: Then<'_, 'p>) -> Result<bool, Stop> {
+        let Some((first, rest)) = steps.split_first() else { return then(self) };
+        match first {
+            Step::Let(place, node) => {
+                let Some(value) = self.term(node)? else { return Ok(true) };
+                self.put(*place, value);
+                self.steps(rest, then)
+            }
+            Step::Is(node) => match self.term(node)?.as_deref() {
+                None | Some(Value::Bool(false)) => Ok(true),
+                Some(_) => self.steps(rest, then),
+            },
+            Step::Not(node) => match self.term(node)?.as_deref() {
+                None | Some(Value::Bool(false)) => self.steps(rest, then),
+                Some(_) => Ok(true),
+            },
+            Step::Each { key, value, of } => {
+                let Some(of) = self.term(of)? else { return Ok(true) };
+                match of {
+                    Cow::Borrowed(of) => self.each(of, *key, *value, Cow::Borrowed, rest, then),
+                    Cow::Owned(of) => {
+                        self.each(&of, *key, *value, |one| Cow::Owned(one.clone()), rest, then)
+                    }
+                }
+            }
+        }
+    }
+
+    fn each<'v>(
+        &mut self,
+        of: &'v Value,
+        key: Option<usize>,
+        value: usize,
+        take: impl Fn(&'v Value) -> Term<'p>,
+        rest: &'p [Step],
+        then: Then<'_, 'p>,
+    ) -> Result<bool, Stop> {
+        let mut one = |machine: &mut Self, name: Option<Term<'p>>, item: &'v Value| {
+            machine.tick()?;
+            if let (Some(key), Some(name)) = (key, name) {
+                machine.put(key, name);
+            }
+            machine.put(value, take(item));
+            machine.steps(rest, then)
+        };
+        match of {
+            Value::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    let at = key.is_some().then(|| Cow::Owned(Value::from(at)));
+                    if !one(self, at, item)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Value::Set(items) => {
+                for item in items.iter() {
+                    if !one(self, key.is_some().then(|| take(item)), item)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Value::Object(fields) => {
+                for (name, item) in fields.iter() {
+                    if !one(self, key.is_some().then(|| take(name)), item)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            // As the interpreter does.
+            _ => return failed("`some … in` is given neither a list, nor a set, nor an object"),
+        }
+        Ok(true)
+    }
+
+    fn put(&mut self, place: usize, value: Term<'p>) {
+        if let Some(at) = self.places.get_mut(self.base + place) {
+            *at = value;
+        }
+    }
+
+    fn term(&mut self, node: &'p Node) -> Got<'p> {
+        Ok(Some(match node {
+            Node::Const(value) => Cow::Borrowed(value),
+            Node::Local(place) => match self.places.get(self.base + place) {
+                Some(Cow::Borrowed(Value::Undefined)) | None => return Ok(None),
+                Some(value) => value.clone(),
+            },
+            Node::Input => Cow::Borrowed(self.input),
+            Node::Rule(number) => return self.value(*number),
+            Node::Key(of, key) => return self.key(of, key),
+            Node::Index(pair) => {
+                let Some(key) = self.term(&pair.1)? else { return Ok(None) };
+                let Some(of) = self.term(&pair.0)? else { return Ok(None) };
+                return Ok(part(of, &key));
+            }
+            Node::Array(items) => {
+                let mut all = Vec::with_capacity(items.len());
+                for item in items {
+                    let Some(item) = self.term(item)? else { return Ok(None) };
+                    all.push(item.into_owned());
+                }
+                Cow::Owned(all.into())
+            }
+            Node::Set(items) => {
+                let mut all = BTreeSet::new();
+                for item in items {
+                    let Some(item) = self.term(item)? else { return Ok(None) };
+                    all.insert(item.into_owned());
+                }
+                Cow::Owned(all.into())
+            }
+            Node::Object(fields) => {
+                let mut all = BTreeMap::new();
+                for (key, value) in fields {
+                    let Some(key) = self.term(key)? else { return Ok(None) };
+                    let Some(value) = self.term(value)? else { return Ok(None) };
+                    all.insert(key.into_owned(), value.into_owned());
+                }
+                Cow::Owned(all.into())
+            }
+            Node::ArrayOf(term, steps) => {
+                let mut all = Vec::new();
+                self.steps(steps, &mut |machine| {
+                    all.extend(machine.term(term)?.map(Cow::into_owned));
+                    Ok(true)
+                })?;
+                Cow::Owned(all.into())
+            }
+            Node::SetOf(term, steps) => {
+                let mut all = BTreeSet::new();
+                self.steps(steps, &mut |machine| {
+                    all.extend(machine.term(term)?.map(Cow::into_owned));
+                    Ok(true)
+                })?;
+                Cow::Owned(all.into())
+            }
+            Node::ObjectOf(pair, steps) => Cow::Owned(self.object(pair, steps)?),
+            Node::Native(primitive, nodes) => {
+                let mut held = [const { Cow::Borrowed(&NOTHING) }; ARGUMENTS];
+                let mut lent = true;
+                for (at, node) in held.iter_mut().zip(nodes) {
+                    let Some(value) = self.term(node)? else { return Ok(None) };
+                    lent &= matches!(value, Cow::Borrowed(_));
+                    *at = value;
+                }
+                let said = if lent {
+                    let given = held.map(|value| match value {
+                        Cow::Borrowed(value) => value,
+                        Cow::Owned(_) => &NOTHING,
+                    });
+                    primitive(given.get(..nodes.len()).unwrap_or_default())
+                } else {
+                    let given = held.each_ref().map(|value| &**value);
+                    let said = primitive(given.get(..nodes.len()).unwrap_or_default());
+                    said.map(|said| kept(said))
+                };
+                match said {
+                    None => return failed("an argument is of another type than it has to be"),
+                    Some(said) if *said == Value::Undefined => return Ok(None),
+                    Some(said) => said,
+                }
+            }
+            Node::Get(nodes) => {
+                let [object, key, fallback] = &**nodes;
+                let Some(object) = self.term(object)? else { return Ok(None) };
+                let Some(key) = self.term(key)? else { return Ok(None) };
+                let Some(fallback) = self.term(fallback)? else { return Ok(None) };
+                return Ok(get(object, &key, fallback));
+            }
+            Node::Builtin(builtin) => {
+                let mut given = Vec::with_capacity(builtin.arguments.len());
+                for node in &builtin.arguments {
+                    let Some(value) = self.term(node)? else { return Ok(None) };
+                    given.push(value.into_owned());
+                }
+                let said = builtin.function.0(&builtin.span, &builtin.parameters, &given, false);
+                return owned(said.map_err(|e| (e.is::<LimitError>(), e.to_string())));
+            }
+            Node::Call(number, nodes) => return self.call(*number, nodes),
+            Node::Compare(op, pair) => {
+                let Some(a) = self.term(&pair.0)? else { return Ok(None) };
+                let Some(b) = self.term(&pair.1)? else { return Ok(None) };
+                truth(compare(op, &a, &b))
+            }
+            Node::In(pair) => {
+                let value = self.term(&pair.0)?;
+                let Some(collection) = self.term(&pair.1)? else { return Ok(Some(truth(false))) };
+                truth(value.is_some_and(|value| holds(&collection, &value)))
+            }
+            Node::Sets(it) => {
+                let Some(a) = self.term(&it.operands.0)? else { return Ok(None) };
+                let Some(b) = self.term(&it.operands.1)? else { return Ok(None) };
+                let work = match it.op {
+                    BinOp::Union => sets::union,
+                    BinOp::Intersection => sets::intersection,
+                };
+                let said = work(&it.terms.0, &it.terms.1, a.into_owned(), b.into_owned());
+                return owned(said.map_err(|e| (true, e.to_string())));
+            }
+            Node::Arithmetic(it) => {
+                let Some(a) = self.term(&it.operands.0)? else { return Ok(None) };
+                let Some(b) = self.term(&it.operands.1)? else { return Ok(None) };
+                let (a, b, terms) = (a.into_owned(), b.into_owned(), &it.terms);
+                let minus = it.op == ArithOp::Sub;
+                let said = if minus && (a.as_set().is_ok() || b.as_set().is_ok()) {
+                    sets::difference(&terms.0, &terms.1, a, b)
+                } else {
+                    numbers::arithmetic_operation(&it.span, &it.op, &terms.0, &terms.1, a, b, false)
+                };
+                return owned(said.map_err(|e| (true, e.to_string())));
+            }
+        }))
+    }
+
+    /// A part of a variable is looked up where the variable is.
+    fn key(&mut self, of: &'p Node, key: &Value) -> Got<'p> {
+        if let Node::Local(place) = of {
+            return Ok(match self.places.get(self.base + place) {
+                Some(Cow::Borrowed(of)) => there(&of[key]).map(Cow::Borrowed),
+                Some(Cow::Owned(of)) => there(&of[key]).cloned().map(Cow::Owned),
+                None => None,
+            });
+        }
+        Ok(self.term(of)?.and_then(|of| part(of, key)))
+    }
+
+    fn object(&mut self, pair: &'p (Node, Node), steps: &'p [Step]) -> Result<Value, Stop> {
+        let mut all = BTreeMap::new();
+        self.steps(steps, &mut |machine| {
+            let Some(key) = machine.term(&pair.0)? else { return Ok(true) };
+            let Some(value) = machine.term(&pair.1)? else { return Ok(true) };
+            match all.insert(key.into_owned(), value.clone().into_owned()) {
+                Some(before) if before != *value => failed("an object has two values for a key"),
+                _ => Ok(true),
+            }
+        })?;
+        Ok(all.into())
+    }
+
+    /// The value of a rule, which is worked out where it is asked for first.
+    fn value(&mut self, number: usize) -> Got<'p> {
+        let Some(value) = self.values.get(number) else { return Ok(None) };
+        let value = value.get_or_init(|| Ok(self.call(number, &[])?.map(Cow::into_owned)));
+        match value {
+            Ok(value) => Ok(value.as_ref().map(Cow::Borrowed)),
+            Err(stop) => Err(stop.clone()),
+        }
+    }
+
+    fn call(&mut self, number: usize, nodes: &'p [Node]) -> Got<'p> {
+        let Some(rule) = self.program.rules.get(number) else { return Ok(None) };
+        self.tick()?;
+        // The arguments are put where the function will look for them.
+        let begin = self.places.len();
+        for node in nodes {
+            match self.term(node) {
+                Ok(Some(value)) => self.places.push(value),
+                other => {
+                    self.places.truncate(begin);
+                    return other.map(|_| None);
+                }
+            }
+        }
+        let base = std::mem::replace(&mut self.base, begin);
+        let mut found = None;
+        let mut done = Ok(());
+        for definition in &rule.definitions {
+            self.places.resize(begin + definition.places, Cow::Borrowed(&NOTHING));
+            done = self.definition(definition, &mut found);
+            if done.is_err() {
+                break;
+            }
+        }
+        self.base = base;
+        self.places.truncate(begin);
+        done?;
+        match (found, &rule.default) {
+            (None, Some(default)) => self.term(default),
+            (found, _) => Ok(found),
+        }
+    }
+
+    fn definition(
+        &mut self,
+        definition: &'p Definition,
+        found: &mut Option<Term<'p>>,
+    ) -> Result<(), Stop> {
+        for body in &definition.bodies {
+            // Another way to the same value changes nothing.
+            let settled = matches!(body.value, Node::Const(_));
+            let mut holds = false;
+            self.steps(&body.steps, &mut |machine| {
+                let Some(value) = machine.term(&body.value)? else { return Ok(true) };
+                holds = true;
+                match found {
+                    Some(before) if *before != value => {
+                        failed("a rule, or a function, has two values")
+                    }
+                    Some(_) => Ok(!settled),
+                    None => {
+                        *found = Some(value);
+                        Ok(!settled)
+                    }
+                }
+            })?;
+            if holds {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed<T>(why: &str) -> Result<T, Stop> {
+    Err(Stop::Failed(why.to_owned()))
+}
+
+fn address_key() -> &'static Value {
+    static ADDRESS: OnceLock<Value> = OnceLock::new();
+    ADDRESS.get_or_init(|| "address".into())
+}
+
+fn truth<'p>(it_is: bool) -> Term<'p> {
+    static BOTH: [Value; 2] = [Value::Bool(false), Value::Bool(true)];
+    let [no, yes] = &BOTH;
+    Cow::Borrowed(if it_is { yes } else { no })
+}
+
+fn compare(op: &BoolOp, a: &Value, b: &Value) -> bool {
+    match (op, a.cmp(b)) {
+        (BoolOp::Eq, _) => a == b,
+        (BoolOp::Ne, _) => a != b,
+        (BoolOp::Lt, order) => order == Ordering::Less,
+        (BoolOp::Le, order) => order != Ordering::Greater,
+        (BoolOp::Gt, order) => order == Ordering::Greater,
+        (BoolOp::Ge, order) => order != Ordering::Less,
+    }
+}
+
+fn there(value: &Value) -> Option<&Value> {
+    (*value != Value::Undefined).then_some(value)
+}
+
+fn part<'p>(of: Term<'p>, key: &Value) -> Option<Term<'p>> {
+    match of {
+        Cow::Borrowed(of) => there(&of[key]).map(Cow::Borrowed),
+        Cow::Owned(of) => there(&of[key]).cloned().map(Cow::Owned),
+    }
+}
+
+/// `in`.
+fn holds(collection: &Value, value: &Value) -> bool {
+    match collection {
+        Value::Array(items) => items.contains(value),
+        Value::Set(items) => items.contains(value),
+        Value::Object(fields) => fields.values().any(|item| item == value),
+        _ => false,
+    }
+}
+
+/// `object.get`.
+fn get<'p>(object: Term<'p>, key: &Value, fallback: Term<'p>) -> Option<Term<'p>> {
+    let look = |object: &Value| -> Option<Value> {
+        let found = match key {
+            Value::Array(path) => path.iter().try_fold(object, |at, key| there(&at[key])),
+            key => there(&object[key]),
+        };
+        found.cloned()
+    };
+    match object {
+        Cow::Borrowed(of @ Value::Object(_)) => {
+            let found = match key {
+                Value::Array(path) => path.iter().try_fold(of, |at, key| there(&at[key])),
+                key => there(&of[key]),
+            };
+            Some(found.map_or(fallback, Cow::Borrowed))
+        }
+        Cow::Owned(of @ Value::Object(_)) => Some(look(&of).map_or(fallback, Cow::Owned)),
+        _ => None,
+    }
+}
+
+/// What a function gave that was given something for a short time only.
+fn kept<'p>(said: Cow<'_, Value>) -> Term<'p> {
+    Cow::Owned(said.into_owned())
+}
+
+/// What the interpreter's own functions say. One that fails is undefined, but where a limit is the
+/// reason, and where the interpreter gives up.
+fn owned<'p>(said: Result<Value, (bool, String)>) -> Got<'p> {
+    match said {
+        Ok(Value::Undefined) | Err((false, _)) => Ok(None),
+        Ok(value) => Ok(Some(Cow::Owned(value))),
+        Err((true, why)) => Err(Stop::Failed(why)),
+    }
+}
