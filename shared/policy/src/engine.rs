@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use regorus::Value;
@@ -12,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use slipway_domain::plan::ResourceChange;
 use slipway_domain::scan::RuleBook;
 
-use crate::answer::{Ask, Said, ask_all, asks, text};
-use crate::compiled::{Program, Stop};
+use crate::answer::{Ask, Said, ask_all, asks, text, threads};
+use crate::compiled::{Program, Stop, Told};
 use crate::error::{PackError, Problem};
 use crate::facts::{self, Context, Wants};
 use crate::finding::{Evaluation, Finding, RuleInfo, Severity, State, Verdict};
@@ -21,11 +22,14 @@ use crate::limits::Limits;
 use crate::lint;
 use crate::nesting;
 use crate::pack::{Module, Pack};
-use crate::room::{contained, with_room};
+use crate::room::{beside, contained, with_room};
 use crate::verdicts::{self, cut};
 
 /// How many steps of the interpreter pass between two looks at the clock.
 const CHECK_INTERVAL: NonZeroU32 = NonZeroU32::new(64).unwrap();
+
+/// Plans with more bytes are judged on several threads: for others it takes longer to begin one.
+const LARGE: usize = 64 << 10;
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
@@ -126,49 +130,67 @@ impl Engine {
 
     /// The same, in less time than the limits allow: what is left of the time of several.
     pub fn evaluate_within(&self, document: &Document<'_>, time: Duration) -> Evaluation {
-        let digest = digest_of(document);
         let time = time.min(self.limits.time);
         // The interpreter promises not to panic. A gate does not rest on promises.
         let judged = match &self.program {
-            Some(program) => contained(|| self.judged(program, document, time, &digest)),
+            Some(program) => contained(|| self.judged(program, document, time)),
             None => with_room(|| {
-                let findings = self.findings(document, time)?;
-                Ok(Evaluation::of(
-                    findings,
-                    self.limits.findings,
-                    self.digest.clone(),
-                    digest.clone(),
-                ))
+                let digest = digest_of(document);
+                let digests = (self.digest.clone(), digest.clone());
+                let said = self.findings(document, time).map(|findings| {
+                    Evaluation::of(findings, self.limits.findings, digests.0, digests.1)
+                });
+                (digest, said)
             }),
         };
-        let why = match judged {
-            Ok(Ok(evaluation)) => return evaluation,
-            Ok(Err(why)) => cut(&why, self.limits.text_bytes).into_owned(),
-            Err(why) => why.to_owned(),
+        let (digest, why) = match judged {
+            Ok((_, Ok(evaluation))) => return evaluation,
+            Ok((digest, Err(why))) => (digest, cut(&why, self.limits.text_bytes).into_owned()),
+            Err(why) => (digest_of(document), why.to_owned()),
         };
         let findings = vec![Finding::policy_error(why)];
         Evaluation::of(findings, self.limits.findings, self.digest.clone(), digest)
     }
 
-    /// What the shipped pack says, prepared.
+    /// What the shipped pack says, prepared, and the digest of what is judged. A large plan is judged
+    /// on several threads, of which one works out the digest while the plan is read.
     fn judged(
         &self,
         program: &Program,
         document: &Document<'_>,
         time: Duration,
-        digest: &str,
-    ) -> Result<Evaluation, String> {
-        let begin = Instant::now();
-        let input = facts::gather(document, self.wants, &self.limits)?.into();
-        let values = program.values();
-        let session = program.session(&input, &values, begin + time);
-        let mut said = session.work().map_err(|stop| match stop {
-            Stop::Late => explain(&"time limit", time),
-            Stop::Failed(why) => explain(&why, time),
-        })?;
-        verdicts::bounded(&mut said, self.limits.output_bytes)?;
-        let digests = (self.digest.clone(), digest.to_owned());
-        verdicts::evaluation(program, &self.rules, &said, &self.limits, digests)
+    ) -> (String, Result<Evaluation, String>) {
+        let deadline = Instant::now() + time;
+        let (input, values) = (OnceLock::new(), program.values());
+        let next = AtomicUsize::new(0);
+        let work = || match input.get() {
+            Some(input) => program.session(input, &values, &next, deadline).work(),
+            // The plan could not be read.
+            None => Ok(Vec::new()),
+        };
+        let (digest, said) = beside(
+            if size_of(document) > LARGE { threads() } else { 1 },
+            || digest_of(document),
+            || {
+                let gathered = facts::gather(document, self.wants, &self.limits)?;
+                let _ = input.set(gathered);
+                Ok(())
+            },
+            work,
+        );
+        let evaluation = said.and_then(|said: Vec<Result<Vec<Told<'_>>, Stop>>| {
+            let mut all = Vec::new();
+            for one in said {
+                all.extend(one.map_err(|stop| match stop {
+                    Stop::Late => explain(&"time limit", time),
+                    Stop::Failed(why) => explain(&why, time),
+                })?);
+            }
+            verdicts::bounded(&mut all, self.limits.output_bytes)?;
+            let digests = (self.digest.clone(), digest.clone());
+            verdicts::evaluation(program, &self.rules, &all, &self.limits, digests)
+        });
+        (digest, evaluation)
     }
 
     fn findings(&self, document: &Document<'_>, time: Duration) -> Result<Vec<Finding>, String> {
@@ -338,6 +360,11 @@ pub(crate) fn explain(error: &impl std::string::ToString, time: Duration) -> Str
         return format!("The policy took longer than {seconds} s and was stopped.");
     }
     format!("The policy failed: {}", Problem::from_engine("", &text))
+}
+
+/// About how many bytes there are to judge.
+fn size_of(document: &Document<'_>) -> usize {
+    document.terraform.map_or(document.changes.len() * 1_000, <[u8]>::len)
 }
 
 fn digest_of(document: &Document<'_>) -> String {

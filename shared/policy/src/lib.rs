@@ -23,7 +23,9 @@
 //! [`facts`] describes what they find in `input`.
 
 mod answer;
+mod changes;
 mod compiled;
+mod configuration;
 mod documents;
 mod engine;
 mod error;
@@ -36,6 +38,7 @@ pub mod lint;
 mod nesting;
 mod pack;
 mod primitives;
+mod reading;
 mod room;
 mod self_test;
 mod syntax;

@@ -52,7 +52,7 @@ pub(crate) struct Session<'p> {
     input: &'p Value,
     deadline: Instant,
     values: &'p [OnceLock<Result<Option<Value>, Stop>>],
-    next: AtomicUsize,
+    next: &'p AtomicUsize,
 }
 
 impl Program {
@@ -66,14 +66,15 @@ impl Program {
         self.rules.iter().map(|_| OnceLock::new()).collect()
     }
 
-    /// Begins to judge.
+    /// Begins to judge. Those who judge together share the values and what comes `next`.
     pub(crate) const fn session<'p>(
         &'p self,
         input: &'p Value,
         values: &'p [OnceLock<Result<Option<Value>, Stop>>],
+        next: &'p AtomicUsize,
         deadline: Instant,
     ) -> Session<'p> {
-        Session { program: self, input, deadline, values, next: AtomicUsize::new(0) }
+        Session { program: self, input, deadline, values, next }
     }
 }
 
