@@ -169,7 +169,7 @@ impl Engine {
             None => Ok(Vec::new()),
         };
         let (digest, said) = beside(
-            if size_of(document) > LARGE { threads() } else { 1 },
+            threads_for(document),
             || digest_of(document),
             || {
                 let gathered = facts::gather(document, self.wants, &self.limits)?;
@@ -362,9 +362,11 @@ pub(crate) fn explain(error: &impl std::string::ToString, time: Duration) -> Str
     format!("The policy failed: {}", Problem::from_engine("", &text))
 }
 
-/// About how many bytes there are to judge.
-fn size_of(document: &Document<'_>) -> usize {
-    document.terraform.map_or(document.changes.len() * 1_000, <[u8]>::len)
+/// On how many threads a document is worth being judged: for a small one it takes longer to begin
+/// one.
+pub(crate) fn threads_for(document: &Document<'_>) -> usize {
+    let bytes = document.terraform.map_or(document.changes.len() * 1_000, <[u8]>::len);
+    if bytes > LARGE { threads() } else { 1 }
 }
 
 fn digest_of(document: &Document<'_>) -> String {

@@ -32,7 +32,7 @@
 //! names; `open` lists the attributes whose references could not be followed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use regorus::Value as Input;
 use serde::{Deserialize, Serialize};
@@ -40,11 +40,13 @@ use serde_json::Value;
 
 use crate::changes::{self, Change, merge};
 use crate::configuration::{Configuration, Resource};
-use crate::engine::Document;
+use crate::engine::{Document, threads_for};
 use crate::limits::Limits;
 use crate::links::{self, Linking, Links};
 use crate::pack::Pack;
 use crate::reading::{Names, Tree};
+use crate::room::shared;
+use crate::shape::Shape;
 use crate::{documents, written};
 
 /// Stands for a value that is known only after apply. A configuration that holds this very text
@@ -113,8 +115,9 @@ pub(crate) fn gather(
         ));
     }
     let names = Names::default();
+    let threads = threads_for(document);
     let (changes, configuration) = match document.terraform {
-        Some(bytes) => changes::read(bytes, &names)?,
+        Some(bytes) => changes::read(bytes, &names, threads)?,
         None => {
             let changes = document.changes.iter().map(|change| Change::of(change, &names));
             (changes.collect::<Result<_, _>>()?, Configuration::default())
@@ -127,7 +130,7 @@ pub(crate) fn gather(
             limits.resources
         ));
     }
-    let mut input = split(changes, &configuration, &names);
+    let mut input = split(changes, &configuration, &names, threads)?;
     let mut add = |name: &str, part: Input| drop(input.insert(name.into(), part));
     add("modules", convert(configuration.modules())?);
     add("providers", convert(configuration.providers())?);
@@ -165,43 +168,18 @@ fn split(
     changes: Vec<Change>,
     configuration: &Configuration,
     names: &Names,
-) -> BTreeMap<Input, Input> {
+    threads: usize,
+) -> Result<BTreeMap<Input, Input>, String> {
     let unknown = names.get(UNKNOWN);
     let read_before = configuration.data(changes.iter().map(|change| &*change.address));
     let documents = documents(&changes, &unknown);
     let (mut deleted, mut data) = (Vec::new(), Vec::new());
     let mut resources = Vec::with_capacity(changes.len());
-    for mut change in changes {
-        if *change.mode == *"data" {
-            let mut one = names_of(&change);
-            let values = merge(change.after, change.unknown, &unknown);
-            one.insert("values".into(), values.into_value());
-            data.push(Input::from(one));
-            continue;
-        }
-        let before = std::mem::replace(&mut change.before, Tree::NULL).into_value();
-        if change.has("delete") {
-            let mut one = names_of(&change);
-            one.insert("deposed".into(), change.deposed.into());
-            one.insert("replaced".into(), change.has("create").into());
-            one.insert("values".into(), before.clone());
-            deleted.push(Input::from(one));
-        }
-        // What is deleted, dropped or deposed is not there afterwards: its attributes are nobody's
-        // business.
-        let gone = change.deposed
-            || change.has("forget")
-            || (change.has("delete") && !change.has("create"));
-        if !gone && !change.after.is_null() {
-            let configured = configuration.resource(&change.address);
-            let after = std::mem::replace(&mut change.after, Tree::NULL);
-            let marks = std::mem::take(&mut change.unknown);
-            let mut values = merge(after, marks, &unknown);
-            if let (Some(configured), Tree::Fields(fields)) = (configured, &mut values) {
-                fill(fields, &change.address, configured, configuration, &documents);
-            }
-            resources.push(Planned { change, before, values: values.into_value(), configured });
-        }
+    let placing = Placing { unknown, configuration, documents };
+    for placed in placed(changes, &placing, threads)? {
+        data.extend(placed.data);
+        deleted.extend(placed.deleted);
+        resources.extend(placed.planned);
     }
     data.extend(read_before);
     let linking: Vec<Linking<'_>> = resources.iter().map(Planned::linking).collect();
@@ -213,7 +191,7 @@ fn split(
     let mut all = Vec::with_capacity(resources.len());
     for (resource, links) in resources.iter().zip(&links) {
         let kind = Input::String(resource.change.kind.clone());
-        let resource = resource.value(links);
+        let resource = resource.value(links, names);
         by_type.entry(kind).or_default().push(resource.clone());
         all.push(resource);
     }
@@ -227,7 +205,87 @@ fn split(
         ("deleted", Input::from(deleted)),
         ("data", Input::from(data)),
     ];
-    parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect()
+    Ok(parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect())
+}
+
+/// What is needed to place a change.
+struct Placing<'a> {
+    unknown: Arc<str>,
+    configuration: &'a Configuration,
+    documents: BTreeMap<Arc<str>, String>,
+}
+
+/// Where a change goes.
+#[derive(Default)]
+struct Placed<'a> {
+    data: Option<Input>,
+    deleted: Option<Input>,
+    planned: Option<Planned<'a>>,
+}
+
+/// Places all changes, in their order, on several threads.
+fn placed<'a>(
+    mut changes: Vec<Change>,
+    placing: &Placing<'a>,
+    threads: usize,
+) -> Result<Vec<Placed<'a>>, String> {
+    let of_each = changes.len().div_ceil(threads.max(1));
+    let mut shares = Vec::new();
+    while shares.len() + 1 < threads {
+        let from = changes.len() - of_each.min(changes.len());
+        shares.push(Mutex::new(changes.split_off(from)));
+    }
+    let place = |share: Vec<Change>| -> Vec<Placed<'a>> {
+        share.into_iter().map(|change| placing.place(change)).collect()
+    };
+    let elsewhere = |at: usize| match shares.get(at - 1) {
+        Some(share) => {
+            place(std::mem::take(&mut share.lock().unwrap_or_else(PoisonError::into_inner)))
+        }
+        None => Vec::new(),
+    };
+    let (mut all, others) = shared(threads, elsewhere, || place(changes))?;
+    // The last ones were taken off first.
+    all.extend(others.into_iter().rev().flatten());
+    Ok(all)
+}
+
+impl<'a> Placing<'a> {
+    fn place(&self, mut change: Change) -> Placed<'a> {
+        let mut placed = Placed::default();
+        if *change.mode == *"data" {
+            let mut one = names_of(&change);
+            let values = merge(change.after, change.unknown, &self.unknown);
+            one.insert("values".into(), values.into_value());
+            placed.data = Some(one.into());
+            return placed;
+        }
+        let before = std::mem::replace(&mut change.before, Tree::NULL).into_value();
+        if change.has("delete") {
+            let mut one = names_of(&change);
+            one.insert("deposed".into(), change.deposed.into());
+            one.insert("replaced".into(), change.has("create").into());
+            one.insert("values".into(), before.clone());
+            placed.deleted = Some(one.into());
+        }
+        // What is deleted, dropped or deposed is not there afterwards: its attributes are nobody's
+        // business.
+        let gone = change.deposed
+            || change.has("forget")
+            || (change.has("delete") && !change.has("create"));
+        if !gone && !change.after.is_null() {
+            let configured = self.configuration.resource(&change.address);
+            let after = std::mem::replace(&mut change.after, Tree::NULL);
+            let marks = std::mem::take(&mut change.unknown);
+            let mut values = merge(after, marks, &self.unknown);
+            if let (Some(configured), Tree::Fields(fields)) = (configured, &mut values) {
+                fill(fields, &change.address, configured, self.configuration, &self.documents);
+            }
+            let values = values.into_value();
+            placed.planned = Some(Planned { change, before, values, configured });
+        }
+        placed
+    }
 }
 
 /// The policies that are put together while applying, by the address of their data source.
@@ -271,9 +329,9 @@ struct Planned<'a> {
     configured: Option<&'a Resource>,
 }
 
-/// What a resource has in the input, in order.
-static FIELDS: LazyLock<[Input; 13]> = LazyLock::new(|| {
-    [
+/// What a resource has in the input.
+static FIELDS: LazyLock<Option<Shape>> = LazyLock::new(|| {
+    let names = [
         "action",
         "address",
         "before",
@@ -287,8 +345,8 @@ static FIELDS: LazyLock<[Input; 13]> = LazyLock::new(|| {
         "provisioners",
         "type",
         "values",
-    ]
-    .map(Input::from)
+    ];
+    Shape::of(&names.map(Input::from))
 });
 
 static NOTHING: LazyLock<(Input, Input)> =
@@ -304,7 +362,7 @@ impl Planned<'_> {
         }
     }
 
-    fn value(&self, links: &Links<'_>) -> Input {
+    fn value(&self, links: &Links<'_>, names: &Names) -> Input {
         let text = |text: &Arc<str>| Input::String(text.clone());
         let change = &self.change;
         let (links, open) = links.values();
@@ -312,8 +370,8 @@ impl Planned<'_> {
             Some(configured) => (&configured.constants, &configured.provisioners),
             None => (&NOTHING.0, &NOTHING.1),
         };
-        let fields = [
-            change.action().into(),
+        let mut fields = [
+            Input::String(names.get(change.action())),
             text(&change.address),
             self.before.clone(),
             constants.clone(),
@@ -327,6 +385,6 @@ impl Planned<'_> {
             text(&change.kind),
             self.values.clone(),
         ];
-        FIELDS.iter().cloned().zip(fields).collect::<BTreeMap<_, _>>().into()
+        FIELDS.as_ref().map_or(Input::Undefined, |shape| shape.filled(&mut fields))
     }
 }

@@ -41,6 +41,7 @@ mod primitives;
 mod reading;
 mod room;
 mod self_test;
+mod shape;
 mod syntax;
 mod verdicts;
 mod written;

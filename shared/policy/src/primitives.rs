@@ -28,7 +28,7 @@ pub(crate) type Primitive = for<'a> fn(&[&'a Value]) -> Said<'a>;
 const ALL: [(&str, u8, Primitive); 18] = [
     ("at", 3, |a| lent(at(a[0], a[1], a[2]))),
     ("attr", 3, |a| lent(attr(a[0], a[1], a[2]))),
-    ("get", 3, |a| lent(attr(&a[0][&*VALUES], a[1], a[2]))),
+    ("get", 3, |a| lent(attribute(a[0], a[1]).unwrap_or(a[2]))),
     ("blocks", 2, |a| Some(blocks(a[0], a[1]))),
     ("open_block", 2, |a| lent(yes(open_block(a[0], a[1])))),
     ("want", 2, |a| lent(want(a[0], |value| holds(a[1], value)))),
@@ -122,6 +122,11 @@ fn look<'a>(object: &'a Value, key: &Value) -> Option<&'a Value> {
 
 fn attr<'a>(object: &'a Value, name: &Value, fallback: &'a Value) -> &'a Value {
     look(object, name).unwrap_or(fallback)
+}
+
+/// What an attribute of a resource holds, unless it is null.
+pub(crate) fn attribute<'a>(resource: &'a Value, name: &Value) -> Option<&'a Value> {
+    look(&resource[&*VALUES], name)
 }
 
 /// How far down a path something unknown is looked for.
@@ -238,10 +243,14 @@ fn world(range: &Value) -> bool {
     let (Some(_), Some(bits), None) = (parts.next(), parts.next(), parts.next()) else {
         return false;
     };
+    // All addresses of IPv6 that are given out lie in 2000::/3.
+    let most = if range.contains(':') { 3 } else { 1 };
+    if let [digit @ b'0'..=b'9'] = bits.as_bytes() {
+        return digit - b'0' <= most;
+    }
     // As `to_number` reads it.
     let Ok(bits @ Value::Number(_)) = Value::from_json_str(bits) else { return false };
-    // All addresses of IPv6 that are given out lie in 2000::/3.
-    bits <= Value::from(if range.contains(':') { 3_u64 } else { 1 })
+    bits <= Value::from(u64::from(most))
 }
 
 fn ranges_state(ranges: &Value) -> Option<&'static Value> {

@@ -114,6 +114,9 @@ port_range(ports) := [unknown, unknown] if {
 # The statements of an IAM policy given as a text; unknown where it is not known, or not readable.
 statements(document) := [unknown] if {
 	document == unknown
+} else := [] if {
+	# Most have none.
+	document == ""
 } else := listed(object.get(parsed, "Statement", [])) if {
 	is_string(document)
 	parsed := read(document)

@@ -1,6 +1,6 @@
 //! From the syntax tree to what is walked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use regorus::Value;
 use regorus::unstable::{
@@ -8,6 +8,7 @@ use regorus::unstable::{
     RuleHead,
 };
 
+use super::simple::{folded_array, folded_object, folded_set, is_defined, nothing_to_do, simple};
 use super::{Arithmetic, Body, Builtin, Definition, Node, Program, Result_, Rule, Sets, Step};
 use crate::functions::FUNCTIONS;
 use crate::primitives;
@@ -408,11 +409,18 @@ impl Scope<'_> {
         if let Some((count, primitive)) =
             target.strip_prefix("slipway.lib.").and_then(primitives::named)
         {
-            return if usize::from(count) == arguments.len() {
-                Ok(Node::Native(primitive, arguments))
-            } else {
-                unknown(expr)
-            };
+            if usize::from(count) != arguments.len() {
+                return unknown(expr);
+            }
+            return Ok(match <[Node; 3]>::try_from(arguments) {
+                Ok([resource, Node::Const(name @ Value::String(_)), fallback])
+                    if target == "slipway.lib.get" && is_defined(&fallback, &resource) =>
+                {
+                    Node::Attribute(Box::new((resource, name, fallback)))
+                }
+                Ok(arguments) => Node::Native(primitive, arguments.into()),
+                Err(arguments) => Node::Native(primitive, arguments),
+            });
         }
         if let Some(number) = self.builder.numbers.get(&target) {
             return Ok(Node::Call(*number, arguments));
@@ -426,39 +434,20 @@ impl Scope<'_> {
                 Err(_) => unknown(expr),
             },
             Some(function) if usize::from(function.1) == arguments.len() => {
+                let arguments = match simple(&path, arguments) {
+                    Ok(node) => return Ok(node),
+                    Err(arguments) => arguments,
+                };
                 let parameters = params.clone();
                 let function = *function;
                 let span = span.clone();
-                Ok(Node::Builtin(Box::new(Builtin { function, span, parameters, arguments })))
+                let builtin = Box::new(Builtin { function, span, parameters, arguments });
+                Ok(match nothing_to_do(&path) {
+                    Some(nothing) => Node::Unless(nothing, builtin),
+                    None => Node::Builtin(builtin),
+                })
             }
             _ => unknown(expr),
         }
-    }
-}
-
-fn constants(nodes: &[Node]) -> Option<Vec<Value>> {
-    let value = |node: &Node| match node {
-        Node::Const(value) => Some(value.clone()),
-        _ => None,
-    };
-    nodes.iter().map(value).collect()
-}
-
-fn folded_array(items: Vec<Node>) -> Node {
-    constants(&items).map_or_else(|| Node::Array(items), |all| Node::Const(all.into()))
-}
-
-fn folded_set(items: Vec<Node>) -> Node {
-    let all = constants(&items).map(|all| all.into_iter().collect::<BTreeSet<_>>());
-    all.map_or_else(|| Node::Set(items), |all| Node::Const(all.into()))
-}
-
-fn folded_object(fields: Vec<(Node, Node)>) -> Node {
-    let (keys, values): (Vec<_>, Vec<_>) = fields.iter().cloned().unzip();
-    match (constants(&keys), constants(&values)) {
-        (Some(keys), Some(values)) => {
-            Node::Const(keys.into_iter().zip(values).collect::<BTreeMap<_, _>>().into())
-        }
-        _ => Node::Object(fields),
     }
 }

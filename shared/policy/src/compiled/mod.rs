@@ -10,11 +10,14 @@
 
 mod build;
 mod run;
+mod simple;
+mod terms;
 
 use regorus::Value;
 use regorus::unstable::{ArithOp, BinOp, BoolOp, BuiltinFcn, Expr, Ref, Span};
 
 use crate::primitives::Primitive;
+use crate::shape::Shape;
 
 pub(crate) use run::{Stop, Told};
 
@@ -99,8 +102,20 @@ enum Node {
     ObjectOf(Box<(Node, Node)>, Vec<Step>),
     /// One of the functions that are in Rust.
     Native(Primitive, Vec<Node>),
+    /// `lib.get` of a name that is known, with what stands in for it, which is always defined.
+    Attribute(Box<(Node, Value, Node)>),
     /// A function of Rego itself.
     Builtin(Box<Builtin>),
+    /// What kind of value it is: `is_object` and the like.
+    Kind(fn(&Value) -> bool, Box<Node>),
+    /// A function of Rego itself that gives back what it is given where there is nothing to do.
+    Unless(fn(&Value) -> bool, Box<Builtin>),
+    /// `count`.
+    Count(Box<Node>),
+    /// `array.concat`.
+    Joined(Box<(Node, Node)>),
+    /// An object whose names are known.
+    Shaped(Shape, Vec<Node>),
     /// `object.get`, which is asked for most.
     Get(Box<[Node; 3]>),
     /// A function of the pack, by its number.

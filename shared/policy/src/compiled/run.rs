@@ -1,15 +1,19 @@
 //! Walks a prepared pack over an input.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering as Memory};
 use std::time::Instant;
 
-use regorus::unstable::{ArithOp, BinOp, BoolOp, numbers, sets};
-use regorus::{LimitError, Value};
+use regorus::Value;
+use regorus::unstable::{ArithOp, BinOp, numbers, sets};
 
+use crate::primitives::attribute;
+
+use super::terms::{
+    address_key, compare, failed, get, holds, kept, owned, part, said, there, truth,
+};
 use super::{Definition, Node, Program, Result_, Step};
 
 /// How many steps pass between two looks at the clock.
@@ -41,8 +45,8 @@ pub(crate) struct Told<'p> {
 }
 
 /// A term that is defined, borrowed from the input wherever it can be.
-type Term<'p> = Cow<'p, Value>;
-type Got<'p> = Result<Option<Term<'p>>, Stop>;
+pub(super) type Term<'p> = Cow<'p, Value>;
+pub(super) type Got<'p> = Result<Option<Term<'p>>, Stop>;
 
 static NOTHING: Value = Value::Undefined;
 
@@ -327,6 +331,55 @@ impl<'p> Machine<'p> {
                     Some(said) => said,
                 }
             }
+            Node::Attribute(it) => {
+                let (resource, name, fallback) = &**it;
+                let found = match self.term(resource)? {
+                    Some(Cow::Borrowed(resource)) => attribute(resource, name).map(Cow::Borrowed),
+                    Some(Cow::Owned(resource)) => {
+                        attribute(&resource, name).cloned().map(Cow::Owned)
+                    }
+                    None => return Ok(None),
+                };
+                return match found {
+                    Some(found) => Ok(Some(found)),
+                    None => self.term(fallback),
+                };
+            }
+            Node::Kind(is, of) => {
+                let Some(of) = self.term(of)? else { return Ok(None) };
+                truth(is(&of))
+            }
+            Node::Count(of) => match self.term(of)?.as_deref() {
+                Some(Value::Array(of)) => Cow::Owned(of.len().into()),
+                Some(Value::Set(of)) => Cow::Owned(of.len().into()),
+                Some(Value::Object(of)) => Cow::Owned(of.len().into()),
+                // As the interpreter counts.
+                Some(Value::String(of)) => Cow::Owned(of.encode_utf16().count().into()),
+                _ => return Ok(None),
+            },
+            Node::Joined(pair) => {
+                let Some(a) = self.term(&pair.0)? else { return Ok(None) };
+                let Some(b) = self.term(&pair.1)? else { return Ok(None) };
+                let (Value::Array(first), Value::Array(second)) = (&*a, &*b) else {
+                    return Ok(None);
+                };
+                if second.is_empty() {
+                    a
+                } else if first.is_empty() {
+                    b
+                } else {
+                    let both = first.iter().chain(second.iter());
+                    Cow::Owned(both.cloned().collect::<Vec<_>>().into())
+                }
+            }
+            Node::Shaped(shape, nodes) => {
+                let mut values = Vec::with_capacity(nodes.len());
+                for node in nodes {
+                    let Some(value) = self.term(node)? else { return Ok(None) };
+                    values.push(value.into_owned());
+                }
+                Cow::Owned(shape.filled(&mut values))
+            }
             Node::Get(nodes) => {
                 let [object, key, fallback] = &**nodes;
                 let Some(object) = self.term(object)? else { return Ok(None) };
@@ -340,8 +393,15 @@ impl<'p> Machine<'p> {
                     let Some(value) = self.term(node)? else { return Ok(None) };
                     given.push(value.into_owned());
                 }
-                let said = builtin.function.0(&builtin.span, &builtin.parameters, &given, false);
-                return owned(said.map_err(|e| (e.is::<LimitError>(), e.to_string())));
+                return said(builtin, &given);
+            }
+            Node::Unless(nothing_to_do, builtin) => {
+                let Some(node) = builtin.arguments.first() else { return Ok(None) };
+                let Some(value) = self.term(node)? else { return Ok(None) };
+                if nothing_to_do(&value) {
+                    return Ok(Some(value));
+                }
+                return said(builtin, &[value.into_owned()]);
             }
             Node::Call(number, nodes) => return self.call(*number, nodes),
             Node::Compare(op, pair) => {
@@ -357,6 +417,15 @@ impl<'p> Machine<'p> {
             Node::Sets(it) => {
                 let Some(a) = self.term(&it.operands.0)? else { return Ok(None) };
                 let Some(b) = self.term(&it.operands.1)? else { return Ok(None) };
+                // What adds nothing needs no copy.
+                if let (BinOp::Union, Value::Set(first), Value::Set(second)) = (&it.op, &*a, &*b) {
+                    if second.is_empty() {
+                        return Ok(Some(a));
+                    }
+                    if first.is_empty() {
+                        return Ok(Some(b));
+                    }
+                }
                 let work = match it.op {
                     BinOp::Union => sets::union,
                     BinOp::Intersection => sets::intersection,
@@ -475,89 +544,5 @@ impl<'p> Machine<'p> {
             }
         }
         Ok(())
-    }
-}
-
-fn failed<T>(why: &str) -> Result<T, Stop> {
-    Err(Stop::Failed(why.to_owned()))
-}
-
-fn address_key() -> &'static Value {
-    static ADDRESS: OnceLock<Value> = OnceLock::new();
-    ADDRESS.get_or_init(|| "address".into())
-}
-
-fn truth<'p>(it_is: bool) -> Term<'p> {
-    static BOTH: [Value; 2] = [Value::Bool(false), Value::Bool(true)];
-    let [no, yes] = &BOTH;
-    Cow::Borrowed(if it_is { yes } else { no })
-}
-
-fn compare(op: &BoolOp, a: &Value, b: &Value) -> bool {
-    match (op, a.cmp(b)) {
-        (BoolOp::Eq, _) => a == b,
-        (BoolOp::Ne, _) => a != b,
-        (BoolOp::Lt, order) => order == Ordering::Less,
-        (BoolOp::Le, order) => order != Ordering::Greater,
-        (BoolOp::Gt, order) => order == Ordering::Greater,
-        (BoolOp::Ge, order) => order != Ordering::Less,
-    }
-}
-
-fn there(value: &Value) -> Option<&Value> {
-    (*value != Value::Undefined).then_some(value)
-}
-
-fn part<'p>(of: Term<'p>, key: &Value) -> Option<Term<'p>> {
-    match of {
-        Cow::Borrowed(of) => there(&of[key]).map(Cow::Borrowed),
-        Cow::Owned(of) => there(&of[key]).cloned().map(Cow::Owned),
-    }
-}
-
-/// `in`.
-fn holds(collection: &Value, value: &Value) -> bool {
-    match collection {
-        Value::Array(items) => items.contains(value),
-        Value::Set(items) => items.contains(value),
-        Value::Object(fields) => fields.values().any(|item| item == value),
-        _ => false,
-    }
-}
-
-/// `object.get`.
-fn get<'p>(object: Term<'p>, key: &Value, fallback: Term<'p>) -> Option<Term<'p>> {
-    let look = |object: &Value| -> Option<Value> {
-        let found = match key {
-            Value::Array(path) => path.iter().try_fold(object, |at, key| there(&at[key])),
-            key => there(&object[key]),
-        };
-        found.cloned()
-    };
-    match object {
-        Cow::Borrowed(of @ Value::Object(_)) => {
-            let found = match key {
-                Value::Array(path) => path.iter().try_fold(of, |at, key| there(&at[key])),
-                key => there(&of[key]),
-            };
-            Some(found.map_or(fallback, Cow::Borrowed))
-        }
-        Cow::Owned(of @ Value::Object(_)) => Some(look(&of).map_or(fallback, Cow::Owned)),
-        _ => None,
-    }
-}
-
-/// What a function gave that was given something for a short time only.
-fn kept<'p>(said: Cow<'_, Value>) -> Term<'p> {
-    Cow::Owned(said.into_owned())
-}
-
-/// What the interpreter's own functions say. One that fails is undefined, but where a limit is the
-/// reason, and where the interpreter gives up.
-fn owned<'p>(said: Result<Value, (bool, String)>) -> Got<'p> {
-    match said {
-        Ok(Value::Undefined) | Err((false, _)) => Ok(None),
-        Ok(value) => Ok(Some(Cow::Owned(value))),
-        Err((true, why)) => Err(Stop::Failed(why)),
     }
 }
