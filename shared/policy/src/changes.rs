@@ -10,7 +10,7 @@ use slipway_domain::plan::{Action, ResourceChange};
 
 use crate::configuration::Configuration;
 use crate::facts::UNKNOWN;
-use crate::reading::{Marks, MarksOf, Name, Names, TextOf, Tree, TreeOf};
+use crate::reading::{FieldOf, Marks, MarksOf, Names, TextOf, Tree, TreeOf};
 use crate::room::shared;
 
 /// How many modules may be inside one another.
@@ -300,9 +300,10 @@ impl<'de> Visitor<'de> for PartsOf<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Parts, A::Error> {
+        const FIELDS: &[&str] = &["format_version", "resource_changes", "configuration"];
         let mut parts = Parts::default();
-        while let Some(name) = from.next_key_seed(Name(self.0))? {
-            match &*name {
+        while let Some(name) = from.next_key_seed(FieldOf(FIELDS))? {
+            match name {
                 "format_version" => {
                     parts.is_versioned = from.next_value_seed(TextOf(None))?.is_some();
                 }
@@ -384,14 +385,25 @@ impl<'de> Visitor<'de> for ChangeOf<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        const FIELDS: &[&str] = &[
+            "address",
+            "type",
+            "mode",
+            "module_address",
+            "name",
+            "provider_name",
+            "index",
+            "deposed",
+            "change",
+        ];
         let names = self.0;
         let nothing = names.get("");
         let (mut address, mut kind, mut mode) = (None, None, None);
         let (mut module, mut name, mut provider) = (None, None, None);
         let (mut index, mut deposed, mut what) = (Tree::NULL, false, What::default());
-        while let Some(key) = from.next_key_seed(Name(names))? {
+        while let Some(key) = from.next_key_seed(FieldOf(FIELDS))? {
             // What is the same in many is kept once.
-            match &*key {
+            match key {
                 "address" => address = from.next_value_seed(TextOf(None))?,
                 "type" => kind = from.next_value_seed(TextOf(Some(names)))?,
                 "mode" => mode = from.next_value_seed(TextOf(Some(names)))?,
@@ -457,9 +469,10 @@ impl<'de> Visitor<'de> for WhatOf<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<What, A::Error> {
+        const FIELDS: &[&str] = &["actions", "before", "after", "after_unknown"];
         let mut what = What::default();
-        while let Some(key) = from.next_key_seed(Name(self.0))? {
-            match &*key {
+        while let Some(key) = from.next_key_seed(FieldOf(FIELDS))? {
+            match key {
                 "actions" => {
                     what.actions = match from.next_value_seed(TreeOf(self.0))? {
                         Tree::List(all) => {

@@ -156,12 +156,15 @@ impl Configuration {
 
     /// Data sources that are not among the changes, since they were read while planning.
     pub(crate) fn data<'a>(&self, planned: impl Iterator<Item = &'a str>) -> Vec<Input> {
-        let planned: BTreeSet<Cow<'_, str>> = planned.map(plain).collect();
         let mut found = Vec::new();
+        if !self.modules.values().any(|module| module.resources.values().any(|r| r.data)) {
+            return found;
+        }
+        let planned: BTreeSet<Cow<'_, str>> = planned.map(plain).collect();
         for (module, inside) in &self.modules {
-            for (own, resource) in &inside.resources {
+            for (own, resource) in inside.resources.iter().filter(|(_, resource)| resource.data) {
                 let address = join(module, own);
-                if resource.data && !planned.contains(address.as_str()) {
+                if !planned.contains(address.as_str()) {
                     let names = [
                         ("address", address.as_str()),
                         ("type", &resource.kind),

@@ -260,6 +260,30 @@ impl Visitor<'_> for Name<'_> {
     }
 }
 
+/// Reads the name of a field: one of those that are looked for, or an empty text.
+#[derive(Clone, Copy)]
+pub(crate) struct FieldOf(pub(crate) &'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for FieldOf {
+    type Value = &'static str;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for FieldOf {
+    type Value = &'static str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, it: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().find(|name| **name == it).copied().unwrap_or_default())
+    }
+}
+
 /// Reads a text; whatever else there is counts as none.
 #[derive(Clone, Copy)]
 pub(crate) struct TextOf<'n>(pub(crate) Option<&'n Names>);

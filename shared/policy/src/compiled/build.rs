@@ -9,7 +9,7 @@ use regorus::unstable::{
 };
 
 use super::simple::{folded_array, folded_object, folded_set, is_defined, nothing_to_do, simple};
-use super::{Arithmetic, Body, Builtin, Definition, Node, Program, Result_, Rule, Sets, Step};
+use super::{Arithmetic, Body, Builtin, Definition, Node, Outcome, Program, Rule, Sets, Step};
 use crate::functions::FUNCTIONS;
 use crate::primitives;
 use crate::syntax::{path_of, rule_name};
@@ -74,7 +74,7 @@ struct Builder {
     numbers: BTreeMap<String, usize>,
     literals: BTreeMap<String, Value>,
     rules: Vec<Rule>,
-    results: Vec<(usize, Result_)>,
+    results: Vec<(usize, Outcome)>,
     packages: Vec<String>,
 }
 
@@ -157,7 +157,7 @@ fn unknown<T>(expr: &Expr) -> Result<T, Unknown> {
 
 impl Scope<'_> {
     /// A finding is always put together by `lib.said`, in the last statement.
-    fn result(&mut self, rule: &Written) -> Result<Result_, Unknown> {
+    fn result(&mut self, rule: &Written) -> Result<Outcome, Unknown> {
         let Written::Spec { head: RuleHead::Set { key: Some(key), .. }, bodies, .. } = rule else {
             return Err("a `result` of another form".to_owned());
         };
@@ -179,7 +179,7 @@ impl Scope<'_> {
         }
         let said: Vec<Node> = self.terms(params)?;
         let said = said.try_into().map_err(|_| "`said` takes four".to_owned())?;
-        Ok(Result_ { places: self.places, steps, said })
+        Ok(Outcome { places: self.places, steps, said })
     }
 
     fn rule(&mut self, rule: &Written) -> Result<Read, Unknown> {

@@ -27,7 +27,7 @@ pub(crate) struct Program {
     /// Functions and rules, by number.
     rules: Vec<Rule>,
     /// Every definition of every `result`, with the number of its package.
-    results: Vec<(usize, Result_)>,
+    results: Vec<(usize, Outcome)>,
     /// The packages that say something.
     packages: Vec<String>,
 }
@@ -62,7 +62,7 @@ struct Body {
 
 /// One `result contains …`: what it needs, and the four arguments of `lib.said`.
 #[derive(Clone)]
-struct Result_ {
+struct Outcome {
     places: usize,
     steps: Vec<Step>,
     /// Rule, resource, state and message.

@@ -9,12 +9,12 @@ use std::time::Instant;
 use regorus::Value;
 use regorus::unstable::{ArithOp, BinOp, numbers, sets};
 
-use crate::primitives::attribute;
+use crate::primitives::{Primitive, attribute};
 
 use super::terms::{
     address_key, compare, failed, get, holds, kept, owned, part, said, there, truth,
 };
-use super::{Definition, Node, Program, Result_, Step};
+use super::{Definition, Node, Outcome, Program, Step};
 
 /// How many steps pass between two looks at the clock.
 const CHECK_INTERVAL: u32 = 256;
@@ -135,7 +135,7 @@ impl<'p> Machine<'p> {
     fn result(
         &mut self,
         package: usize,
-        result: &'p Result_,
+        result: &'p Outcome,
         told: &mut Vec<Told<'p>>,
     ) -> Result<(), Stop> {
         self.tick()?;
@@ -306,31 +306,7 @@ impl<'p> Machine<'p> {
                 Cow::Owned(all.into())
             }
             Node::ObjectOf(pair, steps) => Cow::Owned(self.object(pair, steps)?),
-            Node::Native(primitive, nodes) => {
-                let mut held = [const { Cow::Borrowed(&NOTHING) }; ARGUMENTS];
-                let mut lent = true;
-                for (at, node) in held.iter_mut().zip(nodes) {
-                    let Some(value) = self.term(node)? else { return Ok(None) };
-                    lent &= matches!(value, Cow::Borrowed(_));
-                    *at = value;
-                }
-                let said = if lent {
-                    let given = held.map(|value| match value {
-                        Cow::Borrowed(value) => value,
-                        Cow::Owned(_) => &NOTHING,
-                    });
-                    primitive(given.get(..nodes.len()).unwrap_or_default())
-                } else {
-                    let given = held.each_ref().map(|value| &**value);
-                    let said = primitive(given.get(..nodes.len()).unwrap_or_default());
-                    said.map(|said| kept(said))
-                };
-                match said {
-                    None => return failed("an argument is of another type than it has to be"),
-                    Some(said) if *said == Value::Undefined => return Ok(None),
-                    Some(said) => said,
-                }
-            }
+            Node::Native(primitive, nodes) => return self.native(*primitive, nodes),
             Node::Attribute(it) => {
                 let (resource, name, fallback) = &**it;
                 let found = match self.term(resource)? {
@@ -446,6 +422,39 @@ impl<'p> Machine<'p> {
                 return owned(said.map_err(|e| (true, e.to_string())));
             }
         }))
+    }
+
+    /// Calls a function that is in Rust. It hands on what is lent, and copies what is not.
+    fn native(&mut self, primitive: Primitive, nodes: &'p [Node]) -> Got<'p> {
+        let mut lent: [&'p Value; ARGUMENTS] = [&NOTHING; ARGUMENTS];
+        let mut own = [const { None }; ARGUMENTS];
+        let mut all_lent = true;
+        for ((lent, own), node) in lent.iter_mut().zip(&mut own).zip(nodes) {
+            match self.term(node)? {
+                Some(Cow::Borrowed(value)) => *lent = value,
+                Some(Cow::Owned(value)) => {
+                    *own = Some(value);
+                    all_lent = false;
+                }
+                None => return Ok(None),
+            }
+        }
+        let said = if all_lent {
+            primitive(lent.get(..nodes.len()).unwrap_or_default())
+        } else {
+            let mut given = lent;
+            for (given, own) in given.iter_mut().zip(&own) {
+                if let Some(own) = own {
+                    *given = own;
+                }
+            }
+            let said = primitive(given.get(..nodes.len()).unwrap_or_default());
+            said.map(|said| kept(said))
+        };
+        match said {
+            None => failed("an argument is of another type than it has to be"),
+            Some(said) => Ok((*said != Value::Undefined).then_some(said)),
+        }
     }
 
     /// A part of a variable is looked up where the variable is.

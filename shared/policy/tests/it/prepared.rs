@@ -150,3 +150,53 @@ fn all_cases_as_one_plan_are_judged_alike() {
     assert!(ours.findings.len() > 1_000 && kinds.len() > 50);
     assert_eq!(ours, theirs);
 }
+
+/// A plan with many findings.
+fn large() -> Vec<u8> {
+    let changes: Vec<Value> = (0..400)
+        .map(|n| {
+            json!({"address": format!("aws_s3_bucket.b{n}"), "type": "aws_s3_bucket",
+                "change": {"actions": ["create"], "after": {"acl": "public-read", "n": n}}})
+        })
+        .collect();
+    serde_json::to_vec(&json!({"resource_changes": changes})).expect("JSON")
+}
+
+#[test]
+fn limits_hold_as_they_do_for_others() {
+    let plan = large();
+    let context = slipway_policy::Context::default();
+    let document = Document { changes: &[], terraform: Some(&plan), context: &context };
+    for limits in [
+        Limits { output_bytes: 10_000, ..Limits::default() },
+        Limits { findings: 7, ..Limits::default() },
+        Limits { text_bytes: 9, ..Limits::default() },
+        Limits { input_bytes: 1_000, ..Limits::default() },
+        Limits { resources: 399, ..Limits::default() },
+    ] {
+        let prepared = Engine::compile(&Pack::shipped(), limits).expect("it compiles");
+        let ours = prepared.evaluate(&document);
+        assert_eq!(ours, interpreted(limits).evaluate(&document), "{limits:?}");
+        assert!(ours.left_off > 0 || ours.findings.len() != 7);
+    }
+    let late = shipped().evaluate_within(&document, std::time::Duration::ZERO);
+    assert_eq!(late.findings.len(), 1);
+    assert_eq!(late.findings[0].rule, Finding::POLICY_ERROR);
+    assert!(late.findings[0].message.contains("took longer"), "{late:?}");
+}
+
+#[test]
+fn what_is_no_plan_denies() {
+    let context = slipway_policy::Context::default();
+    let padding = " ".repeat(100_000);
+    for text in ["", "{", "{}", r#"{"resource_changes": [{}]}"#, r#"{"resource_changes": 1}"#] {
+        // Also on several threads.
+        for plan in [text.to_owned(), format!("{text}{padding}")] {
+            let document =
+                Document { changes: &[], terraform: Some(plan.as_bytes()), context: &context };
+            let evaluation = shipped().evaluate(&document);
+            assert!(is_broken(&evaluation), "{text}");
+            assert!(!evaluation.input_digest.is_empty(), "{text}");
+        }
+    }
+}
