@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::{Map, Value, json};
 use slipway_domain::plan::{Action, ResourceChange};
 
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, Resource};
 use crate::facts::UNKNOWN;
 use crate::reading::{FieldOf, Marks, MarksOf, Names, TextOf, Tree, TreeOf};
 use crate::room::shared;
@@ -132,7 +132,7 @@ fn planned(
         let unknown: Map<String, Value> = configuration
             .resource(address)
             .into_iter()
-            .flat_map(|resource| resource.referring())
+            .flat_map(Resource::referring)
             .filter(|attribute| entry["values"].get(*attribute).is_none())
             .map(|attribute| (attribute.to_owned(), Value::Bool(true)))
             .collect();

@@ -116,12 +116,11 @@ pub(crate) fn gather(
     }
     let names = Names::default();
     let threads = threads_for(document);
-    let (changes, configuration) = match document.terraform {
-        Some(bytes) => changes::read(bytes, &names, threads)?,
-        None => {
-            let changes = document.changes.iter().map(|change| Change::of(change, &names));
-            (changes.collect::<Result<_, _>>()?, Configuration::default())
-        }
+    let (changes, configuration) = if let Some(bytes) = document.terraform {
+        changes::read(bytes, &names, threads)?
+    } else {
+        let changes = document.changes.iter().map(|change| Change::of(change, &names));
+        (changes.collect::<Result<_, _>>()?, Configuration::default())
     };
     if changes.len() > limits.resources {
         return Err(format!(

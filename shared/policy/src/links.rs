@@ -271,7 +271,7 @@ mod tests {
             .collect();
         let json = |value: &Value| serde_json::to_value(value).expect("JSON");
         let links = resolve(&linking, &configuration);
-        links.iter().map(|l| l.values()).map(|(links, open)| (json(&links), json(&open))).collect()
+        links.iter().map(Links::values).map(|(links, open)| (json(&links), json(&open))).collect()
     }
 
     #[test]

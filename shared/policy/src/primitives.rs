@@ -26,23 +26,27 @@ pub(crate) type Primitive = for<'a> fn(&[&'a Value]) -> Said<'a>;
 
 /// Name, number of arguments, and what it does. It is never called with an undefined argument.
 const ALL: [(&str, u8, Primitive); 18] = [
-    ("at", 3, |a| lent(at(a[0], a[1], a[2]))),
-    ("attr", 3, |a| lent(attr(a[0], a[1], a[2]))),
-    ("get", 3, |a| lent(attribute(a[0], a[1]).unwrap_or(a[2]))),
+    ("at", 3, |a| Some(Cow::Borrowed(at(a[0], a[1], a[2])))),
+    ("attr", 3, |a| Some(Cow::Borrowed(attr(a[0], a[1], a[2])))),
+    ("get", 3, |a| Some(Cow::Borrowed(attribute(a[0], a[1]).unwrap_or(a[2])))),
     ("blocks", 2, |a| Some(blocks(a[0], a[1]))),
-    ("open_block", 2, |a| lent(yes(open_block(a[0], a[1])))),
-    ("want", 2, |a| lent(want(a[0], |value| holds(a[1], value)))),
-    ("ban", 2, |a| lent(ban(a[0], |value| holds(a[1], value)))),
-    ("must", 1, |a| lent(want(a[0], is_on))),
-    ("must_not", 1, |a| lent(ban(a[0], is_on))),
-    ("present", 1, |a| lent(ban(a[0], is_nothing))),
-    ("supplied", 3, |a| lent(supplied(a[0], a[1], a[2]))),
-    ("all_of", 1, |a| lent(worst([&FAIL, &OPEN, &PASS], |state| holds(a[0], state)))),
-    ("any_of", 1, |a| lent(worst([&PASS, &OPEN, &FAIL], |state| holds(a[0], state)))),
-    ("both", 2, |a| lent(worst([&PASS, &OPEN, &FAIL], |s| a[0] == s || a[1] == s))),
+    ("open_block", 2, |a| Some(Cow::Borrowed(yes(open_block(a[0], a[1]))))),
+    ("want", 2, |a| Some(Cow::Borrowed(want(a[0], |value| holds(a[1], value))))),
+    ("ban", 2, |a| Some(Cow::Borrowed(ban(a[0], |value| holds(a[1], value))))),
+    ("must", 1, |a| Some(Cow::Borrowed(want(a[0], is_on)))),
+    ("must_not", 1, |a| Some(Cow::Borrowed(ban(a[0], is_on)))),
+    ("present", 1, |a| Some(Cow::Borrowed(ban(a[0], is_nothing)))),
+    ("supplied", 3, |a| Some(Cow::Borrowed(supplied(a[0], a[1], a[2])))),
+    ("all_of", 1, |a| {
+        Some(Cow::Borrowed(worst([&FAIL, &OPEN, &PASS], |state| holds(a[0], state))))
+    }),
+    ("any_of", 1, |a| {
+        Some(Cow::Borrowed(worst([&PASS, &OPEN, &FAIL], |state| holds(a[0], state))))
+    }),
+    ("both", 2, |a| Some(Cow::Borrowed(worst([&PASS, &OPEN, &FAIL], |s| a[0] == s || a[1] == s)))),
     ("listed", 1, |a| Some(listed(a[0]))),
     ("said", 4, |a| Some(Cow::Owned(said(a[0], a[1], a[2], a[3])))),
-    ("world", 1, |a| lent(yes(world(a[0])))),
+    ("world", 1, |a| Some(Cow::Borrowed(yes(world(a[0]))))),
     ("ranges_state", 1, |a| ranges_state(a[0]).map(Cow::Borrowed)),
 ];
 
@@ -61,11 +65,6 @@ static ADDRESS: LazyLock<Value> = LazyLock::new(|| "address".into());
 static NO_LIST: LazyLock<Value> = LazyLock::new(Value::new_array);
 static YES: Value = Value::Bool(true);
 static NO_WORD: Value = Value::Undefined;
-
-/// What a function gives that is there already.
-const fn lent(value: &Value) -> Said<'_> {
-    Some(Cow::Borrowed(value))
-}
 
 /// What a function without a value says.
 const fn yes(it_is: bool) -> &'static Value {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use regorus::Value;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Under this name serde_json hands over numbers when it is built to keep their digits.
+/// Under this name `serde_json` hands over numbers when it is built to keep their digits.
 const NUMBER: &str = "$serde_json::private::Number";
 
 /// Names that have been read.
