@@ -11,7 +11,6 @@ use slipway_domain::plan::{Action, ResourceChange};
 use crate::configuration::{Configuration, Resource};
 use crate::facts::UNKNOWN;
 use crate::reading::{FieldOf, Marks, MarksOf, Names, TextOf, Tree, TreeOf};
-use crate::room::shared;
 
 /// How many modules may be inside one another.
 const MODULES: usize = 64;
@@ -39,7 +38,7 @@ pub(crate) struct Parts {
     pub(crate) is_versioned: bool,
     /// None where there are no changes, or null.
     pub(crate) changes: Option<Listed>,
-    pub(crate) configuration: Option<Configuration>,
+    pub(crate) configuration: Configuration,
 }
 
 /// A list of changes: none where it is another thing, and none for those that lack something.
@@ -49,63 +48,28 @@ const NO_PLAN: &str = "The plan is not a document of `terraform show -json`.";
 
 /// The changes of Terraform's document, and what it says of the configuration. A document without
 /// them is no plan: better an error than an empty plan that passes.
-///
-/// On several threads each goes through the whole document, since nobody knows where a change begins
-/// before it is there, and takes a share of the changes; what is passed over costs little.
-pub(crate) fn read(
-    bytes: &[u8],
-    names: &Names,
-    threads: usize,
-) -> Result<(Vec<Change>, Configuration), String> {
-    let (own, others) = shared(
-        threads,
-        |at| part(bytes, &Names::default(), (at, threads)),
-        || part(bytes, names, (0, threads)),
-    )?;
-    let mut parts = vec![own?];
-    for other in others {
-        parts.push(other?);
-    }
-    let configuration = parts.iter_mut().find_map(|part| part.configuration.take());
-    let configuration = configuration.unwrap_or_default();
-    if parts.iter().all(|part| part.changes.is_none()) && parts.iter().any(|p| p.is_versioned) {
-        // Terraform leaves it out when there is nothing; others cut it out and keep the values.
-        let raw: Value = serde_json::from_slice(bytes).map_err(trouble)?;
-        let mut changes = Vec::new();
-        let root = &raw["planned_values"]["root_module"];
-        planned(root, &configuration, names, &mut changes, 0)?;
-        return Ok((changes, configuration));
-    }
-    let shares = parts.into_iter().map(|part| part.changes.flatten().map(Vec::into_iter));
-    let shares: Option<Vec<_>> = shares.collect();
-    let mut shares = shares.ok_or(NO_PLAN)?;
-    // They were dealt out one by one.
-    let mut listed = Vec::new();
-    while let Some(round) = shares
-        .iter_mut()
-        .map(Iterator::next)
-        .take_while(Option::is_some)
-        .collect::<Option<Vec<_>>>()
-        && !round.is_empty()
-    {
-        listed.extend(round);
-    }
-    Ok((complete(listed.into_iter())?, configuration))
-}
-
-fn trouble(e: serde_json::Error) -> String {
-    match e.classify() {
+pub(crate) fn read(bytes: &[u8], names: &Names) -> Result<(Vec<Change>, Configuration), String> {
+    let trouble = |e: serde_json::Error| match e.classify() {
         serde_json::error::Category::Data => NO_PLAN.to_owned(),
         _ => format!("The plan is not JSON: {e}."),
-    }
-}
-
-/// One share of a document: which one, and of how many. The last has the configuration.
-fn part(bytes: &[u8], names: &Names, share: (usize, usize)) -> Result<Parts, String> {
+    };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parts = PartsOf(names, share).deserialize(&mut reader).map_err(trouble)?;
+    let parts = PartsOf(names).deserialize(&mut reader).map_err(trouble)?;
     reader.end().map_err(trouble)?;
-    Ok(parts)
+    let configuration = parts.configuration;
+    let changes = match parts.changes {
+        Some(Some(listed)) => complete(listed.into_iter())?,
+        // Terraform leaves it out when there is nothing; others cut it out and keep the values.
+        None if parts.is_versioned => {
+            let raw: Value = serde_json::from_slice(bytes).map_err(trouble)?;
+            let mut changes = Vec::new();
+            let root = &raw["planned_values"]["root_module"];
+            planned(root, &configuration, names, &mut changes, 0)?;
+            changes
+        }
+        _ => return Err(NO_PLAN.to_owned()),
+    };
+    Ok((changes, configuration))
 }
 
 fn complete(listed: impl Iterator<Item = Option<Change>>) -> Result<Vec<Change>, String> {
@@ -282,7 +246,7 @@ pub(crate) fn merge(after: Tree, marks: Marks, unknown: &Arc<str>) -> Tree {
     }
 }
 
-struct PartsOf<'n>(&'n Names, (usize, usize));
+struct PartsOf<'n>(&'n Names);
 
 impl<'de> DeserializeSeed<'de> for PartsOf<'_> {
     type Value = Parts;
@@ -308,11 +272,11 @@ impl<'de> Visitor<'de> for PartsOf<'_> {
                     parts.is_versioned = from.next_value_seed(TextOf(None))?.is_some();
                 }
                 "resource_changes" => {
-                    parts.changes = from.next_value_seed(ChangesOf(self.0, self.1))?;
+                    parts.changes = from.next_value_seed(ChangesOf(self.0))?;
                 }
-                "configuration" if self.1.0 + 1 == self.1.1 => {
+                "configuration" => {
                     let configuration: Value = from.next_value()?;
-                    parts.configuration = Some(Configuration::read(&configuration));
+                    parts.configuration = Configuration::read(&configuration);
                 }
                 _ => drop(from.next_value::<IgnoredAny>()?),
             }
@@ -322,7 +286,7 @@ impl<'de> Visitor<'de> for PartsOf<'_> {
 }
 
 #[derive(Clone, Copy)]
-struct ChangesOf<'n>(&'n Names, (usize, usize));
+struct ChangesOf<'n>(&'n Names);
 
 impl<'de> DeserializeSeed<'de> for ChangesOf<'_> {
     type Value = Option<Listed>;
@@ -349,18 +313,9 @@ impl<'de> Visitor<'de> for ChangesOf<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
-        let (mut all, (own, shares)) = (Vec::new(), self.1);
-        for at in (0..shares).cycle() {
-            if at != own {
-                if from.next_element::<IgnoredAny>()?.is_none() {
-                    break;
-                }
-                continue;
-            }
-            match from.next_element_seed(ChangeOf(self.0))? {
-                Some(change) => all.push(change),
-                None => break,
-            }
+        let mut all = Vec::new();
+        while let Some(change) = from.next_element_seed(ChangeOf(self.0))? {
+            all.push(change);
         }
         Ok(Some(Some(all)))
     }

@@ -364,7 +364,7 @@ pub(crate) fn explain(error: &impl std::string::ToString, time: Duration) -> Str
 
 /// On how many threads a document is worth being judged: for a small one it takes longer to begin
 /// one.
-pub(crate) fn threads_for(document: &Document<'_>) -> usize {
+fn threads_for(document: &Document<'_>) -> usize {
     let bytes = document.terraform.map_or(document.changes.len() * 1_000, <[u8]>::len);
     if bytes > LARGE { threads() } else { 1 }
 }

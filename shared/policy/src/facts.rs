@@ -32,7 +32,7 @@
 //! names; `open` lists the attributes whose references could not be followed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use regorus::Value as Input;
 use serde::{Deserialize, Serialize};
@@ -40,12 +40,11 @@ use serde_json::Value;
 
 use crate::changes::{self, Change, merge};
 use crate::configuration::{Configuration, Resource};
-use crate::engine::{Document, threads_for};
+use crate::engine::Document;
 use crate::limits::Limits;
 use crate::links::{self, Linking, Links};
 use crate::pack::Pack;
 use crate::reading::{Names, Tree};
-use crate::room::shared;
 use crate::shape::Shape;
 use crate::{documents, written};
 
@@ -115,9 +114,8 @@ pub(crate) fn gather(
         ));
     }
     let names = Names::default();
-    let threads = threads_for(document);
     let (changes, configuration) = if let Some(bytes) = document.terraform {
-        changes::read(bytes, &names, threads)?
+        changes::read(bytes, &names)?
     } else {
         let changes = document.changes.iter().map(|change| Change::of(change, &names));
         (changes.collect::<Result<_, _>>()?, Configuration::default())
@@ -129,7 +127,7 @@ pub(crate) fn gather(
             limits.resources
         ));
     }
-    let mut input = split(changes, &configuration, &names, threads)?;
+    let mut input = split(changes, &configuration, &names);
     let mut add = |name: &str, part: Input| drop(input.insert(name.into(), part));
     add("modules", convert(configuration.modules())?);
     add("providers", convert(configuration.providers())?);
@@ -167,15 +165,15 @@ fn split(
     changes: Vec<Change>,
     configuration: &Configuration,
     names: &Names,
-    threads: usize,
-) -> Result<BTreeMap<Input, Input>, String> {
+) -> BTreeMap<Input, Input> {
     let unknown = names.get(UNKNOWN);
     let read_before = configuration.data(changes.iter().map(|change| &*change.address));
     let documents = documents(&changes, &unknown);
     let (mut deleted, mut data) = (Vec::new(), Vec::new());
     let mut resources = Vec::with_capacity(changes.len());
     let placing = Placing { unknown, configuration, documents };
-    for placed in placed(changes, &placing, threads)? {
+    for change in changes {
+        let placed = placing.place(change);
         data.extend(placed.data);
         deleted.extend(placed.deleted);
         resources.extend(placed.planned);
@@ -204,7 +202,7 @@ fn split(
         ("deleted", Input::from(deleted)),
         ("data", Input::from(data)),
     ];
-    Ok(parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect())
+    parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect()
 }
 
 /// What is needed to place a change.
@@ -220,33 +218,6 @@ struct Placed<'a> {
     data: Option<Input>,
     deleted: Option<Input>,
     planned: Option<Planned<'a>>,
-}
-
-/// Places all changes, in their order, on several threads.
-fn placed<'a>(
-    mut changes: Vec<Change>,
-    placing: &Placing<'a>,
-    threads: usize,
-) -> Result<Vec<Placed<'a>>, String> {
-    let of_each = changes.len().div_ceil(threads.max(1));
-    let mut shares = Vec::new();
-    while shares.len() + 1 < threads {
-        let from = changes.len() - of_each.min(changes.len());
-        shares.push(Mutex::new(changes.split_off(from)));
-    }
-    let place = |share: Vec<Change>| -> Vec<Placed<'a>> {
-        share.into_iter().map(|change| placing.place(change)).collect()
-    };
-    let elsewhere = |at: usize| match shares.get(at - 1) {
-        Some(share) => {
-            place(std::mem::take(&mut share.lock().unwrap_or_else(PoisonError::into_inner)))
-        }
-        None => Vec::new(),
-    };
-    let (mut all, others) = shared(threads, elsewhere, || place(changes))?;
-    // The last ones were taken off first.
-    all.extend(others.into_iter().rev().flatten());
-    Ok(all)
 }
 
 impl<'a> Placing<'a> {

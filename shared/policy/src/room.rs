@@ -87,32 +87,6 @@ pub(crate) fn beside<A: Default + Send + Sync, T: Send>(
     (made.into_inner().unwrap_or_default(), done)
 }
 
-/// Does the shares from 1 on elsewhere, one on a thread of its own, and the own share here.
-pub(crate) fn shared<T: Send>(
-    shares: usize,
-    elsewhere: impl Fn(usize) -> T + Sync,
-    here: impl FnOnce() -> T,
-) -> Result<(T, Vec<T>), String> {
-    scope(|scope| {
-        let elsewhere = &elsewhere;
-        let mut others = Vec::new();
-        for share in 1..shares {
-            let other = Builder::new().name("policy".to_owned());
-            others.push((share, other.spawn_scoped(scope, move || elsewhere(share))));
-        }
-        let own = here();
-        let mut done = Vec::new();
-        for (share, other) in others {
-            done.push(match other {
-                Ok(other) => other.join().map_err(|_| BROKE_DOWN.to_owned())?,
-                // No thread could be had for it.
-                Err(_) => elsewhere(share),
-            });
-        }
-        Ok((own, done))
-    })
-}
-
 const BROKE_DOWN: &str = "The interpreter of the policy broke down.";
 
 fn start<'scope, T: Send + 'scope>(

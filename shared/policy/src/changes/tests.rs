@@ -38,7 +38,7 @@ fn pointers_mark_what_is_not_there_yet() {
 }
 
 fn changes(raw: &Value) -> Result<Vec<Change>, String> {
-    read(raw.to_string().as_bytes(), &Names::default(), 1).map(|(changes, _)| changes)
+    read(raw.to_string().as_bytes(), &Names::default()).map(|(changes, _)| changes)
 }
 
 #[test]
@@ -71,33 +71,10 @@ fn a_document_that_is_no_plan_is_an_error() {
         assert!(why.contains("not a document of `terraform show -json`"), "{raw}: {why}");
     }
     for broken in ["", "{", "{} {}", "nonsense"] {
-        let why = read(broken.as_bytes(), &Names::default(), 2).expect_err("no JSON");
+        let why = read(broken.as_bytes(), &Names::default()).expect_err("no JSON");
         assert!(why.contains("not JSON"), "{broken}: {why}");
     }
     let lacking = json!({"resource_changes": [{"address": "a.b"}]});
     assert!(changes(&lacking).expect_err("no change").contains("lacks"));
     assert!(changes(&json!({"format_version": "1.2"})).expect("an empty plan").is_empty());
-}
-
-#[test]
-fn shares_of_a_document_are_put_together_in_order() {
-    for count in 0..9 {
-        let changes: Vec<Value> = (0..count)
-            .map(|n| {
-                json!({"address": format!("aws_x.a{n}"), "type": "aws_x", "name": format!("a{n}"),
-                    "change": {"actions": ["create"], "after": {"n": n}}})
-            })
-            .collect();
-        let raw = json!({"resource_changes": changes, "configuration": {"root_module": {
-            "resources": [{"address": "aws_x.a0", "type": "aws_x", "expressions": {}}]}}});
-        for threads in 1..5 {
-            let names = Names::default();
-            let (read, configuration) =
-                read(raw.to_string().as_bytes(), &names, threads).expect("a plan");
-            let addresses: Vec<&str> = read.iter().map(|change| &*change.address).collect();
-            let expected: Vec<String> = (0..count).map(|n| format!("aws_x.a{n}")).collect();
-            assert_eq!(addresses, expected, "{threads} threads");
-            assert!(configuration.resource("aws_x.a0").is_some(), "{threads} threads");
-        }
-    }
 }
