@@ -10,6 +10,7 @@
 
 mod build;
 mod run;
+mod session;
 mod simple;
 mod terms;
 
@@ -19,7 +20,7 @@ use regorus::unstable::{ArithOp, BinOp, BoolOp, BuiltinFcn, Expr, Ref, Span};
 use crate::primitives::Primitive;
 use crate::shape::Shape;
 
-pub(crate) use run::{Stop, Told};
+pub(crate) use session::{Stop, Told};
 
 /// A pack, prepared.
 #[derive(Clone)]

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering as Memory};
 use std::time::Instant;
 
 use regorus::Value;
@@ -11,6 +9,7 @@ use regorus::unstable::{ArithOp, BinOp, numbers, sets};
 
 use crate::primitives::{Primitive, attribute};
 
+use super::session::{Stop, Told, Worked};
 use super::terms::{
     address_key, compare, failed, get, holds, kept, owned, part, said, there, truth,
 };
@@ -22,98 +21,18 @@ const CHECK_INTERVAL: u32 = 256;
 /// What most functions take at most.
 const ARGUMENTS: usize = 4;
 
-/// Why it ended early. What then follows is a deny.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// The time is over.
-    Late,
-    /// What the pack asks for cannot be done.
-    Failed(String),
-}
-
-/// One thing that a pack says of a resource.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Told<'p> {
-    /// Which of the packages says it.
-    pub(crate) package: usize,
-    pub(crate) rule: Cow<'p, Value>,
-    pub(crate) address: Cow<'p, Value>,
-    /// What is wrong, if it is.
-    pub(crate) message: Cow<'p, Value>,
-    /// Whether it is certain; otherwise it is known only after apply.
-    pub(crate) certain: bool,
-}
-
 /// A term that is defined, borrowed from the input wherever it can be.
 pub(super) type Term<'p> = Cow<'p, Value>;
 pub(super) type Got<'p> = Result<Option<Term<'p>>, Stop>;
 
 static NOTHING: Value = Value::Undefined;
 
-/// What several threads that judge one input share.
-pub(crate) struct Session<'p> {
-    program: &'p Program,
-    input: &'p Value,
-    deadline: Instant,
-    values: &'p [OnceLock<Result<Option<Value>, Stop>>],
-    next: &'p AtomicUsize,
-}
-
-impl Program {
-    /// The name of a package.
-    pub(crate) fn package(&self, number: usize) -> &str {
-        self.packages.get(number).map_or("", String::as_str)
-    }
-
-    /// Room for the values of rules, each of which is worked out once.
-    pub(crate) fn values(&self) -> Vec<OnceLock<Result<Option<Value>, Stop>>> {
-        self.rules.iter().map(|_| OnceLock::new()).collect()
-    }
-
-    /// Begins to judge. Those who judge together share the values and what comes `next`.
-    pub(crate) const fn session<'p>(
-        &'p self,
-        input: &'p Value,
-        values: &'p [OnceLock<Result<Option<Value>, Stop>>],
-        next: &'p AtomicUsize,
-        deadline: Instant,
-    ) -> Session<'p> {
-        Session { program: self, input, deadline, values, next }
-    }
-}
-
-impl<'p> Session<'p> {
-    /// Judges, until nothing is left that no other thread has taken.
-    pub(crate) fn work(&self) -> Result<Vec<Told<'p>>, Stop> {
-        let mut machine = Machine {
-            program: self.program,
-            input: self.input,
-            deadline: self.deadline,
-            values: self.values,
-            places: Vec::with_capacity(64),
-            base: 0,
-            steps: 0,
-        };
-        let mut told = Vec::new();
-        while let Some((package, result)) =
-            self.program.results.get(self.next.fetch_add(1, Memory::Relaxed))
-        {
-            if let Err(stop) = machine.result(*package, result, &mut told) {
-                // What follows is known: nobody needs the rest.
-                self.next.store(self.program.results.len(), Memory::Relaxed);
-                return Err(stop);
-            }
-        }
-        Ok(told)
-    }
-}
-
 /// What walks.
-struct Machine<'p> {
+pub(super) struct Machine<'p> {
     program: &'p Program,
     input: &'p Value,
     deadline: Instant,
-    values: &'p [OnceLock<Result<Option<Value>, Stop>>],
+    values: &'p [Worked],
     /// The variables of everything that is being called; those of the innermost begin at `base`.
     places: Vec<Term<'p>>,
     base: usize,
@@ -124,6 +43,16 @@ struct Machine<'p> {
 type Then<'a, 'p> = &'a mut dyn FnMut(&mut Machine<'p>) -> Result<bool, Stop>;
 
 impl<'p> Machine<'p> {
+    pub(super) fn new(
+        program: &'p Program,
+        input: &'p Value,
+        values: &'p [Worked],
+        deadline: Instant,
+    ) -> Self {
+        let places = Vec::with_capacity(64);
+        Self { program, input, deadline, values, places, base: 0, steps: 0 }
+    }
+
     fn tick(&mut self) -> Result<(), Stop> {
         self.steps += 1;
         if self.steps.is_multiple_of(CHECK_INTERVAL) && Instant::now() >= self.deadline {
@@ -132,7 +61,8 @@ impl<'p> Machine<'p> {
         Ok(())
     }
 
-    fn result(
+    /// Adds what a `result` says.
+    pub(super) fn result(
         &mut self,
         package: usize,
         result: &'p Outcome,

@@ -8,7 +8,8 @@ use regorus::unstable::BoolOp;
 use regorus::{LimitError, Value};
 
 use super::Builtin;
-use super::run::{Got, Stop, Term};
+use super::run::{Got, Term};
+use super::session::Stop;
 
 pub(super) fn failed<T>(why: &str) -> Result<T, Stop> {
     Err(Stop::Failed(why.to_owned()))
