@@ -23,6 +23,11 @@ const KINDS: [&str; 5] = ["deny", "warn", "require_role", "unknown", "result"];
 /// Threads that judge one plan.
 const THREADS: usize = 4;
 
+/// On how many threads a plan is judged here.
+pub(crate) fn threads() -> usize {
+    available_parallelism().map_or(1, NonZero::get).min(THREADS)
+}
+
 /// One question: a package and what it says there.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
@@ -108,8 +113,7 @@ pub(crate) fn ask_all(
             }
         }
     };
-    let threads = available_parallelism().map_or(1, NonZero::get).min(THREADS).min(asks.len());
-    with_rooms(threads, &work)?;
+    with_rooms(threads().min(asks.len()), &work)?;
     let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
     answers.sort_by_key(|(at, _)| *at);
     let mut left = Counter { left: most };

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use regorus::Value;
 use regorus::utils::limits::ExecutionTimerConfig;
@@ -11,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 use slipway_domain::plan::ResourceChange;
 use slipway_domain::scan::RuleBook;
 
-use crate::answer::{Ask, Said, ask_all, asks, text};
+use crate::answer::{Ask, Said, ask_all, asks, text, threads};
+use crate::compiled::{Program, Stop, Told};
 use crate::error::{PackError, Problem};
 use crate::facts::{self, Context, Wants};
 use crate::finding::{Evaluation, Finding, RuleInfo, Severity, State, Verdict};
@@ -19,20 +22,14 @@ use crate::limits::Limits;
 use crate::lint;
 use crate::nesting;
 use crate::pack::{Module, Pack};
-use crate::primitives;
-use crate::room::with_room;
+use crate::room::{beside, contained, with_room};
+use crate::verdicts::{self, cut};
 
 /// How many steps of the interpreter pass between two looks at the clock.
 const CHECK_INTERVAL: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
-/// Where the functions come from that almost every rule asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Helpers {
-    /// The text of Rego.
-    Text,
-    /// The same in Rust.
-    Native,
-}
+/// Plans with more bytes are judged on several threads: for others it takes longer to begin one.
+const LARGE: usize = 64 << 10;
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +47,8 @@ pub struct Document<'a> {
 pub struct Engine {
     base: regorus::Engine,
     asks: Vec<Ask>,
+    /// The shipped pack, prepared.
+    program: Option<Arc<Program>>,
     rules: BTreeMap<String, RuleInfo>,
     wants: Wants,
     limits: Limits,
@@ -59,23 +58,25 @@ pub struct Engine {
 impl Engine {
     /// Lints and compiles a pack.
     pub fn compile(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
-        let helpers = if pack.is_shipped() { Helpers::Native } else { Helpers::Text };
-        with_room(|| Self::compile_here(pack, limits, helpers))
+        with_room(|| Self::compile_here(pack, limits, pack.is_shipped()))
             .unwrap_or_else(|why| Err(Problem::whole(why).into()))
     }
 
-    /// The same with the helpers in Rego, also for the shipped pack: what it says must not depend
-    /// on it, and a test looks.
+    /// The same, interpreted also where it is the shipped pack: what it says must not depend on it,
+    /// and a test looks.
     #[doc(hidden)]
     pub fn compile_as_text(pack: &Pack, limits: Limits) -> Result<Self, PackError> {
-        with_room(|| Self::compile_here(pack, limits, Helpers::Text))
+        with_room(|| Self::compile_here(pack, limits, false))
             .unwrap_or_else(|why| Err(Problem::whole(why).into()))
     }
 
-    fn compile_here(pack: &Pack, limits: Limits, helpers: Helpers) -> Result<Self, PackError> {
+    fn compile_here(pack: &Pack, limits: Limits, prepare: bool) -> Result<Self, PackError> {
         let outline = lint::outline(pack, &limits)?;
         let (asks, text) = asks(&outline);
-        let mut base = load(pack, &limits, helpers)?;
+        let mut base = load(pack, &limits)?;
+        // What cannot be prepared is interpreted: slower, and the same.
+        let program =
+            prepare.then(|| Program::compile(base.get_modules()).ok()).flatten().map(Arc::new);
         let path = "answer.rego".to_owned();
         add(&mut base, Module { path, text })?;
         // The first evaluation prepares the interpreter; copies of it are prepared then. What the
@@ -85,7 +86,15 @@ impl Engine {
             .eval_rule("data.slipway_answer.rules".to_owned())
             .map_err(|e| Problem::from_engine("", &e.to_string()))?;
         let rules = read_rules(&said, limits.output_bytes)?;
-        Ok(Self { base, asks, rules, wants: Wants::of(pack), limits, digest: pack.digest() })
+        Ok(Self {
+            base,
+            asks,
+            program,
+            rules,
+            wants: Wants::of(pack),
+            limits,
+            digest: pack.digest(),
+        })
     }
 
     /// The version of the pack.
@@ -121,15 +130,67 @@ impl Engine {
 
     /// The same, in less time than the limits allow: what is left of the time of several.
     pub fn evaluate_within(&self, document: &Document<'_>, time: Duration) -> Evaluation {
-        let digest = digest_of(document);
         let time = time.min(self.limits.time);
         // The interpreter promises not to panic. A gate does not rest on promises.
-        let findings = match with_room(|| self.findings(document, time)) {
-            Ok(Ok(findings)) => findings,
-            Ok(Err(why)) => vec![Finding::policy_error(cut(&why, self.limits.text_bytes))],
-            Err(why) => vec![Finding::policy_error(why)],
+        let judged = match &self.program {
+            Some(program) => contained(|| self.judged(program, document, time)),
+            None => with_room(|| {
+                let digest = digest_of(document);
+                let digests = (self.digest.clone(), digest.clone());
+                let said = self.findings(document, time).map(|findings| {
+                    Evaluation::of(findings, self.limits.findings, digests.0, digests.1)
+                });
+                (digest, said)
+            }),
         };
+        let (digest, why) = match judged {
+            Ok((_, Ok(evaluation))) => return evaluation,
+            Ok((digest, Err(why))) => (digest, cut(&why, self.limits.text_bytes).into_owned()),
+            Err(why) => (digest_of(document), why.to_owned()),
+        };
+        let findings = vec![Finding::policy_error(why)];
         Evaluation::of(findings, self.limits.findings, self.digest.clone(), digest)
+    }
+
+    /// What the shipped pack says, prepared, and the digest of what is judged. A large plan is judged
+    /// on several threads, of which one works out the digest while the plan is read.
+    fn judged(
+        &self,
+        program: &Program,
+        document: &Document<'_>,
+        time: Duration,
+    ) -> (String, Result<Evaluation, String>) {
+        let deadline = Instant::now() + time;
+        let (input, values) = (OnceLock::new(), program.values());
+        let next = AtomicUsize::new(0);
+        let work = || match input.get() {
+            Some(input) => program.session(input, &values, &next, deadline).work(),
+            // The plan could not be read.
+            None => Ok(Vec::new()),
+        };
+        let (digest, said) = beside(
+            threads_for(document),
+            || digest_of(document),
+            || {
+                let gathered = facts::gather(document, self.wants, &self.limits)?;
+                let _ = input.set(gathered);
+                Ok(())
+            },
+            work,
+        );
+        let evaluation = said.and_then(|said: Vec<Result<Vec<Told<'_>>, Stop>>| {
+            let mut all = Vec::new();
+            for one in said {
+                all.extend(one.map_err(|stop| match stop {
+                    Stop::Late => explain(&"time limit", time),
+                    Stop::Failed(why) => explain(&why, time),
+                })?);
+            }
+            verdicts::bounded(&mut all, self.limits.output_bytes)?;
+            let digests = (self.digest.clone(), digest.clone());
+            verdicts::evaluation(program, &self.rules, &all, &self.limits, digests)
+        });
+        (digest, evaluation)
     }
 
     fn findings(&self, document: &Document<'_>, time: Duration) -> Result<Vec<Finding>, String> {
@@ -174,24 +235,23 @@ impl Engine {
         if verdict == Verdict::RequireRole && role.is_none() {
             return Err(wrong("asks for a role without naming one"));
         }
-        let most = self.limits.text_bytes;
+        let cut = |text: &str| cut(text, self.limits.text_bytes).into_owned();
         Ok(Finding {
             tool: Finding::POLICY.to_owned(),
-            title: cut(info.map_or(rule.as_str(), |info| info.title.as_str()), most),
-            message: cut(&message.ok_or_else(|| wrong("has no `message`"))?, most),
-            remedy: cut(
-                &text("remedy").or_else(|| info.map(|i| i.remedy.clone())).unwrap_or_default(),
-                most,
-            ),
-            address: cut(&text("address").unwrap_or_default(), most),
-            rule: cut(&rule, most),
+            title: cut(info.map_or(rule.as_str(), |info| info.title.as_str())),
+            message: cut(&message.ok_or_else(|| wrong("has no `message`"))?),
+            remedy: cut(&text("remedy")
+                .or_else(|| info.map(|i| i.remedy.clone()))
+                .unwrap_or_default()),
+            address: cut(&text("address").unwrap_or_default()),
+            rule: cut(&rule),
             aliases: info.map(|i| i.aliases.clone()).unwrap_or_default(),
             also_found_by: Vec::new(),
             suppressed: None,
             severity,
             state,
             verdict,
-            role: role.map(|role| cut(&role, most)),
+            role: role.map(|role| cut(&role)),
             file: None,
             line: None,
             exemption: None,
@@ -200,11 +260,7 @@ impl Engine {
 }
 
 /// The interpreter with a pack and the helpers in it. Every file that does not parse is named.
-pub(crate) fn load(
-    pack: &Pack,
-    limits: &Limits,
-    helpers: Helpers,
-) -> Result<regorus::Engine, PackError> {
+pub(crate) fn load(pack: &Pack, limits: &Limits) -> Result<regorus::Engine, PackError> {
     let mut engine = regorus::Engine::new();
     // As OPA does: a builtin that fails is undefined. Limits are errors in any case.
     engine.set_strict_builtin_errors(false);
@@ -213,7 +269,7 @@ pub(crate) fn load(
     for module in pack.modules() {
         if let Some(problem) = nesting::problem(&module.path, &module.text) {
             problems.push(problem);
-        } else if let Err(e) = engine.add_policy(module.path.clone(), text_of(module, helpers)) {
+        } else if let Err(e) = engine.add_policy(module.path.clone(), module.text.clone()) {
             problems.push(Problem::from_engine(&module.path, &e.to_string()));
         }
     }
@@ -229,22 +285,10 @@ pub(crate) fn load(
         ))
         .into());
     }
-    let [library, primitives] = Pack::library();
-    add(&mut engine, library)?;
-    match helpers {
-        Helpers::Text => add(&mut engine, primitives)?,
-        Helpers::Native => primitives::add(&mut engine).map_err(Problem::whole)?,
+    for module in Pack::library() {
+        add(&mut engine, module)?;
     }
     Ok(engine)
-}
-
-/// The text that is compiled. What stands for the unknown is written out in the shipped pack, since
-/// looking up a rule of another package is what takes the interpreter longest.
-fn text_of(module: &Module, helpers: Helpers) -> String {
-    match helpers {
-        Helpers::Text => module.text.clone(),
-        Helpers::Native => module.text.replace("lib.unknown", &format!("\"{}\"", facts::UNKNOWN)),
-    }
 }
 
 fn add(engine: &mut regorus::Engine, Module { path, text }: Module) -> Result<(), Problem> {
@@ -318,13 +362,11 @@ pub(crate) fn explain(error: &impl std::string::ToString, time: Duration) -> Str
     format!("The policy failed: {}", Problem::from_engine("", &text))
 }
 
-/// The first bytes of a text, whole characters only.
-fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}…", &text[..end])
+/// On how many threads a document is worth being judged: for a small one it takes longer to begin
+/// one.
+fn threads_for(document: &Document<'_>) -> usize {
+    let bytes = document.terraform.map_or(document.changes.len() * 1_000, <[u8]>::len);
+    if bytes > LARGE { threads() } else { 1 }
 }
 
 fn digest_of(document: &Document<'_>) -> String {

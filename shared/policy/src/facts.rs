@@ -31,25 +31,26 @@
 //! refers to, read from the configuration (through variables and outputs of modules) or from equal
 //! names; `open` lists the attributes whose references could not be followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use regorus::Value as Input;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use slipway_domain::plan::{Action, ResourceChange};
+use serde_json::Value;
 
+use crate::changes::{self, Change, merge};
+use crate::configuration::{Configuration, Resource};
 use crate::engine::Document;
 use crate::limits::Limits;
-use crate::links::{self, Configuration};
+use crate::links::{self, Linking, Links};
 use crate::pack::Pack;
+use crate::reading::{Names, Tree};
+use crate::shape::Shape;
 use crate::{documents, written};
 
 /// Stands for a value that is known only after apply. A configuration that holds this very text
 /// gains nothing by it: unknown is never a pass.
 pub const UNKNOWN: &str = "__slipway_unknown__";
-
-/// How many modules may be inside one another.
-const MODULES: usize = 64;
 
 /// For whom, where and at what cost a plan is judged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -112,16 +113,12 @@ pub(crate) fn gather(
             limits.input_bytes
         ));
     }
-    let mut raw = document
-        .terraform
-        .map(|bytes| parse(bytes, wants))
-        .transpose()
-        .map_err(|e| format!("The plan is not JSON: {e}."))?;
-    let configuration = Configuration::read(raw.as_ref().unwrap_or(&Value::Null));
-    let whole = raw.clone().filter(|_| wants.terraform);
-    let changes = match &mut raw {
-        Some(raw) => read_terraform(raw, &configuration)?,
-        None => document.changes.iter().map(Change::of).collect(),
+    let names = Names::default();
+    let (changes, configuration) = if let Some(bytes) = document.terraform {
+        changes::read(bytes, &names)?
+    } else {
+        let changes = document.changes.iter().map(|change| Change::of(change, &names));
+        (changes.collect::<Result<_, _>>()?, Configuration::default())
     };
     if changes.len() > limits.resources {
         return Err(format!(
@@ -130,7 +127,7 @@ pub(crate) fn gather(
             limits.resources
         ));
     }
-    let mut input = split(changes, &configuration)?;
+    let mut input = split(changes, &configuration, &names);
     let mut add = |name: &str, part: Input| drop(input.insert(name.into(), part));
     add("modules", convert(configuration.modules())?);
     add("providers", convert(configuration.providers())?);
@@ -140,8 +137,9 @@ pub(crate) fn gather(
         let plan = serde_json::to_value(document.changes).map_err(|e| e.to_string())?;
         add("plan", convert(plan)?);
     }
-    if let Some(whole) = whole {
-        add("terraform", convert(whole)?);
+    if wants.terraform && document.terraform.is_some() {
+        let whole = serde_json::from_slice(bytes);
+        add("terraform", whole.map_err(|e| format!("The plan cannot be judged: {e}."))?);
     }
     Ok(input.into())
 }
@@ -151,296 +149,47 @@ fn convert(value: Value) -> Result<Input, String> {
     serde_json::from_value(value).map_err(|e| format!("The plan cannot be judged: {e}."))
 }
 
-/// What is read of Terraform's document. Half of it says the same again, and is passed over.
-#[derive(Deserialize)]
-struct Parts {
-    #[serde(default)]
-    format_version: Value,
-    #[serde(default)]
-    resource_changes: Value,
-    #[serde(default)]
-    configuration: Value,
-}
-
-fn parse(bytes: &[u8], wants: Wants) -> serde_json::Result<Value> {
-    if wants.terraform {
-        return serde_json::from_slice(bytes);
-    }
-    let Parts { format_version, resource_changes, configuration } = serde_json::from_slice(bytes)?;
-    if resource_changes.is_null() {
-        // Only then is what is planned looked at.
-        return serde_json::from_slice(bytes);
-    }
-    let parts = [
-        ("format_version", format_version),
-        ("resource_changes", resource_changes),
-        ("configuration", configuration),
+/// What Terraform calls a thing.
+fn names_of(change: &Change) -> BTreeMap<Input, Input> {
+    let names = [
+        ("address", &change.address),
+        ("type", &change.kind),
+        ("name", &change.name),
+        ("module", &change.module),
     ];
-    Ok(Value::Object(parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect()))
-}
-
-/// One change, from whichever document.
-#[derive(Debug)]
-struct Change {
-    address: String,
-    module: String,
-    mode: String,
-    kind: String,
-    name: String,
-    index: Value,
-    provider: String,
-    actions: Vec<String>,
-    deposed: bool,
-    before: Value,
-    after: Value,
-    unknown: Value,
-}
-
-/// The changes of Terraform's document. A document without them is no plan: better an error than
-/// an empty plan that passes.
-fn read_terraform(raw: &mut Value, configuration: &Configuration) -> Result<Vec<Change>, String> {
-    match raw.get_mut("resource_changes").map_or(Value::Null, Value::take) {
-        Value::Array(entries) => entries.into_iter().map(Change::read).collect(),
-        // Terraform leaves it out when there is nothing; others cut it out and keep the values.
-        Value::Null if raw["format_version"].is_string() => {
-            let mut changes = Vec::new();
-            read_planned(&raw["planned_values"]["root_module"], configuration, &mut changes, 0)?;
-            Ok(changes)
-        }
-        _ => Err("The plan is not a document of `terraform show -json`.".to_owned()),
-    }
-}
-
-/// The resources of `planned_values`, as if all were new. What refers to something and has no value
-/// is not known yet.
-fn read_planned(
-    module: &Value,
-    configuration: &Configuration,
-    changes: &mut Vec<Change>,
-    depth: usize,
-) -> Result<(), String> {
-    if depth > MODULES {
-        return Err(format!("The plan has more than {MODULES} modules inside one another."));
-    }
-    for entry in module["resources"].as_array().into_iter().flatten() {
-        let mut read = entry.clone();
-        read["module_address"] = module["address"].clone();
-        let address = entry["address"].as_str().unwrap_or_default();
-        let unknown: Map<String, Value> = configuration
-            .referring(address)
-            .filter(|attribute| entry["values"].get(*attribute).is_none())
-            .map(|attribute| (attribute.to_owned(), Value::Bool(true)))
-            .collect();
-        read["change"] =
-            json!({"actions": ["create"], "after": entry["values"], "after_unknown": unknown});
-        changes.push(Change::read(read)?);
-    }
-    for child in module["child_modules"].as_array().into_iter().flatten() {
-        read_planned(child, configuration, changes, depth + 1)?;
-    }
-    Ok(())
-}
-
-impl Change {
-    fn read(mut entry: Value) -> Result<Self, String> {
-        let mut change = entry.get_mut("change").map_or(Value::Null, Value::take);
-        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-        let address = text("address");
-        let actions: Option<Vec<String>> = change["actions"]
-            .as_array()
-            .map(|all| all.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect());
-        let (Some(actions), false, Some(kind)) =
-            (actions, address.is_empty(), entry["type"].as_str())
-        else {
-            return Err("A resource change of the plan lacks address, type or actions.".to_owned());
-        };
-        let mode = entry["mode"].as_str().unwrap_or("managed").to_owned();
-        let mut part = |key: &str| change.get_mut(key).map_or(Value::Null, Value::take);
-        Ok(Self {
-            module: text("module_address"),
-            mode,
-            kind: kind.to_owned(),
-            name: text("name"),
-            index: entry["index"].clone(),
-            provider: text("provider_name"),
-            actions,
-            deposed: entry["deposed"].is_string(),
-            before: part("before"),
-            after: part("after"),
-            unknown: part("after_unknown"),
-            address,
-        })
-    }
-
-    /// A change of the normalised plan, for drivers whose tool prints no such document.
-    fn of(change: &ResourceChange) -> Self {
-        let actions: &[&str] = match change.action {
-            Action::Create => &["create"],
-            Action::Update => &["update"],
-            Action::DeleteThenCreate => &["delete", "create"],
-            Action::CreateThenDelete => &["create", "delete"],
-            Action::Delete => &["delete"],
-            Action::Forget => &["forget"],
-            Action::Import | Action::Move => &["no-op"],
-            Action::Read => &["read"],
-        };
-        let mut after = change.after.clone();
-        for pointer in &change.unknown {
-            mark(&mut after, pointer);
-        }
-        let module = change.address.rfind(&format!("{}.{}", change.kind, change.name));
-        Self {
-            address: change.address.clone(),
-            module: module
-                .map(|at| change.address[..at].trim_end_matches('.').to_owned())
-                .unwrap_or_default(),
-            mode: if change.action == Action::Read { "data" } else { "managed" }.to_owned(),
-            kind: change.kind.clone(),
-            name: change.name.clone(),
-            index: Value::Null,
-            provider: change.provider.clone(),
-            actions: actions.iter().map(|a| (*a).to_owned()).collect(),
-            deposed: change.deposed.is_some(),
-            before: change.before.clone(),
-            after,
-            unknown: Value::Null,
-        }
-    }
-
-    /// What it is called.
-    fn names(&self) -> Map<String, Value> {
-        let names = [
-            ("address", &self.address),
-            ("type", &self.kind),
-            ("name", &self.name),
-            ("module", &self.module),
-        ];
-        names.map(|(key, name)| (key.to_owned(), Value::from(name.as_str()))).into_iter().collect()
-    }
-
-    fn has(&self, action: &str) -> bool {
-        self.actions.iter().any(|a| a == action)
-    }
-
-    /// One word for the actions.
-    fn action(&self) -> &str {
-        match (self.has("create"), self.has("delete")) {
-            (true, true) => "replace",
-            (true, false) => "create",
-            (false, true) => "delete",
-            (false, false) => self.actions.first().map_or("no-op", String::as_str),
-        }
-    }
-}
-
-/// Sets what `pointer` names to [`UNKNOWN`], making the objects on the way.
-fn mark(value: &mut Value, pointer: &str) {
-    let mut at = value;
-    for part in pointer.split('/').skip(1) {
-        let part = part.replace("~1", "/").replace("~0", "~");
-        if let Value::Array(items) = at {
-            let Ok(index) = part.parse::<usize>() else { return };
-            if index == items.len() {
-                items.push(Value::Null);
-            }
-            let Some(item) = items.get_mut(index) else { return };
-            at = item;
-            continue;
-        }
-        if at.is_null() {
-            *at = json!({});
-        }
-        let Value::Object(fields) = at else { return };
-        at = fields.entry(part).or_insert(Value::Null);
-    }
-    *at = Value::from(UNKNOWN);
-}
-
-/// `after` with [`UNKNOWN`] where `unknown` says true.
-fn merge(after: Value, unknown: &Value) -> Value {
-    match unknown {
-        Value::Bool(true) => Value::from(UNKNOWN),
-        Value::Object(marks) => {
-            let absent = after.is_null();
-            let mut merged = match after {
-                Value::Object(fields) => fields,
-                Value::Null => Map::new(),
-                other => return other,
-            };
-            for (key, mark) in marks {
-                let one = merge(merged.get_mut(key).map_or(Value::Null, Value::take), mark);
-                if !one.is_null() {
-                    merged.insert(key.clone(), one);
-                }
-            }
-            // An object that is not there and in which nothing is unknown stays absent.
-            if absent && merged.is_empty() { Value::Null } else { Value::Object(merged) }
-        }
-        Value::Array(marks) => {
-            if after.is_null() && marks.is_empty() {
-                return Value::Null;
-            }
-            let mut items = match after {
-                Value::Array(items) => items,
-                _ => Vec::new(),
-            };
-            items.resize(items.len().max(marks.len()), Value::Null);
-            let items = items.into_iter().enumerate();
-            Value::Array(
-                items
-                    .map(|(at, item)| merge(item, marks.get(at).unwrap_or(&Value::Null)))
-                    .collect(),
-            )
-        }
-        _ => after,
-    }
+    names.into_iter().map(|(key, name)| (key.into(), Input::String(name.clone()))).collect()
 }
 
 /// Puts every change where rules look for it.
 fn split(
     changes: Vec<Change>,
     configuration: &Configuration,
-) -> Result<BTreeMap<Input, Input>, String> {
-    let planned: BTreeSet<&str> = changes.iter().map(|c| c.address.as_str()).collect();
-    let read_before = configuration.data(&planned);
-    let documents = documents(&changes);
-    let mut deleted = Vec::new();
-    let mut data = Vec::new();
-    let mut resources = Vec::new();
+    names: &Names,
+) -> BTreeMap<Input, Input> {
+    let unknown = names.get(UNKNOWN);
+    let read_before = configuration.data(changes.iter().map(|change| &*change.address));
+    let documents = documents(&changes, &unknown);
+    let (mut deleted, mut data) = (Vec::new(), Vec::new());
+    let mut resources = Vec::with_capacity(changes.len());
+    let placing = Placing { unknown, configuration, documents };
     for change in changes {
-        if change.mode == "data" {
-            let mut one = change.names();
-            one.insert("values".to_owned(), merge(change.after, &change.unknown));
-            data.push(Value::Object(one));
-            continue;
-        }
-        if change.has("delete") {
-            let mut one = change.names();
-            one.insert("deposed".to_owned(), change.deposed.into());
-            one.insert("replaced".to_owned(), change.has("create").into());
-            one.insert("values".to_owned(), change.before.clone());
-            deleted.push(Value::Object(one));
-        }
-        // What is deleted, dropped or deposed is not there afterwards: its attributes are nobody's
-        // business.
-        let gone = change.deposed
-            || change.has("forget")
-            || (change.has("delete") && !change.has("create"));
-        if !gone && !change.after.is_null() {
-            resources.push(resource(change, configuration, &documents));
-        }
+        let placed = placing.place(change);
+        data.extend(placed.data);
+        deleted.extend(placed.deleted);
+        resources.extend(placed.planned);
     }
     data.extend(read_before);
-    links::resolve(&mut resources, configuration);
-    let (linked, open_ends) = links::reversed(&resources);
-    let (linked, open_ends) = (convert(json!(linked))?, convert(json!(open_ends))?);
+    let linking: Vec<Linking<'_>> = resources.iter().map(Planned::linking).collect();
+    let links = links::resolve(&linking, configuration);
+    let (linked, open_ends) = links::reversed(&linking, &links);
 
     // Under both names it is the same one in memory.
     let mut by_type: BTreeMap<Input, Vec<Input>> = BTreeMap::new();
     let mut all = Vec::with_capacity(resources.len());
-    for resource in resources {
-        let resource = convert(resource)?;
-        by_type.entry(resource["type"].clone()).or_default().push(resource.clone());
+    for (resource, links) in resources.iter().zip(&links) {
+        let kind = Input::String(resource.change.kind.clone());
+        let resource = resource.value(links, names);
+        by_type.entry(kind).or_default().push(resource.clone());
         all.push(resource);
     }
     let by_type: BTreeMap<Input, Input> =
@@ -450,103 +199,162 @@ fn split(
         ("by_type", Input::from(by_type)),
         ("linked", linked),
         ("open_ends", open_ends),
-        ("deleted", convert(Value::Array(deleted))?),
-        ("data", convert(Value::Array(data))?),
+        ("deleted", Input::from(deleted)),
+        ("data", Input::from(data)),
     ];
-    Ok(parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect())
+    parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect()
+}
+
+/// What is needed to place a change.
+struct Placing<'a> {
+    unknown: Arc<str>,
+    configuration: &'a Configuration,
+    documents: BTreeMap<Arc<str>, String>,
+}
+
+/// Where a change goes.
+#[derive(Default)]
+struct Placed<'a> {
+    data: Option<Input>,
+    deleted: Option<Input>,
+    planned: Option<Planned<'a>>,
+}
+
+impl<'a> Placing<'a> {
+    fn place(&self, mut change: Change) -> Placed<'a> {
+        let mut placed = Placed::default();
+        if *change.mode == *"data" {
+            let mut one = names_of(&change);
+            let values = merge(change.after, change.unknown, &self.unknown);
+            one.insert("values".into(), values.into_value());
+            placed.data = Some(one.into());
+            return placed;
+        }
+        let before = std::mem::replace(&mut change.before, Tree::NULL).into_value();
+        if change.has("delete") {
+            let mut one = names_of(&change);
+            one.insert("deposed".into(), change.deposed.into());
+            one.insert("replaced".into(), change.has("create").into());
+            one.insert("values".into(), before.clone());
+            placed.deleted = Some(one.into());
+        }
+        // What is deleted, dropped or deposed is not there afterwards: its attributes are nobody's
+        // business.
+        let gone = change.deposed
+            || change.has("forget")
+            || (change.has("delete") && !change.has("create"));
+        if !gone && !change.after.is_null() {
+            let configured = self.configuration.resource(&change.address);
+            let after = std::mem::replace(&mut change.after, Tree::NULL);
+            let marks = std::mem::take(&mut change.unknown);
+            let mut values = merge(after, marks, &self.unknown);
+            if let (Some(configured), Tree::Fields(fields)) = (configured, &mut values) {
+                fill(fields, &change.address, configured, self.configuration, &self.documents);
+            }
+            let values = values.into_value();
+            placed.planned = Some(Planned { change, before, values, configured });
+        }
+        placed
+    }
 }
 
 /// The policies that are put together while applying, by the address of their data source.
-fn documents(changes: &[Change]) -> BTreeMap<String, String> {
-    changes
-        .iter()
-        .filter(|change| change.mode == "data" && change.kind == documents::KIND)
-        .map(|change| {
-            let values = merge(change.after.clone(), &change.unknown);
-            (change.address.clone(), documents::assemble(&values))
-        })
-        .collect()
+fn documents(changes: &[Change], unknown: &Arc<str>) -> BTreeMap<Arc<str>, String> {
+    let of_kind = |change: &&Change| *change.mode == *"data" && *change.kind == *documents::KIND;
+    let written = |change: &Change| {
+        let values = merge(change.after.clone(), change.unknown.clone(), unknown).into_value();
+        let values = serde_json::to_value(&values).unwrap_or_default();
+        (change.address.clone(), documents::assemble(&values))
+    };
+    changes.iter().filter(of_kind).map(written).collect()
 }
 
-fn resource(
-    change: Change,
+/// Takes away what is unknown because the provider computes it, and puts in what will be put
+/// together.
+fn fill(
+    fields: &mut Vec<(Arc<str>, Tree)>,
+    address: &str,
+    configured: &Resource,
     configuration: &Configuration,
-    documents: &BTreeMap<String, String>,
-) -> Value {
-    let mut one = change.names();
-    one.insert("index".to_owned(), change.index.clone());
-    one.insert("provider".to_owned(), change.provider.clone().into());
-    one.insert("action".to_owned(), change.action().into());
-    one.insert("provisioners".to_owned(), configuration.provisioners(&change.address).into());
-    one.insert("configured".to_owned(), configuration.constants(&change.address));
-    let mut values = merge(change.after, &change.unknown);
-    if let (Some(written), Value::Object(fields)) =
-        (configuration.written(&change.address), &mut values)
-    {
-        written::prune(fields, written);
-        for (attribute, value) in fields.iter_mut().filter(|(_, value)| **value == UNKNOWN) {
-            if let Some(text) = configuration.document(&change.address, attribute, documents) {
-                *value = Value::from(text);
-            }
+    documents: &BTreeMap<Arc<str>, String>,
+) {
+    written::prune(fields, &configured.written);
+    if documents.is_empty() {
+        return;
+    }
+    for (attribute, value) in fields {
+        if value.text().is_some_and(|text| **text == *UNKNOWN)
+            && let Some(text) = configuration.document(configured, address, attribute, documents)
+        {
+            *value = Tree::Leaf(text.into());
         }
     }
-    one.insert("values".to_owned(), values);
-    one.insert("before".to_owned(), change.before);
-    Value::Object(one)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A resource that is there after the apply.
+struct Planned<'a> {
+    change: Change,
+    before: Input,
+    values: Input,
+    configured: Option<&'a Resource>,
+}
 
-    #[test]
-    fn unknown_stands_where_it_is_unknown_and_nowhere_else() {
-        let after = json!({"a": 1, "list": [{"x": 1}], "none": null});
-        let unknown = json!({"b": true, "list": [{"y": true}, true], "none": {"c": false},
-            "tags": {}, "deep": {"d": {"e": true}}});
-        assert_eq!(
-            merge(after, &unknown),
-            json!({"a": 1, "b": UNKNOWN, "list": [{"x": 1, "y": UNKNOWN}, UNKNOWN], "none": null,
-                "deep": {"d": {"e": UNKNOWN}}})
-        );
-    }
+/// What a resource has in the input.
+static FIELDS: LazyLock<Option<Shape>> = LazyLock::new(|| {
+    let names = [
+        "action",
+        "address",
+        "before",
+        "configured",
+        "index",
+        "links",
+        "module",
+        "name",
+        "open",
+        "provider",
+        "provisioners",
+        "type",
+        "values",
+    ];
+    Shape::of(&names.map(Input::from))
+});
 
-    #[test]
-    fn pointers_mark_what_is_not_there_yet() {
-        let mut after = json!({"list": [1]});
-        for pointer in ["/a/b~1c", "/list/1", "/list/7"] {
-            mark(&mut after, pointer);
+static NOTHING: LazyLock<(Input, Input)> =
+    LazyLock::new(|| (Input::new_object(), Input::new_array()));
+
+impl Planned<'_> {
+    fn linking(&self) -> Linking<'_> {
+        Linking {
+            address: &self.change.address,
+            kind: &self.change.kind,
+            values: &self.values,
+            configured: self.configured,
         }
-        assert_eq!(after, json!({"list": [1, UNKNOWN], "a": {"b/c": UNKNOWN}}));
     }
 
-    fn read(raw: &Value) -> Result<Vec<Change>, String> {
-        read_terraform(&mut raw.clone(), &Configuration::read(raw))
-    }
-
-    #[test]
-    fn a_document_without_changes_is_read_from_what_is_planned() {
-        let raw = json!({"format_version": "1.2",
-            "planned_values": {"root_module": {
-                "resources": [{"address": "aws_x.a", "type": "aws_x", "name": "a",
-                    "values": {"size": 1, "none": null}}],
-                "child_modules": [{"address": "module.m", "resources": [
-                    {"address": "module.m.aws_x.b[0]", "type": "aws_x", "name": "b", "index": 0,
-                     "values": {}}]}]}},
-            "configuration": {"root_module": {"resources": [{"address": "aws_x.a", "expressions": {
-                "size": {"references": ["var.size"]}, "none": {"references": ["var.none"]},
-                "key": {"references": ["aws_k.k.arn"]}, "name": {"constant_value": "n"}}}]}}});
-        let changes = read(&raw).expect("a plan");
-        assert_eq!(changes[0].unknown, json!({"key": true}));
-        assert_eq!((changes[1].module.as_str(), changes[1].action()), ("module.m", "create"));
-    }
-
-    #[test]
-    fn a_document_that_is_no_plan_is_an_error() {
-        for raw in [json!({}), json!([]), json!({"resource_changes": {}}), json!("plan")] {
-            assert!(read(&raw).is_err(), "{raw}");
-        }
-        assert!(read(&json!({"resource_changes": [{"address": "a.b"}]})).is_err());
-        assert!(read(&json!({"format_version": "1.2"})).expect("an empty plan").is_empty());
+    fn value(&self, links: &Links<'_>, names: &Names) -> Input {
+        let text = |text: &Arc<str>| Input::String(text.clone());
+        let change = &self.change;
+        let (links, open) = links.values();
+        let (constants, provisioners) = match self.configured {
+            Some(configured) => (&configured.constants, &configured.provisioners),
+            None => (&NOTHING.0, &NOTHING.1),
+        };
+        let mut fields = [
+            Input::String(names.get(change.action())),
+            text(&change.address),
+            self.before.clone(),
+            constants.clone(),
+            change.index.clone(),
+            links,
+            text(&change.module),
+            text(&change.name),
+            open,
+            text(&change.provider),
+            provisioners.clone(),
+            text(&change.kind),
+            self.values.clone(),
+        ];
+        FIELDS.as_ref().map_or(Input::Undefined, |shape| shape.filled(&mut fields))
     }
 }

@@ -5,8 +5,8 @@
 //! [`Document`]s. Whatever goes wrong while it judges is a deny with the rule `policy_error`; the
 //! gate never opens by accident. What is known only after apply is `unknown`, never a pass.
 //!
-//! This crate reads no files, opens no sockets and asks no clock: limits of time are kept by the
-//! interpreter, everything else comes in with the document.
+//! This crate reads no files, opens no sockets and asks for no time but to keep its limits: everything
+//! else comes in with the document.
 //!
 //! # What a pack says
 //!
@@ -23,6 +23,9 @@
 //! [`facts`] describes what they find in `input`.
 
 mod answer;
+mod changes;
+mod compiled;
+mod configuration;
 mod documents;
 mod engine;
 mod error;
@@ -35,9 +38,12 @@ pub mod lint;
 mod nesting;
 mod pack;
 mod primitives;
+mod reading;
 mod room;
 mod self_test;
+mod shape;
 mod syntax;
+mod verdicts;
 mod written;
 
 pub use engine::{Document, Engine};

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regorus::unstable::{Expr, Literal, Module, Query, Ref, Rule, RuleHead, Span};
 
-use crate::engine::{Helpers, load};
+use crate::engine::load;
 use crate::error::{PackError, Problem};
 use crate::functions::{FORBIDDEN, FUNCTIONS};
 use crate::limits::Limits;
@@ -34,7 +34,7 @@ pub fn lint(pack: &Pack, limits: &Limits) -> Vec<Problem> {
 /// Lints, and says what the pack defines.
 pub(crate) fn outline(pack: &Pack, limits: &Limits) -> Result<Outline, PackError> {
     sizes(pack, limits)?;
-    let mut engine = load(pack, limits, Helpers::Text)?;
+    let mut engine = load(pack, limits)?;
     let own: BTreeSet<&str> = pack.modules().iter().map(|m| m.path.as_str()).collect();
     let modules: Vec<Ref<Module>> = engine.get_modules().clone();
 

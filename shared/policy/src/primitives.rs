@@ -4,12 +4,13 @@
 //! shipped pack is compiled with them, under the name by which it calls them; what users wrote, and
 //! other interpreters, see the text. A test holds the two against each other.
 
-use regorus::{Extension, Value};
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regorus::Value;
 
 use crate::facts::UNKNOWN;
-
-/// What an unknown finding begins with.
-const NOT_YET: &str = "Known only after apply, so it cannot be judged yet. If it turns out badly: ";
+use crate::verdicts::NOT_YET;
 
 /// Texts by which a thing is switched on; `true` does so too.
 const ON: [&str; 9] = ["true", "True", "TRUE", "on", "ON", "1", "enabled", "Enabled", "ENABLED"];
@@ -17,51 +18,57 @@ const ON: [&str; 9] = ["true", "True", "TRUE", "on", "ON", "1", "enabled", "Enab
 /// Everybody's addresses, by name.
 const WORLD: [&str; 6] = ["*", "any", "internet", "0.0.0.0", "::", "0::0"];
 
-/// Gives nothing where the interpreter fails.
-type Primitive = fn(&[Value]) -> Option<Value>;
+/// What a function gives: often a part of what it was given. Nothing where the interpreter fails.
+pub(crate) type Said<'a> = Option<Cow<'a, Value>>;
+
+/// One of them.
+pub(crate) type Primitive = for<'a> fn(&[&'a Value]) -> Said<'a>;
 
 /// Name, number of arguments, and what it does. It is never called with an undefined argument.
 const ALL: [(&str, u8, Primitive); 18] = [
-    ("at", 3, |a| Some(at(&a[0], &a[1], &a[2]))),
-    ("attr", 3, |a| Some(attr(&a[0], &a[1], &a[2]))),
-    ("get", 3, |a| Some(attr(&a[0]["values"], &a[1], &a[2]))),
-    ("blocks", 2, |a| Some(blocks(&a[0], &a[1]))),
-    ("open_block", 2, |a| Some(open_block(&a[0], &a[1]))),
-    ("want", 2, |a| Some(want(&a[0], |value| holds(&a[1], value)))),
-    ("ban", 2, |a| Some(ban(&a[0], |value| holds(&a[1], value)))),
-    ("must", 1, |a| Some(want(&a[0], is_on))),
-    ("must_not", 1, |a| Some(ban(&a[0], is_on))),
-    ("present", 1, |a| Some(ban(&a[0], is_nothing))),
-    ("supplied", 3, |a| Some(supplied(&a[0], &a[1], &a[2]))),
+    ("at", 3, |a| Some(Cow::Borrowed(at(a[0], a[1], a[2])))),
+    ("attr", 3, |a| Some(Cow::Borrowed(attr(a[0], a[1], a[2])))),
+    ("get", 3, |a| Some(Cow::Borrowed(attribute(a[0], a[1]).unwrap_or(a[2])))),
+    ("blocks", 2, |a| Some(blocks(a[0], a[1]))),
+    ("open_block", 2, |a| Some(Cow::Borrowed(yes(open_block(a[0], a[1]))))),
+    ("want", 2, |a| Some(Cow::Borrowed(want(a[0], |value| holds(a[1], value))))),
+    ("ban", 2, |a| Some(Cow::Borrowed(ban(a[0], |value| holds(a[1], value))))),
+    ("must", 1, |a| Some(Cow::Borrowed(want(a[0], is_on)))),
+    ("must_not", 1, |a| Some(Cow::Borrowed(ban(a[0], is_on)))),
+    ("present", 1, |a| Some(Cow::Borrowed(ban(a[0], is_nothing)))),
+    ("supplied", 3, |a| Some(Cow::Borrowed(supplied(a[0], a[1], a[2])))),
     ("all_of", 1, |a| {
-        Some(worst(["fail", "unknown", "pass"], |state| holds(&a[0], &state.into())))
+        Some(Cow::Borrowed(worst([&FAIL, &OPEN, &PASS], |state| holds(a[0], state))))
     }),
     ("any_of", 1, |a| {
-        Some(worst(["pass", "unknown", "fail"], |state| holds(&a[0], &state.into())))
+        Some(Cow::Borrowed(worst([&PASS, &OPEN, &FAIL], |state| holds(a[0], state))))
     }),
-    ("both", 2, |a| Some(worst(["pass", "unknown", "fail"], |s| is(&a[0], s) || is(&a[1], s)))),
-    ("listed", 1, |a| Some(listed(&a[0]))),
-    ("said", 4, |a| Some(said(&a[0], &a[1], &a[2], &a[3]))),
-    ("world", 1, |a| Some(if world(&a[0]) { true.into() } else { Value::Undefined })),
-    ("ranges_state", 1, |a| ranges_state(&a[0])),
+    ("both", 2, |a| Some(Cow::Borrowed(worst([&PASS, &OPEN, &FAIL], |s| a[0] == s || a[1] == s)))),
+    ("listed", 1, |a| Some(listed(a[0]))),
+    ("said", 4, |a| Some(Cow::Owned(said(a[0], a[1], a[2], a[3])))),
+    ("world", 1, |a| Some(Cow::Borrowed(yes(world(a[0]))))),
+    ("ranges_state", 1, |a| ranges_state(a[0]).map(Cow::Borrowed)),
 ];
 
-/// Adds them, as a module calls them that imports `data.slipway.lib`, and as that module itself does.
-pub(crate) fn add(engine: &mut regorus::Engine) -> Result<(), String> {
-    for (name, arguments, primitive) in ALL {
-        for path in [format!("lib.{name}"), name.to_owned()] {
-            engine.add_extension(path, arguments, boxed(primitive)).map_err(|e| e.to_string())?;
-        }
-    }
-    Ok(())
+/// The function of a name in `slipway.lib`, with the number of its arguments.
+pub(crate) fn named(name: &str) -> Option<(u8, Primitive)> {
+    ALL.into_iter().find(|(known, ..)| *known == name).map(|(_, count, it)| (count, it))
 }
 
-fn boxed(primitive: Primitive) -> Box<dyn Extension> {
-    Box::new(move |arguments: Vec<Value>| {
-        // As the interpreter says it, which is all that is known here.
-        let wrong = || std::io::Error::other("an argument is of another type than it has to be");
-        Ok(primitive(&arguments).ok_or_else(wrong)?)
-    })
+// Made once: a text in a value has a place of its own in memory.
+static PASS: LazyLock<Value> = LazyLock::new(|| "pass".into());
+static OPEN: LazyLock<Value> = LazyLock::new(|| "unknown".into());
+static FAIL: LazyLock<Value> = LazyLock::new(|| "fail".into());
+static VALUES: LazyLock<Value> = LazyLock::new(|| "values".into());
+static LINKS: LazyLock<Value> = LazyLock::new(|| "links".into());
+static ADDRESS: LazyLock<Value> = LazyLock::new(|| "address".into());
+static NO_LIST: LazyLock<Value> = LazyLock::new(Value::new_array);
+static YES: Value = Value::Bool(true);
+static NO_WORD: Value = Value::Undefined;
+
+/// What a function without a value says.
+const fn yes(it_is: bool) -> &'static Value {
+    if it_is { &YES } else { &NO_WORD }
 }
 
 fn text(value: &Value) -> Option<&str> {
@@ -112,64 +119,66 @@ fn look<'a>(object: &'a Value, key: &Value) -> Option<&'a Value> {
     (!matches!(found, Value::Undefined | Value::Null)).then_some(found)
 }
 
-fn attr(object: &Value, name: &Value, fallback: &Value) -> Value {
-    look(object, name).unwrap_or(fallback).clone()
+fn attr<'a>(object: &'a Value, name: &Value, fallback: &'a Value) -> &'a Value {
+    look(object, name).unwrap_or(fallback)
+}
+
+/// What an attribute of a resource holds, unless it is null.
+pub(crate) fn attribute<'a>(resource: &'a Value, name: &Value) -> Option<&'a Value> {
+    look(&resource[&*VALUES], name)
 }
 
 /// How far down a path something unknown is looked for.
 const DEPTH: usize = 6;
 
-fn at(object: &Value, path: &Value, fallback: &Value) -> Value {
+fn at<'a>(object: &'a Value, path: &Value, fallback: &'a Value) -> &'a Value {
     if let (Value::Object(_), Value::Array(path)) = (object, path) {
         let mut at = object;
         for key in path.iter().take(DEPTH) {
             at = &at[key];
             if is_unknown(at) {
-                return at.clone();
+                return at;
             }
         }
     }
     attr(object, path, fallback)
 }
 
-fn blocks(object: &Value, name: &Value) -> Value {
+fn blocks<'a>(object: &'a Value, name: &Value) -> Cow<'a, Value> {
     match look(object, name) {
-        Some(list @ Value::Array(_)) => list.clone(),
-        Some(one @ Value::Object(_)) => Value::from(vec![one.clone()]),
-        _ => Value::new_array(),
+        Some(list @ Value::Array(_)) => Cow::Borrowed(list),
+        Some(one @ Value::Object(_)) => Cow::Owned(Value::from(vec![one.clone()])),
+        _ => Cow::Borrowed(&*NO_LIST),
     }
 }
 
-fn open_block(object: &Value, name: &Value) -> Value {
-    let open = match look(object, name) {
+fn open_block(object: &Value, name: &Value) -> bool {
+    match look(object, name) {
         Some(Value::Array(items)) => items.iter().any(is_unknown),
         Some(one) => is_unknown(one),
         None => false,
-    };
-    if open { true.into() } else { Value::Undefined }
+    }
 }
 
-fn want(value: &Value, good: impl FnOnce(&Value) -> bool) -> Value {
-    let state = match value {
-        value if is_unknown(value) => "unknown",
-        value if good(value) => "pass",
-        _ => "fail",
-    };
-    state.into()
+fn want(value: &Value, good: impl FnOnce(&Value) -> bool) -> &'static Value {
+    match value {
+        value if is_unknown(value) => &OPEN,
+        value if good(value) => &PASS,
+        _ => &FAIL,
+    }
 }
 
-fn ban(value: &Value, bad: impl FnOnce(&Value) -> bool) -> Value {
-    let state = match value {
-        value if is_unknown(value) => "unknown",
-        value if bad(value) => "fail",
-        _ => "pass",
-    };
-    state.into()
+fn ban(value: &Value, bad: impl FnOnce(&Value) -> bool) -> &'static Value {
+    match value {
+        value if is_unknown(value) => &OPEN,
+        value if bad(value) => &FAIL,
+        _ => &PASS,
+    }
 }
 
-fn supplied(resource: &Value, name: &Value, value: &Value) -> Value {
+fn supplied(resource: &Value, name: &Value, value: &Value) -> &'static Value {
     let linked = || {
-        let links = &resource["links"];
+        let links = &resource[&*LINKS];
         match look(links, name) {
             Some(Value::Array(targets)) => !targets.is_empty(),
             Some(Value::Set(targets)) => !targets.is_empty(),
@@ -178,30 +187,29 @@ fn supplied(resource: &Value, name: &Value, value: &Value) -> Value {
             _ => false,
         }
     };
-    let state = match value {
-        value if is_nothing(value) => "fail",
-        value if !is_unknown(value) || linked() => "pass",
-        _ => "unknown",
-    };
-    state.into()
+    match value {
+        value if is_nothing(value) => &FAIL,
+        value if !is_unknown(value) || linked() => &PASS,
+        _ => &OPEN,
+    }
 }
 
 /// The first of the states that is there; the last one otherwise.
-fn worst(states: [&'static str; 3], there: impl Fn(&'static str) -> bool) -> Value {
+fn worst(states: [&'static Value; 3], there: impl Fn(&Value) -> bool) -> &'static Value {
     let [first, second, otherwise] = states;
-    [first, second].into_iter().find(|state| there(state)).unwrap_or(otherwise).into()
+    [first, second].into_iter().find(|state| there(state)).unwrap_or(otherwise)
 }
 
-fn listed(value: &Value) -> Value {
+fn listed(value: &Value) -> Cow<'_, Value> {
     match value {
-        Value::Array(_) => value.clone(),
-        Value::Null => Value::new_array(),
-        one => Value::from(vec![one.clone()]),
+        Value::Array(_) => Cow::Borrowed(value),
+        Value::Null => Cow::Borrowed(&*NO_LIST),
+        one => Cow::Owned(Value::from(vec![one.clone()])),
     }
 }
 
 fn said(rule: &Value, resource: &Value, state: &Value, message: &Value) -> Value {
-    let address = &resource["address"];
+    let address = &resource[&*ADDRESS];
     let message = match text(state) {
         _ if *address == Value::Undefined => return Value::Undefined,
         Some("fail") => message.clone(),
@@ -227,30 +235,41 @@ fn said(rule: &Value, resource: &Value, state: &Value, message: &Value) -> Value
 fn world(range: &Value) -> bool {
     let Some(range) = text(range) else { return false };
     let range = range.trim();
-    if WORLD.contains(&range.to_lowercase().as_str()) {
+    if WORLD.iter().any(|name| range.eq_ignore_ascii_case(name)) {
         return true;
     }
     let mut parts = range.split('/');
     let (Some(_), Some(bits), None) = (parts.next(), parts.next(), parts.next()) else {
         return false;
     };
+    // All addresses of IPv6 that are given out lie in 2000::/3.
+    let most = if range.contains(':') { 3 } else { 1 };
+    if let [digit @ b'0'..=b'9'] = bits.as_bytes() {
+        return digit - b'0' <= most;
+    }
     // As `to_number` reads it.
     let Ok(bits @ Value::Number(_)) = Value::from_json_str(bits) else { return false };
-    // All addresses of IPv6 that are given out lie in 2000::/3.
-    bits <= Value::from(if range.contains(':') { 3_u64 } else { 1 })
+    bits <= Value::from(u64::from(most))
 }
 
-fn ranges_state(ranges: &Value) -> Option<Value> {
-    let items: Vec<&Value> = match ranges {
-        Value::Array(items) => items.iter().collect(),
-        Value::Set(items) => items.iter().collect(),
-        Value::Object(fields) => fields.iter().map(|(_, item)| item).collect(),
-        _ => return None,
+fn ranges_state(ranges: &Value) -> Option<&'static Value> {
+    let state = |of: &mut dyn Iterator<Item = &Value>| {
+        let mut state = &*PASS;
+        for range in of {
+            match range {
+                range if world(range) => return &*FAIL,
+                range if is_unknown(range) => state = &*OPEN,
+                _ => {}
+            }
+        }
+        state
     };
-    Some(worst(["fail", "unknown", "pass"], |state| match state {
-        "fail" => items.iter().any(|item| world(item)),
-        _ => items.iter().any(|item| is_unknown(item)),
-    }))
+    match ranges {
+        Value::Array(items) => Some(state(&mut items.iter())),
+        Value::Set(items) => Some(state(&mut items.iter())),
+        Value::Object(fields) => Some(state(&mut fields.values())),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use regorus::Value;
 
-use crate::engine::{Helpers, explain, load, timer};
+use crate::engine::{explain, load, timer};
 use crate::error::{PackError, Problem};
 use crate::limits::Limits;
 use crate::lint;
@@ -79,7 +79,7 @@ fn run_here(pack: &Pack, limits: Limits) -> Result<Vec<TestReport>, PackError> {
         ))
         .into());
     }
-    let base = load(pack, &limits, Helpers::Text)?;
+    let base = load(pack, &limits)?;
     let begin = Instant::now();
     Ok(names
         .into_iter()

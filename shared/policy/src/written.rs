@@ -5,10 +5,12 @@
 //! choice, so it is taken away; what is set and not known yet stays unknown.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::facts::UNKNOWN;
+use crate::reading::Tree;
 
 /// Blocks that no provider computes. When one is unknown and does not stand in the configuration, it
 /// is a `dynamic` block, which Terraform's document leaves out.
@@ -79,20 +81,24 @@ fn join(mut a: Fields, b: Fields) -> Fields {
 }
 
 /// Takes away what is unknown and not set.
-pub(crate) fn prune(values: &mut Map<String, Value>, written: &Fields) {
-    values.retain(|name, value| {
-        value != UNKNOWN || written.contains_key(name) || NEVER_COMPUTED.contains(&name.as_str())
+pub(crate) fn prune(values: &mut Vec<(Arc<str>, Tree)>, written: &Fields) {
+    values.retain(|(name, value)| {
+        value.text().is_none_or(|text| **text != *UNKNOWN)
+            || written.contains_key(&**name)
+            || NEVER_COMPUTED.contains(&&**name)
     });
     for (name, value) in values {
-        let Some(Written::Blocks(number, fields)) = written.get(name) else { continue };
+        let Some(Written::Blocks(number, fields)) = written.get(&**name) else { continue };
         match value {
             // More blocks than are written come from `dynamic`; what those set is not known here.
-            Value::Array(blocks) if *number == Some(blocks.len()) => {
-                for block in blocks.iter_mut().filter_map(Value::as_object_mut) {
-                    prune(block, fields);
+            Tree::List(blocks) if *number == Some(blocks.len()) => {
+                for block in blocks {
+                    if let Tree::Fields(block) = block {
+                        prune(block, fields);
+                    }
                 }
             }
-            Value::Object(block) if *number == Some(1) => prune(block, fields),
+            Tree::Fields(block) if *number == Some(1) => prune(block, fields),
             _ => {}
         }
     }
@@ -101,11 +107,15 @@ pub(crate) fn prune(values: &mut Map<String, Value>, written: &Fields) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::{Names, TreeOf};
+    use serde::de::DeserializeSeed as _;
     use serde_json::json;
 
-    fn pruned(expressions: &Value, mut values: Value) -> Value {
-        prune(values.as_object_mut().expect("an object"), &read(expressions));
-        values
+    fn pruned(expressions: &Value, values: Value) -> Value {
+        let values = TreeOf(&Names::default()).deserialize(values).expect("a value");
+        let Tree::Fields(mut fields) = values else { panic!("no object") };
+        prune(&mut fields, &read(expressions));
+        serde_json::to_value(Tree::Fields(fields).into_value()).expect("JSON")
     }
 
     #[test]

@@ -163,5 +163,9 @@ open := [e |
 	some entry_ in entries
 	state := lib.ranges_state(entry_.sources)
 	state != "pass"
-	e := object.union(entry_, {"state": state, "reach": lib.reach(entry_.protocol, entry_.from, entry_.to)})
+	reach := lib.reach(entry_.protocol, entry_.from, entry_.to)
+	e := {
+		"cloud": entry_.cloud, "r": entry_.r, "state": state, "reach": reach,
+		"protocol": entry_.protocol, "from": entry_.from, "to": entry_.to,
+	}
 ]

@@ -102,9 +102,11 @@ port_range(ports) := [unknown, unknown] if {
 	ports == unknown
 } else := [0, 65535] if {
 	text(ports) in {"*", "any", "all", ""}
-} else := [to_number(parts[0]), to_number(parts[1])] if {
+} else := [lowest, highest] if {
 	parts := split(replace(replace(text(ports), " ", ""), ":", "-"), "-")
 	count(parts) == 2
+	lowest := to_number(parts[0])
+	highest := to_number(parts[1])
 } else := [one, one] if {
 	one := to_number(text(ports))
 } else := [-2, -2]
@@ -112,6 +114,9 @@ port_range(ports) := [unknown, unknown] if {
 # The statements of an IAM policy given as a text; unknown where it is not known, or not readable.
 statements(document) := [unknown] if {
 	document == unknown
+} else := [] if {
+	# Most have none.
+	document == ""
 } else := listed(object.get(parsed, "Statement", [])) if {
 	is_string(document)
 	parsed := read(document)

@@ -128,10 +128,12 @@ asked := {
 result contains found if {
 	some e in inbound.open
 	is_array(e.reach)
+	lowest := e.reach[0]
+	highest := e.reach[1]
 	some service in asked[e.cloud]
 	some port in ports[service]
-	e.reach[0] <= port
-	e.reach[1] >= port
+	lowest <= port
+	highest >= port
 	closed := [1 |
 		some shut in object.get(inbound.gcp_closed, e.r.address, [])
 		shut[0] <= port

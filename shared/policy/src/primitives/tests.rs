@@ -98,7 +98,8 @@ fn check(engine: &mut regorus::Engine, arguments: &[Json]) -> Result<(), TestCas
             Value::Undefined => Vec::new(),
             set => set.as_set().expect("a set").iter().cloned().collect(),
         });
-        let rust = primitive(&given[..usize::from(count)]).map(|said| match said {
+        let given: Vec<&Value> = given.iter().take(usize::from(count)).collect();
+        let rust = primitive(&given).map(|said| match said.into_owned() {
             Value::Undefined => Vec::new(),
             said => vec![said],
         });

@@ -6,6 +6,7 @@ mod cases;
 mod opa;
 mod plan;
 mod ports;
+mod prepared;
 mod rule_book;
 mod stateful;
 mod templates;
