@@ -60,7 +60,7 @@ async fn what_is_imported_is_what_plans_cost_everywhere(mut rig: Rig) {
     assert_eq!((new.answer.taken, new.created, new.replayed), (1, true, false));
     assert_eq!(cost(&rig, "three").await, "0.25");
     // Another process, which has seen none of this.
-    rig.cx.gathered = Arc::default();
+    rig.cx.gathered = std::sync::Arc::default();
     assert_eq!(cost(&rig, "four").await, "0.25");
     price::remove(&rig.cx, &rig.who, new.answer.file.id, None).await.unwrap();
     assert_eq!(cost(&rig, "five").await, shipped);

@@ -160,7 +160,7 @@ async fn a_deployment_that_cannot_be_read_keeps_nobody_from_work(mut rig: Rig) {
     // Its variables are sealed with a key that is gone.
     let keys = Keyring::parse(&Keyring::generate().unwrap()).unwrap();
     rig.cx.store = rig.cx.store.with_keys(keys);
-    rig.cx.gathered = Arc::default();
+    rig.cx.gathered = std::sync::Arc::default();
     let readable = rig.submit("new").await;
     let (_, taken) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 5).await.unwrap();
     assert_eq!(taken.len(), 2);
