@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use regorus::Value as Input;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Value, json};
 use slipway_domain::plan::{Action, ResourceChange};
 
@@ -14,6 +16,8 @@ use crate::reading::{FieldOf, Marks, MarksOf, Names, TextOf, Tree, TreeOf};
 
 /// How many modules may be inside one another.
 const MODULES: usize = 64;
+/// How deep values may be: as deep as JSON is read.
+const DEPTH: usize = 128;
 
 /// One change.
 #[derive(Debug)]
@@ -124,6 +128,13 @@ impl Change {
             Action::Import | Action::Move => &["no-op"],
             Action::Read => &["read"],
         };
+        let too_deep = change.unknown.iter().any(|pointer| pointer.matches('/').count() > DEPTH);
+        if too_deep || is_deep(&change.before) || is_deep(&change.after) {
+            return Err(format!(
+                "`{}` has values more than {DEPTH} levels deep, which policies do not judge.",
+                change.address
+            ));
+        }
         let mut after = change.after.clone();
         for pointer in &change.unknown {
             mark(&mut after, pointer);
@@ -164,6 +175,27 @@ impl Change {
             (false, false) => self.actions.first().map_or("no-op", |action| action),
         }
     }
+}
+
+/// Whether there are more than [`DEPTH`] levels. It does not call itself: what is read further on does.
+fn is_deep(value: &Value) -> bool {
+    let mut level: Vec<&Value> = vec![value];
+    for _ in 0..=DEPTH {
+        level = level
+            .into_iter()
+            .flat_map(|value| -> Vec<&Value> {
+                match value {
+                    Value::Array(items) => items.iter().collect(),
+                    Value::Object(fields) => fields.values().collect(),
+                    _ => Vec::new(),
+                }
+            })
+            .collect();
+        if level.is_empty() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Sets what `pointer` names to [`UNKNOWN`], making the objects on the way.
@@ -266,7 +298,15 @@ impl<'de> Visitor<'de> for PartsOf<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Parts, A::Error> {
         const FIELDS: &[&str] = &["format_version", "resource_changes", "configuration"];
         let mut parts = Parts::default();
+        let mut seen = Vec::with_capacity(FIELDS.len());
         while let Some(name) = from.next_key_seed(FieldOf(FIELDS))? {
+            if seen.contains(&name) {
+                // One of them would be judged and perhaps the other one applied.
+                return Err(A::Error::duplicate_field(name));
+            }
+            if !name.is_empty() {
+                seen.push(name);
+            }
             match name {
                 "format_version" => {
                     parts.is_versioned = from.next_value_seed(TextOf(None))?.is_some();

@@ -2,7 +2,8 @@
 //! refers to what, through variables and outputs of modules.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -204,17 +205,28 @@ impl Configuration {
         references: &[String],
         found: &mut BTreeSet<String>,
     ) -> bool {
-        self.follow_in(&from.module, references, 0, found)
+        self.follow_in(&from.module, references, 0, &mut HashMap::new(), found)
     }
 
+    /// `seen` has the lists of references that were followed, each with the least depth at which it was:
+    /// without it, outputs that each name all outputs of the next module take for ever.
     fn follow_in(
         &self,
         module: &str,
         references: &[String],
         depth: usize,
+        seen: &mut HashMap<*const String, usize>,
         found: &mut BTreeSet<String>,
     ) -> bool {
         let Some(inside) = self.modules.get(module) else { return false };
+        if !references.is_empty() {
+            // What was found then is found, and what could not be followed has been told.
+            match seen.entry(references.as_ptr()) {
+                Entry::Occupied(before) if *before.get() <= depth => return true,
+                Entry::Occupied(mut before) => drop(before.insert(depth)),
+                Entry::Vacant(first) => drop(first.insert(depth)),
+            }
+        }
         let mut all = true;
         for reference in references {
             let indexless = plain(reference);
@@ -223,7 +235,7 @@ impl Configuration {
                 _ if depth > DEPTH => false,
                 ["var", name, ..] => match (&inside.parent, inside.inputs.get(*name)) {
                     (Some((parent, _)), Some(passed)) => {
-                        self.follow_in(parent, passed, depth + 1, found)
+                        self.follow_in(parent, passed, depth + 1, seen, found)
                     }
                     // A variable of the root, or a default: not a resource of this plan.
                     _ => true,
@@ -231,7 +243,7 @@ impl Configuration {
                 ["module", call, output, ..] => {
                     let child = join(module, &format!("module.{call}"));
                     match self.modules.get(&child).and_then(|m| m.outputs.get(*output)) {
-                        Some(inner) => self.follow_in(&child, inner, depth + 1, found),
+                        Some(inner) => self.follow_in(&child, inner, depth + 1, seen, found),
                         None => false,
                     }
                 }

@@ -160,11 +160,10 @@ impl Engine {
         document: &Document<'_>,
         time: Duration,
     ) -> (String, Result<Evaluation, String>) {
-        let deadline = Instant::now() + time;
         let (input, values) = (OnceLock::new(), program.values());
         let next = AtomicUsize::new(0);
         let work = || match input.get() {
-            Some(input) => program.session(input, &values, &next, deadline).work(),
+            Some((input, deadline)) => program.session(input, &values, &next, *deadline).work(),
             // The plan could not be read.
             None => Ok(Vec::new()),
         };
@@ -173,7 +172,11 @@ impl Engine {
             || digest_of(document),
             || {
                 let gathered = facts::gather(document, self.wants, &self.limits)?;
-                let _ = input.set(gathered);
+                // What is left of an age counts as one.
+                let now = Instant::now();
+                let deadline =
+                    now.checked_add(time).unwrap_or_else(|| now + Duration::from_hours(1));
+                let _ = input.set((gathered, deadline));
                 Ok(())
             },
             work,

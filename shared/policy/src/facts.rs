@@ -33,6 +33,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use regorus::Value as Input;
 use serde::{Deserialize, Serialize};
@@ -127,7 +128,7 @@ pub(crate) fn gather(
             limits.resources
         ));
     }
-    let mut input = split(changes, &configuration, &names);
+    let mut input = split(changes, &configuration, &names, limits.reading)?;
     let mut add = |name: &str, part: Input| drop(input.insert(name.into(), part));
     add("modules", convert(configuration.modules())?);
     add("providers", convert(configuration.providers())?);
@@ -165,7 +166,8 @@ fn split(
     changes: Vec<Change>,
     configuration: &Configuration,
     names: &Names,
-) -> BTreeMap<Input, Input> {
+    time: Duration,
+) -> Result<BTreeMap<Input, Input>, String> {
     let unknown = names.get(UNKNOWN);
     let read_before = configuration.data(changes.iter().map(|change| &*change.address));
     let documents = documents(&changes, &unknown);
@@ -180,7 +182,7 @@ fn split(
     }
     data.extend(read_before);
     let linking: Vec<Linking<'_>> = resources.iter().map(Planned::linking).collect();
-    let links = links::resolve(&linking, configuration);
+    let links = links::resolve(&linking, configuration, time)?;
     let (linked, open_ends) = links::reversed(&linking, &links);
 
     // Under both names it is the same one in memory.
@@ -202,7 +204,7 @@ fn split(
         ("deleted", Input::from(deleted)),
         ("data", Input::from(data)),
     ];
-    parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect()
+    Ok(parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect())
 }
 
 /// What is needed to place a change.

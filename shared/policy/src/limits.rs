@@ -5,8 +5,10 @@ use std::time::Duration;
 /// Limits of one pack and of one evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Time that an evaluation may take.
+    /// Time that an evaluation may take, once the plan is read.
     pub time: Duration,
+    /// Time that reading a plan may take: putting together who refers to whom can take long.
+    pub reading: Duration,
     /// Bytes of the driver's document.
     pub input_bytes: usize,
     /// Resources of a plan.
@@ -35,6 +37,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             time: Duration::from_secs(5),
+            reading: Duration::from_secs(15),
             input_bytes: 64 << 20,
             resources: 20_000,
             output_bytes: 4 << 20,

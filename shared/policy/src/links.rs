@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use regorus::Value;
 
@@ -53,9 +54,12 @@ impl Links<'_> {
 struct Index<'a> {
     /// By address without indices.
     instances: HashMap<Cow<'a, str>, Vec<&'a Arc<str>>>,
-    /// By name, each with the type that the name means something for.
-    names: HashMap<&'a str, Vec<(&'a str, &'a Arc<str>)>>,
+    /// By the type that a name means something for, and the name.
+    names: HashMap<(&'a str, &'a str), Vec<&'a Arc<str>>>,
 }
+
+/// A name that more resources have says nothing of which one is meant.
+const NAMESAKES: usize = 100;
 
 /// Names by which others refer to a resource. A bare name means something only together with the
 /// attribute that holds it.
@@ -64,11 +68,13 @@ static NAMES: LazyLock<[(Value, bool); 7]> = LazyLock::new(|| {
         .map(|key| (key.into(), matches!(key, "bucket" | "name")))
 });
 
-/// Finds the links of every resource.
+/// Finds the links of every resource, within some time.
 pub(crate) fn resolve<'a>(
     resources: &'a [Linking<'a>],
     configuration: &Configuration,
-) -> Vec<Links<'a>> {
+    time: Duration,
+) -> Result<Vec<Links<'a>>, String> {
+    let begin = Instant::now();
     let mut index = Index {
         instances: HashMap::with_capacity(resources.len()),
         names: HashMap::with_capacity(resources.len()),
@@ -81,11 +87,21 @@ pub(crate) fn resolve<'a>(
                 && **name != *UNKNOWN
             {
                 let family = if *bare { resource.kind } else { "" };
-                index.names.entry(&**name).or_default().push((family, resource.address));
+                index.names.entry((family, &**name)).or_default().push(resource.address);
             }
         }
     }
-    resources.iter().map(|resource| links_of(resource, configuration, &index)).collect()
+    let mut all = Vec::with_capacity(resources.len());
+    for resource in resources {
+        if begin.elapsed() > time {
+            return Err(format!(
+                "Who refers to whom in the plan could not be worked out within {} s. Split the stack.",
+                time.as_secs_f32()
+            ));
+        }
+        all.push(links_of(resource, configuration, &index));
+    }
+    Ok(all)
 }
 
 /// Positions of resources, by type and attribute.
@@ -159,11 +175,13 @@ fn links_of<'a>(
             "network_security_group_name" => &["", "azurerm_network_security_group"],
             _ => &[""],
         };
-        let named = index.names.get(&**name).into_iter().flatten();
-        let targets: BTreeSet<&Arc<str>> = named
-            .filter(|(family, address)| families.contains(family) && *address != resource.address)
-            .map(|(_, address)| *address)
-            .collect();
+        let named = || families.iter().filter_map(|family| index.names.get(&(*family, &**name)));
+        if named().any(|named| named.len() > NAMESAKES) {
+            all.open.insert(attribute);
+            continue;
+        }
+        let targets: BTreeSet<&Arc<str>> =
+            named().flatten().copied().filter(|address| *address != resource.address).collect();
         if !targets.is_empty() {
             all.links.insert(attribute, targets);
         } else if **name == *UNKNOWN && resource.configured.is_none() {
@@ -270,7 +288,7 @@ mod tests {
             })
             .collect();
         let json = |value: &Value| serde_json::to_value(value).expect("JSON");
-        let links = resolve(&linking, &configuration);
+        let links = resolve(&linking, &configuration, Duration::MAX).expect("in time");
         links.iter().map(Links::values).map(|(links, open)| (json(&links), json(&open))).collect()
     }
 

@@ -226,12 +226,10 @@ impl<'de> Visitor<'de> for MarksOf<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Marks, A::Error> {
         let mut fields = Vec::new();
         while let Some(name) = from.next_key_seed(Name(self.0))? {
-            let marks = from.next_value_seed(self)?;
-            if marks != Marks::No {
-                fields.push((name, marks));
-            }
+            fields.push((name, from.next_value_seed(self)?));
         }
         ordered(&mut fields);
+        fields.retain(|(_, marks)| *marks != Marks::No);
         Ok(Marks::Fields(fields))
     }
 }

@@ -3,6 +3,7 @@
 mod aliases;
 mod bad_packs;
 mod cases;
+mod hostile;
 mod opa;
 mod plan;
 mod ports;
