@@ -185,7 +185,7 @@ impl Engine {
             let mut all = Vec::new();
             for one in said {
                 all.extend(one.map_err(|stop| match stop {
-                    Stop::Late => explain(&"time limit", time),
+                    Stop::Late => late(time),
                     Stop::Failed(why) => explain(&why, time),
                 })?);
             }
@@ -359,10 +359,13 @@ pub(crate) fn bounded(value: &Value, most: usize) -> Result<serde_json::Value, S
 pub(crate) fn explain(error: &impl std::string::ToString, time: Duration) -> String {
     let text = error.to_string();
     if text.contains("time limit") {
-        let seconds = time.as_secs_f32();
-        return format!("The policy took longer than {seconds} s and was stopped.");
+        return late(time);
     }
     format!("The policy failed: {}", Problem::from_engine("", &text))
+}
+
+fn late(time: Duration) -> String {
+    format!("The policy took longer than {} s and was stopped.", time.as_secs_f32())
 }
 
 /// On how many threads a document is worth being judged: for a small one it takes longer to begin

@@ -321,9 +321,6 @@ static FIELDS: LazyLock<Option<Shape>> = LazyLock::new(|| {
     Shape::of(&names.map(Input::from))
 });
 
-static NOTHING: LazyLock<(Input, Input)> =
-    LazyLock::new(|| (Input::new_object(), Input::new_array()));
-
 impl Planned<'_> {
     fn linking(&self) -> Linking<'_> {
         Linking {
@@ -340,7 +337,7 @@ impl Planned<'_> {
         let (links, open) = links.values();
         let (constants, provisioners) = match self.configured {
             Some(configured) => (&configured.constants, &configured.provisioners),
-            None => (&NOTHING.0, &NOTHING.1),
+            None => (&links::NONE.0, &links::NONE.1),
         };
         let mut fields = [
             Input::String(names.get(change.action())),

@@ -27,7 +27,9 @@ pub(crate) struct Links<'a> {
     pub(crate) open: BTreeSet<&'a str>,
 }
 
-static NONE: LazyLock<(Value, Value)> = LazyLock::new(|| (Value::new_object(), Value::new_array()));
+/// No links, and nothing open: an empty object and an empty list.
+pub(crate) static NONE: LazyLock<(Value, Value)> =
+    LazyLock::new(|| (Value::new_object(), Value::new_array()));
 
 impl Links<'_> {
     /// `links` and `open` of the input.

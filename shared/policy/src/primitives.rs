@@ -100,9 +100,9 @@ fn is_nothing(value: &Value) -> bool {
 }
 
 /// `in`.
-fn holds(collection: &Value, value: &Value) -> bool {
+pub(crate) fn holds(collection: &Value, value: &Value) -> bool {
     match collection {
-        Value::Array(items) => items.iter().any(|item| item == value),
+        Value::Array(items) => items.contains(value),
         Value::Set(items) => items.contains(value),
         Value::Object(fields) => fields.iter().any(|(_, item)| item == value),
         _ => false,

@@ -7,12 +7,10 @@ use std::time::Instant;
 use regorus::Value;
 use regorus::unstable::{ArithOp, BinOp, numbers, sets};
 
-use crate::primitives::{Primitive, attribute};
+use crate::primitives::{Primitive, attribute, holds};
 
 use super::session::{Stop, Told, Worked};
-use super::terms::{
-    address_key, compare, failed, get, holds, kept, owned, part, said, there, truth,
-};
+use super::terms::{address_key, compare, failed, get, kept, owned, part, said, there, truth};
 use super::{Definition, Node, Outcome, Program, Step};
 
 /// How many steps pass between two looks at the clock.

@@ -48,35 +48,24 @@ pub(super) fn part<'p>(of: Term<'p>, key: &Value) -> Option<Term<'p>> {
     }
 }
 
-/// `in`.
-pub(super) fn holds(collection: &Value, value: &Value) -> bool {
-    match collection {
-        Value::Array(items) => items.contains(value),
-        Value::Set(items) => items.contains(value),
-        Value::Object(fields) => fields.values().any(|item| item == value),
-        _ => false,
+/// `object.get`.
+pub(super) fn get<'p>(object: Term<'p>, key: &Value, fallback: Term<'p>) -> Option<Term<'p>> {
+    match object {
+        Cow::Borrowed(of @ Value::Object(_)) => {
+            Some(under(of, key).map_or(fallback, Cow::Borrowed))
+        }
+        Cow::Owned(of @ Value::Object(_)) => {
+            Some(under(&of, key).cloned().map_or(fallback, Cow::Owned))
+        }
+        _ => None,
     }
 }
 
-/// `object.get`.
-pub(super) fn get<'p>(object: Term<'p>, key: &Value, fallback: Term<'p>) -> Option<Term<'p>> {
-    let look = |object: &Value| -> Option<Value> {
-        let found = match key {
-            Value::Array(path) => path.iter().try_fold(object, |at, key| there(&at[key])),
-            key => there(&object[key]),
-        };
-        found.cloned()
-    };
-    match object {
-        Cow::Borrowed(of @ Value::Object(_)) => {
-            let found = match key {
-                Value::Array(path) => path.iter().try_fold(of, |at, key| there(&at[key])),
-                key => there(&of[key]),
-            };
-            Some(found.map_or(fallback, Cow::Borrowed))
-        }
-        Cow::Owned(of @ Value::Object(_)) => Some(look(&of).map_or(fallback, Cow::Owned)),
-        _ => None,
+/// What is under a key, or at the end of a path.
+fn under<'v>(of: &'v Value, key: &Value) -> Option<&'v Value> {
+    match key {
+        Value::Array(path) => path.iter().try_fold(of, |at, key| there(&at[key])),
+        key => there(&of[key]),
     }
 }
 
