@@ -233,7 +233,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes everything back. Dropping does the same.
+    /// Takes everything back. Dropping does the same, but later: its locks may still be held when
+    /// whoever dropped it goes on.
     pub async fn rollback(self) -> Result<()> {
         match self.inner {
             Inner::SqliteWrite(tx) => tx.rollback().await?,

@@ -283,6 +283,8 @@ impl Store {
             seals.push((row.id, seal));
         }
         if seals.is_empty() {
+            // Not by dropping it: the lock would outlive this call, and the next run find it taken.
+            tx.rollback().await?;
             return Ok(SealedRun { records: 0, forged: 0, head: last });
         }
         if !head.genuine {
@@ -326,6 +328,7 @@ impl Store {
             count += 1;
         }
         if count == 0 || !head.genuine {
+            tx.rollback().await?;
             return Ok(0);
         }
         tx.move_audit_head(Checkpoint { pruned: last, at: now, ..checkpoint }).await?;

@@ -22,6 +22,7 @@ on_both_engines! {
     what_was_put_in_by_other_means_is_sealed_and_named,
     what_is_changed_dropped_or_sealed_anew_is_named,
     retention_leaves_a_chain_that_can_be_verified,
+    a_run_without_work_holds_nobody_up,
     sealing_is_fast_enough,
 }
 
@@ -348,6 +349,21 @@ async fn retention_leaves_a_chain_that_can_be_verified(rig: Rig) {
     assert!(tx.is_ours(&kept).unwrap());
     assert_eq!(tx.audit_of("old").await.unwrap(), []);
     assert_eq!(tx.audit_of("pruned").await.unwrap().len(), 3, "each time is on record");
+}
+
+async fn a_run_without_work_holds_nobody_up(rig: Rig) {
+    for round in 0..50 {
+        let limit = now() - chrono::Duration::hours(1);
+        let gone = rig.store.prune_audit(now(), limit, 10, |_, _| record("pruned", 0)).await;
+        assert_eq!(gone.unwrap(), 0);
+        write(&rig.store, "one", 1).await;
+        let sealed = rig.store.seal_audit(now(), 10).await.unwrap().records;
+        assert_eq!(sealed, 1, "after pruning nothing, round {round}");
+        assert_eq!(rig.store.seal_audit(now(), 10).await.unwrap().records, 0);
+        write(&rig.store, "one", 1).await;
+        let sealed = rig.store.seal_audit(now(), 10).await.unwrap().records;
+        assert_eq!(sealed, 1, "after sealing nothing, round {round}");
+    }
 }
 
 async fn sealing_is_fast_enough(rig: Rig) {
