@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use slipway_domain::job::Queue;
 use slipway_queue::Bells;
-use slipway_services::execution::{self, Taken};
+use slipway_services::execution;
+use slipway_store::job::Claimed;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use crate::{Shared, job};
 
@@ -32,11 +32,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
             slots.push(slot);
         }
         match take(&shared, queue, slots.len()).await {
-            Ok((asked, taken)) if !taken.is_empty() => {
-                for (taken, slot) in taken.into_iter().zip(slots) {
+            Ok(Claimed { jobs, asked }) if !jobs.is_empty() => {
+                for ((job, lease), slot) in jobs.into_iter().zip(slots) {
                     let shared_for_job = shared.clone();
                     shared.jobs.spawn(async move {
-                        job::run(&shared_for_job, taken, asked).await;
+                        job::run(&shared_for_job, job, lease, asked).await;
                         drop(slot);
                     });
                 }
@@ -82,13 +82,8 @@ async fn take_slot(
     free.clone().acquire_owned().await
 }
 
-/// Takes jobs, and says when that was asked for: their leases end no earlier than their length
-/// after.
-async fn take(
-    shared: &Shared,
-    queue: Queue,
-    most: usize,
-) -> slipway_store::Result<(Instant, Vec<Taken>)> {
+/// Takes jobs.
+async fn take(shared: &Shared, queue: Queue, most: usize) -> slipway_store::Result<Claimed> {
     let lease_ms = i64::try_from(shared.options.lease.as_millis()).unwrap_or(i64::MAX);
     let most = i64::try_from(most).unwrap_or(1);
     execution::take(&shared.cx, queue, shared.id, lease_ms, most).await

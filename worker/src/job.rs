@@ -11,7 +11,7 @@ use slipway_domain::port::driver::{
 };
 use slipway_domain::redact::Redactor;
 use slipway_domain::setting::SettingUse;
-use slipway_services::execution::{self, Begun, Ending, Started, Taken};
+use slipway_services::execution::{self, Begun, Ending};
 use slipway_services::gate::Seen;
 use slipway_services::recovery::{self, AfterRecord};
 use slipway_services::{Ctx, cancel, drift as drifts, run_history, test as tests};
@@ -27,8 +27,7 @@ use crate::scan::Scans;
 use crate::verdict;
 
 /// Runs a claimed job and records how it ended.
-pub(crate) async fn run(shared: &Shared, taken: Taken, claimed: Instant) {
-    let Taken { job, lease, started } = taken;
+pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instant) {
     let span = tracing::info_span!("job", job_id = %job.id, deployment_id = %job.deployment_id,
         kind = %job.kind, queue = %job.queue, attempt = job.attempt, epoch = lease.epoch);
     carrier::set_parent(&span, job.traceparent.as_deref());
@@ -38,7 +37,7 @@ pub(crate) async fn run(shared: &Shared, taken: Taken, claimed: Instant) {
     let began = Instant::now();
     let ended = job.clone();
     // It is large: boxed, those that hold it are not.
-    let running = Box::pin(run_in_span(shared, job, lease, started, claimed));
+    let running = Box::pin(run_in_span(shared, job, lease, claimed));
     let outcome = running.instrument(span).await;
     execution::ring_waiting(&shared.cx, &ended).await;
     shared.metrics.job_ended(queue.as_str(), outcome, began.elapsed());
@@ -47,26 +46,11 @@ pub(crate) async fn run(shared: &Shared, taken: Taken, claimed: Instant) {
 /// How a run is counted.
 type Outcome = &'static str;
 
-async fn run_in_span(
-    shared: &Shared,
-    job: Job,
-    lease: Lease,
-    started: Option<Started>,
-    claimed: Instant,
-) -> Outcome {
+async fn run_in_span(shared: &Shared, job: Job, lease: Lease, claimed: Instant) -> Outcome {
     let holding = shared.held.hold(&job, lease, shared.options.lease, claimed);
     let brake = holding.brake.clone();
     tracing::info!("job started");
-    let ready = match started {
-        Some(started) => Some(execution::ready(&shared.cx, started).await),
-        None => None,
-    };
-    let begun = match ready {
-        Some(Ok(begun)) => Ok(begun),
-        Some(Err(fault)) if fault.kind() != Kind::Unavailable => Err(fault),
-        // Not started yet, or the database went away meanwhile.
-        _ => persist(&brake, || execution::begin(&shared.cx, &job, &lease)).await,
-    };
+    let begun = persist(&brake, || execution::begin(&shared.cx, &job, &lease)).await;
     let (work, redactor) = match begun {
         Ok(Begun::Plan { input, redactor }) => (Work::Plan(input), redactor),
         Ok(Begun::Apply { input, redactor }) => (Work::Apply(input), redactor),

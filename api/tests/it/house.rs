@@ -283,11 +283,9 @@ impl House {
     }
 
     async fn claim(&self, queue: Queue) -> (Job, Lease) {
-        let mut tx = self.cx.store.begin().await.unwrap();
         let worker = WorkerId::new(&*self.cx.mint);
-        let claimed = tx.claim_job(queue, worker, 60_000, self.cx.now()).await.unwrap();
-        tx.commit().await.unwrap();
-        claimed.expect("there is a job")
+        let claimed = self.cx.store.claim_job(queue, worker, 60_000, self.cx.now()).await;
+        claimed.unwrap().expect("there is a job")
     }
 
     /// Plays workers that fail for a passing reason until the job's attempts are used up.

@@ -24,6 +24,7 @@ use crate::policy::Policies;
 use crate::price::Prices;
 use crate::setting;
 use crate::source::Trees;
+use crate::taking::Starts;
 use crate::unchanged::Ends;
 
 /// The house. Cheap to clone.
@@ -55,6 +56,7 @@ pub struct Gathered {
     pub(crate) looks: Gather<Looks>,
     pub(crate) line: Line,
     pub(crate) trees: Trees,
+    pub(crate) starts: Gather<Starts>,
     pub(crate) unchanged: Gather<Ends>,
     pub(crate) policies: Policies,
     pub(crate) prices: Prices,

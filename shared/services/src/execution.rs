@@ -36,8 +36,8 @@ pub use crate::ending::{Ending, ended, ring_waiting};
 pub use crate::planned::plan_finished;
 use crate::planned::{approved_before, variables_digest};
 use crate::setting::usage::{self, Filled};
-use crate::taking::start_detail;
-pub use crate::taking::{Started, Taken, ready, take};
+pub use crate::taking::take;
+use crate::taking::{Wanted, start_detail};
 use crate::{Ctx, approval, cancel, deployment, drift, recovery, source, test};
 
 /// When the state is locked by somebody else, it is looked at again after so long.
@@ -145,6 +145,12 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         JobKind::Test => return test::begin(cx, job, lease).await,
         JobKind::Drift => return drift::check::begin(cx, job, lease).await,
     };
+    if job.kind == JobKind::Plan {
+        let wanted = Wanted { job: job.clone(), lease: *lease };
+        if let Some((record, given)) = cx.gathered.starts.ask(cx, wanted).await? {
+            return begun_plan(cx, &record, given).await;
+        }
+    }
     let who = system();
     let mut tx = cx.store.begin().await?;
     let mut record = locked(&mut tx, job, lease).await?;

@@ -1,144 +1,116 @@
-//! Takes jobs from their queues for a worker, several at a time, and begins plans along with the
-//! claim.
+//! Taking jobs from their queues for a worker; and plans that are taken at the same time are begun
+//! together.
 
+use async_trait::async_trait;
 use slipway_domain::deployment::Variables;
-use slipway_domain::fault::Fault;
-use slipway_domain::id::{DeploymentId, WorkerId};
-use slipway_domain::job::{Job, JobKind, Lease, Queue};
+use slipway_domain::fault::{Fault, Kind};
+use slipway_domain::id::WorkerId;
+use slipway_domain::job::{Job, Lease, Queue};
 use slipway_domain::state::Move;
+use slipway_store::Error;
 use slipway_store::deployment::Record;
-use slipway_store::{Error, Tx};
-use tokio::time::Instant;
+use slipway_store::job::Claimed;
 
 use crate::Ctx;
 use crate::change::Change;
-use crate::execution::{Begun, begun_plan, system};
+use crate::execution::system;
+use crate::gather::Together;
 
-/// A job that was taken from its queue.
-#[derive(Debug)]
-pub struct Taken {
-    /// The job.
-    pub job: Job,
-    /// The worker's right to it.
-    pub lease: Lease,
-    /// Its deployment, if that was moved into its running state along with the claim. If not,
-    /// [`crate::execution::begin`] does it.
-    pub started: Option<Started>,
-}
-
-/// A deployment that has just been moved into its running state.
-pub struct Started {
-    record: Record,
-    variables: Variables,
-}
-
-impl std::fmt::Debug for Started {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The variables are in clear.
-        write!(f, "Started({})", self.record.deployment.id)
-    }
-}
-
-/// Takes up to `most` due jobs of a queue for a worker, and begins plans at once. Gives them with
-/// the moment from which their leases count at the earliest.
-///
-/// Here a job is locked before its deployment, against the order of everybody else; so deployments
-/// are only tried for, and one that somebody else has is begun later.
+/// Takes up to `most` due jobs of a queue for a worker. A job that was taken runs; what it is for
+/// is moved by [`crate::execution::begin`].
 pub async fn take(
     cx: &Ctx,
     queue: Queue,
     worker: WorkerId,
     lease_ms: i64,
     most: i64,
-) -> Result<(Instant, Vec<Taken>), Error> {
-    match take_and_start(cx, queue, worker, lease_ms, most, true).await {
-        // One deployment that cannot be read must not keep the others from their workers: they are
-        // begun one by one, and that one fails alone.
-        Err(error) if !matches!(error, Error::Unavailable(_) | Error::Changed) => {
-            tracing::warn!(%queue, %error, "jobs cannot be begun together");
-            take_and_start(cx, queue, worker, lease_ms, most, false).await
-        }
-        done => done,
-    }
+) -> Result<Claimed, Error> {
+    cx.store.claim_jobs(queue, worker, lease_ms, most, cx.now()).await
 }
 
-async fn take_and_start(
-    cx: &Ctx,
-    queue: Queue,
-    worker: WorkerId,
-    lease_ms: i64,
-    most: i64,
-    start: bool,
-) -> Result<(Instant, Vec<Taken>), Error> {
-    let mut tx = cx.store.begin().await?;
-    // Not before: while the database was away, the wait for a connection was no part of the lease.
-    let asked = Instant::now();
-    let claimed = tx.claim_jobs(queue, worker, lease_ms, most, cx.now()).await?;
-    let mut taken: Vec<_> =
-        claimed.into_iter().map(|(job, lease)| Taken { job, lease, started: None }).collect();
-    let plans: Vec<_> = taken
-        .iter()
-        .filter(|taken| start && taken.job.kind == JobKind::Plan)
-        .map(|taken| taken.job.deployment_id)
-        .collect();
-    let started = match start_plans(cx, &mut tx, &taken, &plans).await {
-        Ok(started) => started,
-        Err(error) => {
-            // Now, not some time later: whoever claims next would pass over what is locked.
-            tx.rollback().await?;
-            return Err(error);
-        }
-    };
-    tx.commit().await?;
-    for (record, variables) in started {
-        let id = record.deployment.id;
-        cx.tell(id).await;
-        if let Some(taken) = taken.iter_mut().find(|taken| taken.job.deployment_id == id) {
-            taken.started = Some(Started { record, variables });
-        }
+/// A plan that was taken and is to be begun.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) job: Job,
+    pub(crate) lease: Lease,
+}
+
+/// Moves deployments into `planning`. `None`: there is more to it, and it must be begun alone.
+pub(crate) struct Starts;
+
+#[async_trait]
+impl Together for Starts {
+    type House = Ctx;
+    type Item = Wanted;
+    type Done = Option<(Box<Record>, Variables)>;
+    // Whoever is taken while one is at the database begins at once.
+    const ROUNDS: usize = 2;
+    const MOST: usize = 50;
+
+    fn fits(taken: &[Wanted], next: &Wanted) -> bool {
+        // What is found is known by its deployment, and of two leases on it one is lost.
+        taken.iter().all(|other| other.job.deployment_id != next.job.deployment_id)
     }
-    Ok((asked, taken))
+
+    async fn all(cx: Ctx, wanted: Vec<Wanted>) -> Vec<Result<Self::Done, Fault>> {
+        let started = match start(&cx, &wanted).await {
+            Ok(started) => started,
+            Err(fault) if fault.kind() == Kind::Unavailable => {
+                return wanted.iter().map(|_| Err(fault.echo())).collect();
+            }
+            // One of them may be at fault, and must not keep the others from their work; each finds
+            // out for itself.
+            Err(fault) => {
+                tracing::warn!(%fault, cause = fault.causes(), "plans cannot be begun together");
+                Vec::new()
+            }
+        };
+        let mut done: Vec<_> = wanted.iter().map(|_| Ok(None)).collect();
+        for (record, variables) in started {
+            let of = record.deployment.id;
+            let at = wanted.iter().position(|wanted| wanted.job.deployment_id == of);
+            if let Some(done) = at.and_then(|at| done.get_mut(at)) {
+                *done = Ok(Some((Box::new(record), variables)));
+            }
+        }
+        done
+    }
 }
 
 /// Moves those of the deployments that wait for their plan, and that nobody else has in hand, into
 /// `planning`; gives them.
-async fn start_plans(
-    cx: &Ctx,
-    tx: &mut Tx,
-    taken: &[Taken],
-    plans: &[DeploymentId],
-) -> Result<Vec<(Record, Variables)>, Error> {
-    if plans.is_empty() {
-        return Ok(Vec::new());
-    }
+async fn start(cx: &Ctx, wanted: &[Wanted]) -> Result<Vec<(Record, Variables)>, Fault> {
     let who = system();
-    let mut deployments = tx.try_lock_deployments(plans).await?;
+    let mut tx = cx.store.begin().await?;
+    let held: Vec<_> = wanted.iter().map(|one| (one.job.deployment_id, one.lease)).collect();
+    let mut deployments = tx.try_lock_held(&held).await?;
     deployments.retain(|(record, _)| record.deployment.state.next(Move::StartPlanning).is_ok());
     let mut changes = Vec::with_capacity(deployments.len());
     for (record, _) in &mut deployments {
         let of = record.deployment.id;
-        let Some(Taken { job, lease, .. }) = taken.iter().find(|t| t.job.deployment_id == of)
+        let Some(Wanted { job, lease }) = wanted.iter().find(|one| one.job.deployment_id == of)
         else {
             continue;
         };
         let mut change = Change::by(cx, &who, record);
-        change
-            .step(Move::StartPlanning, None, start_detail(job, lease))
-            .map_err(|_| Error::Changed)?;
+        change.step(Move::StartPlanning, None, start_detail(job, lease))?;
         changes.push(change);
     }
-    Change::save_all(tx, &mut changes).await?;
+    if changes.is_empty() {
+        drop(changes);
+        // Now, not some time later: each of them is begun alone next, and would wait for these locks.
+        tx.rollback().await?;
+        return Ok(Vec::new());
+    }
+    Change::save_all(&mut tx, &mut changes).await?;
     drop(changes);
+    tx.commit().await?;
+    for (record, _) in &deployments {
+        cx.tell(record.deployment.id).await;
+    }
     Ok(deployments)
 }
 
 pub(crate) fn start_detail(job: &Job, lease: &Lease) -> serde_json::Value {
     serde_json::json!({"job_id": job.id, "attempt": job.attempt, "epoch": lease.epoch})
-}
-
-/// Gathers what the driver needs for a job whose deployment was started when it was taken. When the
-/// database goes away meanwhile, [`crate::execution::begin`] does the same.
-pub async fn ready(cx: &Ctx, started: Started) -> Result<Begun, Fault> {
-    let Started { record, variables } = started;
-    begun_plan(cx, &record, variables).await
 }

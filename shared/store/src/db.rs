@@ -92,7 +92,8 @@ pub struct Tx {
 enum Inner {
     SqliteRead(PoolConnection<Sqlite>),
     SqliteWrite(Transaction<'static, Sqlite>),
-    PostgresRead(PoolConnection<Postgres>),
+    /// Each statement is a unit of work.
+    PostgresPlain(PoolConnection<Postgres>),
     PostgresWrite(Transaction<'static, Postgres>),
 }
 
@@ -176,11 +177,21 @@ impl Store {
         Ok(Tx { inner, keys: self.keys.clone(), house: self.house.clone() })
     }
 
+    /// A unit of work of one statement, which is done when it is done: PostgreSQL is not told where
+    /// the unit begins and ends, which are two round trips of their own.
+    pub(crate) async fn single(&self) -> Result<Tx> {
+        let inner = match &self.db {
+            Db::Sqlite { .. } => return self.begin().await,
+            Db::Postgres(pool) => Inner::PostgresPlain(pool.acquire().await?),
+        };
+        Ok(Tx { inner, keys: self.keys.clone(), house: self.house.clone() })
+    }
+
     /// A unit of work that only reads; statements see the newest committed rows.
     pub async fn read(&self) -> Result<Tx> {
         let inner = match &self.db {
             Db::Sqlite { read, .. } => Inner::SqliteRead(read.acquire().await?),
-            Db::Postgres(pool) => Inner::PostgresRead(pool.acquire().await?),
+            Db::Postgres(pool) => Inner::PostgresPlain(pool.acquire().await?),
         };
         Ok(Tx { inner, keys: self.keys.clone(), house: self.house.clone() })
     }
@@ -228,7 +239,7 @@ impl Tx {
         match self.inner {
             Inner::SqliteWrite(tx) => tx.commit().await?,
             Inner::PostgresWrite(tx) => tx.commit().await?,
-            Inner::SqliteRead(_) | Inner::PostgresRead(_) => {}
+            Inner::SqliteRead(_) | Inner::PostgresPlain(_) => {}
         }
         Ok(())
     }
@@ -239,7 +250,7 @@ impl Tx {
         match self.inner {
             Inner::SqliteWrite(tx) => tx.rollback().await?,
             Inner::PostgresWrite(tx) => tx.rollback().await?,
-            Inner::SqliteRead(_) | Inner::PostgresRead(_) => {}
+            Inner::SqliteRead(_) | Inner::PostgresPlain(_) => {}
         }
         Ok(())
     }
@@ -248,7 +259,7 @@ impl Tx {
         match &mut self.inner {
             Inner::SqliteRead(c) => Conn::Sqlite(c),
             Inner::SqliteWrite(c) => Conn::Sqlite(c),
-            Inner::PostgresRead(c) => Conn::Postgres(c),
+            Inner::PostgresPlain(c) => Conn::Postgres(c),
             Inner::PostgresWrite(c) => Conn::Postgres(c),
         }
     }

@@ -8,6 +8,7 @@ use slipway_domain::deployment::{
 };
 use slipway_domain::event::EventBody;
 use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
+use slipway_domain::job::Lease;
 use slipway_domain::page::PageRequest;
 use slipway_domain::stack::{DriverKind, StackKey};
 use slipway_domain::state::DeploymentState;
@@ -175,7 +176,11 @@ macro_rules! select {
         select!("", $rest)
     };
     ($more:literal, $rest:literal) => {
+        select!("", $more, $rest)
+    };
+    ($with:literal, $more:literal, $rest:literal) => {
         concat!(
+            $with,
             "select id, stack_id, project, stack_name, environment, driver, operation, state, ",
             "reason, source, source_artifact, source_root, source_commit, variables, options, ",
             "plan, approval, approval_before, failure, cancel_requested_at, phases, submitted_by, ",
@@ -323,32 +328,39 @@ impl Tx {
         state.map(|state| word("state", DeploymentState::parse(&state), &state)).transpose()
     }
 
-    /// Those of `ids` that nobody has locked right now, each with its variables in clear; they are
-    /// locked until the unit of work ends.
-    pub async fn try_lock_deployments(
+    /// The deployments of jobs that run under these leases, each with its variables in clear; they
+    /// and their jobs are locked until the unit of work ends. Left out are those whose lease is not
+    /// the current, living one, and those that somebody else has locked right now: nobody is waited
+    /// for, so it does not matter in which order they are locked.
+    pub async fn try_lock_held(
         &mut self,
-        ids: &[DeploymentId],
+        held: &[(DeploymentId, Lease)],
     ) -> Result<Vec<(Record, Variables)>> {
+        let text = fill(
+            self,
+            select!(
+                "with held as materialized (
+                     select j.deployment_id from jobs j
+                     join unnest($1::uuid[], $2::uuid[], $3::bigint[]) as l (id, worker_id, epoch)
+                       on j.id = l.id and j.worker_id = l.worker_id and j.epoch = l.epoch
+                     where j.state = 'running' and j.lease_until_ms > {now_ms}
+                     for no key update of j skip locked) ",
+                ", variables_sealed",
+                "where id = any(array(select deployment_id from held)) {skip_locked}"
+            ),
+        );
         let rows: Vec<SealedRow> = match self.conn() {
-            Conn::Sqlite(conn) => {
-                let mut query =
-                    sqlx::QueryBuilder::new(select!(", variables_sealed", "where id in ("));
-                let mut list = query.separated(", ");
-                for id in ids {
-                    list.push_bind(*id);
-                }
-                query.push(")");
-                query.build_query_as().fetch_all(conn).await?
-            }
+            Conn::Sqlite(_) => self.held_one_by_one(held).await?,
             Conn::Postgres(conn) => {
-                let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
-                sqlx::query_as(select!(
-                    ", variables_sealed",
-                    "where id = any($1) for no key update skip locked"
-                ))
-                .bind(ids)
-                .fetch_all(conn)
-                .await?
+                let column = |of: fn(&Lease) -> uuid::Uuid| {
+                    held.iter().map(|(_, lease)| of(lease)).collect::<Vec<_>>()
+                };
+                sqlx::query_as(text)
+                    .bind(column(|lease| lease.job_id.0))
+                    .bind(column(|lease| lease.worker_id.0))
+                    .bind(held.iter().map(|(_, lease)| lease.epoch).collect::<Vec<_>>())
+                    .fetch_all(conn)
+                    .await?
             }
         };
         let mut found = Vec::with_capacity(rows.len());
@@ -357,6 +369,22 @@ impl Tx {
             found.push((Record::try_from(row)?, variables));
         }
         Ok(found)
+    }
+
+    /// [`Tx::try_lock_held`] where nobody else writes meanwhile.
+    async fn held_one_by_one(&mut self, held: &[(DeploymentId, Lease)]) -> Result<Vec<SealedRow>> {
+        let mut rows = Vec::with_capacity(held.len());
+        for (of, lease) in held {
+            match self.fence(lease).await {
+                Ok(()) => {}
+                Err(Error::LeaseLost) => continue,
+                Err(error) => return Err(error),
+            }
+            let row =
+                sql!(maybe SealedRow, self, select!(", variables_sealed", "where id = $1"), *of)?;
+            rows.extend(row);
+        }
+        Ok(rows)
     }
 
     /// Writes what may change of deployments, appends events to them, and adds the audit records

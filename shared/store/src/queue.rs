@@ -104,6 +104,13 @@ impl Tx {
         if changed == 1 { Ok(()) } else { Err(missing(queue)) }
     }
 
+    /// Whether a limit is set on how many jobs of the queue may run at a time.
+    pub(crate) async fn has_cap(&mut self, queue: Queue) -> Result<bool> {
+        let cap = sql!(scalar_maybe bool, self,
+            "select cap is not null from queues where name = $1", queue.as_str())?;
+        cap.ok_or_else(|| missing(queue))
+    }
+
     /// How many jobs of the queue may be started now. For a queue with a cap its row is locked, so
     /// that of two who would take the last place one waits and sees that it is taken.
     pub(crate) async fn room(&mut self, queue: Queue) -> Result<Room> {

@@ -168,10 +168,8 @@ impl House {
     }
 
     async fn claim(&self, queue: Queue) -> (Job, Lease) {
-        let mut tx = self.cx.store.begin().await.unwrap();
-        let claimed = tx.claim_job(queue, self.worker, 60_000, self.cx.now()).await.unwrap();
-        tx.commit().await.unwrap();
-        claimed.expect("there is a job")
+        let claimed = self.cx.store.claim_job(queue, self.worker, 60_000, self.cx.now()).await;
+        claimed.unwrap().expect("there is a job")
     }
 
     /// Works on the next plan job, and finds these changes.

@@ -212,10 +212,7 @@ impl Rig {
     }
 
     pub(crate) async fn claim_for(&self, queue: Queue, lease_ms: i64) -> Option<(Job, Lease)> {
-        let mut tx = self.cx.store.begin().await.unwrap();
-        let claimed = tx.claim_job(queue, self.worker, lease_ms, self.cx.now()).await.unwrap();
-        tx.commit().await.unwrap();
-        claimed
+        self.cx.store.claim_job(queue, self.worker, lease_ms, self.cx.now()).await.unwrap()
     }
 
     /// A deployment whose plan is being made.

@@ -6,7 +6,7 @@ use slipway_domain::access::Reach;
 use slipway_domain::deployment::Options as How;
 use slipway_domain::fault::Code;
 use slipway_domain::id::{ArtifactId, RandomMint};
-use slipway_domain::job::{JobKind, JobState, Queue};
+use slipway_domain::job::{JobKind, JobState, Lease, Queue};
 use slipway_domain::source::Source;
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::deployment::{self, Submit};
@@ -21,6 +21,7 @@ on_both_engines! {
     an_archive_that_is_shared_is_kept_once_and_again_when_it_is_gone,
     plans_that_are_taken_together_are_begun_together,
     a_deployment_that_cannot_be_read_keeps_nobody_from_work,
+    who_lost_the_lease_begins_nothing,
 }
 
 /// Every round has some of each: new stacks and old ones, keys that come twice, the same key with
@@ -134,25 +135,29 @@ async fn plans_that_are_taken_together_are_begun_together(rig: Rig) {
     for stack in ["a", "b", "c", "d"] {
         ids.insert(rig.submit(stack).await);
     }
-    let (_, taken) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 3).await.unwrap();
+    let take =
+        async |most| execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, most).await.unwrap();
+    let taken = take(3).await.jobs;
     assert_eq!(taken.len(), 3, "as many as asked for");
-    for taken in taken {
-        assert_eq!((taken.job.kind, taken.job.attempt), (JobKind::Plan, 1));
-        assert!(ids.remove(&taken.job.deployment_id), "each once");
-        assert_eq!(rig.get(taken.job.deployment_id).await.state, S::Planning);
-        let begun = execution::ready(&rig.cx, taken.started.unwrap()).await.unwrap();
-        let Begun::Plan { input, .. } = begun else { panic!("{begun:?}") };
+    for (job, _) in &taken {
+        assert_eq!((job.kind, job.state, job.attempt), (JobKind::Plan, JobState::Running, 1));
+        assert_eq!(rig.get(job.deployment_id).await.state, S::Submitted, "not begun yet");
+    }
+    let begins = taken.iter().map(|(job, lease)| execution::begin(&rig.cx, job, lease));
+    for ((job, lease), begun) in taken.iter().zip(futures::future::join_all(begins).await) {
+        assert!(ids.remove(&job.deployment_id), "each once");
+        assert_eq!(rig.get(job.deployment_id).await.state, S::Planning);
+        let Begun::Plan { input, .. } = begun.unwrap() else { panic!("not a plan") };
         assert_eq!(input.variables["password"], "hunter2");
         // Whoever finds it begun under its own lease goes on.
-        let again = execution::begin(&rig.cx, &taken.job, &taken.lease).await.unwrap();
+        let again = execution::begin(&rig.cx, job, lease).await.unwrap();
         assert!(matches!(again, Begun::Plan { .. }), "{again:?}");
-        rig.check_events(taken.job.deployment_id).await;
+        rig.check_events(job.deployment_id).await;
     }
-    let (_, rest) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 3).await.unwrap();
+    let rest = take(3).await.jobs;
     assert_eq!(rest.len(), 1);
-    assert!(ids.remove(&rest[0].job.deployment_id));
-    let (_, none) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 3).await.unwrap();
-    assert!(none.is_empty());
+    assert!(ids.remove(&rest[0].0.deployment_id));
+    assert!(take(3).await.jobs.is_empty());
 }
 
 async fn a_deployment_that_cannot_be_read_keeps_nobody_from_work(mut rig: Rig) {
@@ -162,16 +167,34 @@ async fn a_deployment_that_cannot_be_read_keeps_nobody_from_work(mut rig: Rig) {
     rig.cx.store = rig.cx.store.with_keys(keys);
     rig.cx.gathered = std::sync::Arc::default();
     let readable = rig.submit("new").await;
-    let (_, taken) = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 5).await.unwrap();
+    let taken = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 5).await.unwrap().jobs;
     assert_eq!(taken.len(), 2);
-    for taken in taken {
-        assert!(taken.started.is_none(), "they are begun one by one");
-        let begun = execution::begin(&rig.cx, &taken.job, &taken.lease).await;
-        if taken.job.deployment_id == sealed_before {
+    let begins = taken.iter().map(|(job, lease)| execution::begin(&rig.cx, job, lease));
+    for ((job, _), begun) in taken.iter().zip(futures::future::join_all(begins).await) {
+        if job.deployment_id == sealed_before {
             assert_eq!(code(begun), Code::Internal);
         } else {
-            assert_eq!(taken.job.deployment_id, readable);
+            assert_eq!(job.deployment_id, readable);
             begun.unwrap();
         }
+    }
+}
+
+async fn who_lost_the_lease_begins_nothing(rig: Rig) {
+    for stack in ["a", "b"] {
+        rig.submit(stack).await;
+    }
+    let taken = execution::take(&rig.cx, Queue::Plan, rig.worker, 60_000, 2).await.unwrap().jobs;
+    // Of one of them somebody believes to hold an earlier, or a later, epoch.
+    let (held, lost) = (&taken[0], &taken[1]);
+    for epoch in [lost.1.epoch - 1, lost.1.epoch + 1] {
+        let stale = Lease { epoch, ..lost.1 };
+        let (begun, refused) = futures::join!(
+            execution::begin(&rig.cx, &held.0, &held.1),
+            execution::begin(&rig.cx, &lost.0, &stale),
+        );
+        assert!(matches!(begun.unwrap(), Begun::Plan { .. }));
+        assert_eq!(code(refused), Code::LeaseLost);
+        assert_eq!(rig.get(lost.0.deployment_id).await.state, S::Submitted);
     }
 }

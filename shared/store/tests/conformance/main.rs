@@ -219,14 +219,11 @@ async fn job(store: &Store, of: &Record, kind: JobKind, delay_s: u32) -> JobId {
 }
 
 async fn claim(store: &Store, queue: Queue, worker: WorkerId, ms: i64) -> Option<Lease> {
-    let mut tx = store.begin().await.unwrap();
-    let claimed = match tx.claim_job(queue, worker, ms, now()).await {
-        Ok(claimed) => claimed,
-        Err(Error::Changed) => return None,
+    match store.claim_job(queue, worker, ms, now()).await {
+        Ok(claimed) => claimed.map(|(_, lease)| lease),
+        Err(Error::Changed) => None,
         Err(error) => panic!("{error:?}"),
-    };
-    tx.commit().await.unwrap();
-    claimed.map(|(_, lease)| lease)
+    }
 }
 
 fn worker() -> WorkerId {

@@ -15,9 +15,7 @@ async fn the_newest_runs_of_each_stack_and_kind_are_kept(rig: Rig) {
     let at = now();
     let claimed = async |of: &Record, kind: JobKind| {
         job(&rig.store, of, kind, 0).await;
-        let mut tx = rig.store.begin().await.unwrap();
-        let claimed = tx.claim_job(kind.queue(), worker(), 60_000, at).await.unwrap();
-        tx.commit().await.unwrap();
+        let claimed = rig.store.claim_job(kind.queue(), worker(), 60_000, at).await.unwrap();
         claimed.unwrap().0
     };
     let plan = claimed(&record, JobKind::Plan).await;
