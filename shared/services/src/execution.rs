@@ -239,9 +239,7 @@ pub(crate) async fn begun_plan(
     record: &Record,
     given: Variables,
 ) -> Result<Begun, Fault> {
-    let mut tx = cx.store.read().await?;
-    let filled = usage::fill_newest(&mut tx, &record.deployment.stack, given).await?;
-    drop(tx);
+    let filled = usage::filled_newest(cx, &record.deployment.stack, given).await?;
     let redactor = filled.redactor(&record.deployment);
     let input = Box::new(plan_input(cx, record, filled).await?);
     Ok(Begun::Plan { input, redactor })

@@ -181,6 +181,18 @@ pub(crate) async fn fill_newest(
     fill_with(tx, given, uses.into_values().collect()).await
 }
 
+/// The same, with a connection of its own where one is needed at all.
+pub(crate) async fn filled_newest(
+    cx: &Ctx,
+    stack: &StackKey,
+    given: Variables,
+) -> Result<Filled, Fault> {
+    if are_plain(&given) {
+        return Ok(Filled::plain(given));
+    }
+    fill_newest(&mut cx.store.read().await?, stack, given).await
+}
+
 /// Fills variables with the very versions that a plan was made with.
 pub(crate) async fn fill_planned(
     tx: &mut Tx,
