@@ -34,6 +34,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
         match take(&shared, queue, slots.len()).await {
             Ok(Claimed { jobs, asked }) if !jobs.is_empty() => {
                 for ((job, lease), slot) in jobs.into_iter().zip(slots) {
+                    if shared.held.holds(&lease) {
+                        // PostgreSQL died and forgot the claim: the run that is there has its lease
+                        // again.
+                        tracing::warn!(job_id = %job.id, epoch = lease.epoch,
+                            "a job was given once more under the lease that it runs under");
+                        continue;
+                    }
                     let shared_for_job = shared.clone();
                     shared.jobs.spawn(async move {
                         job::run(&shared_for_job, job, lease, asked).await;

@@ -182,6 +182,11 @@ impl Held {
         Holding { held: self, key, brake, fuse }
     }
 
+    /// Whether a run under this very lease is noted.
+    pub(crate) fn holds(&self, lease: &Lease) -> bool {
+        self.runs().entries.contains_key(&(lease.job_id, lease.epoch))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.runs().entries.len()
     }
@@ -375,6 +380,16 @@ mod tests {
 
     fn hold<'a>(held: &'a Held, job: &Job, epoch: i64) -> Holding<'a> {
         held.hold(job, lease(job, epoch), LEASE, Instant::now())
+    }
+
+    #[tokio::test]
+    async fn a_run_is_known_by_its_lease_as_long_as_it_lasts() {
+        let (held, job) = (Held::default(), crate::verdict::tests::job());
+        let run = hold(&held, &job, 2);
+        assert!(held.holds(&lease(&job, 2)));
+        assert!(!held.holds(&lease(&job, 1)) && !held.holds(&lease(&job, 3)));
+        drop(run);
+        assert!(!held.holds(&lease(&job, 2)));
     }
 
     #[tokio::test(start_paused = true)]

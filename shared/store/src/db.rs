@@ -255,6 +255,10 @@ impl Tx {
         Ok(())
     }
 
+    pub(crate) const fn is_postgres(&self) -> bool {
+        matches!(self.inner, Inner::PostgresPlain(_) | Inner::PostgresWrite(_))
+    }
+
     pub(crate) fn conn(&mut self) -> Conn<'_> {
         match &mut self.inner {
             Inner::SqliteRead(c) => Conn::Sqlite(c),

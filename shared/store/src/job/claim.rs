@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use slipway_domain::id::WorkerId;
 use slipway_domain::job::{Job, Lease, Queue};
+use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 
 use super::{Row, known_kinds};
@@ -20,6 +21,21 @@ pub struct Claimed {
     pub asked: Instant,
 }
 
+/// Fills `{lazily}` and `{looked}`: with `$7`, the unit of work in which the statement stands is not
+/// waited for until it is on disk.
+fn lazy(text: AssertSqlSafe<String>, postgres: bool) -> AssertSqlSafe<String> {
+    let (lazily, looked) = if postgres {
+        (
+            "lazily as materialized (
+                 select set_config('synchronous_commit', 'off', true) where $7), ",
+            " and (select count(*) from lazily) >= 0",
+        )
+    } else {
+        ("", "")
+    };
+    AssertSqlSafe(text.0.replace("{lazily}", lazily).replace("{looked}", looked))
+}
+
 impl Store {
     /// Gives the first due jobs of a queue to a worker, `most` of them, for `lease_ms` of database
     /// time. Jobs whose concurrency key is held, and those that this version does not know, are
@@ -30,6 +46,9 @@ impl Store {
     ///
     /// Of a queue whose jobs have concurrency keys, take one at a time: two with the same key
     /// cannot be given together.
+    ///
+    /// When PostgreSQL dies right afterwards, claims of plans may be forgotten, and the same job
+    /// is then given with the same epoch once more, perhaps to the same worker.
     ///
     /// Somebody waits for the job, so there is one round trip: a claim is one statement, which
     /// needs no unit of work around it. Only where the queue has a cap there is more to do.
@@ -91,14 +110,19 @@ impl Tx {
         if most <= 0 {
             return Ok(Vec::new());
         }
-        let text = known_kinds(fill(
+        // Nothing is done for a plan before the unit of work that begins it is durable, and the log
+        // of the database is written in order, so that is never there without the claim. Whoever
+        // waits for the plan need not wait for a disk twice.
+        let lazily = queue == Queue::Plan;
+        let text = lazy(known_kinds(fill(
             self,
             concat!(
                 // Materialized: a plan that looks at the jobs again for every row would lock more
                 // than it takes. What is locked there is queued, so nobody asks for that again.
-                "with first as materialized (
+                "with {lazily}first as materialized (
                  select j.id from jobs j
-                 where j.queue = $1 and j.state = 'queued' and j.run_at_ms <= {now_ms}
+                 where $7 is not null{looked}
+                   and j.queue = $1 and j.state = 'queued' and j.run_at_ms <= {now_ms}
                    and exists (select 1 from queues q where q.name = $1
                                and q.paused_at is null and ($6 or q.cap is null))
                    and {known_kinds}
@@ -117,9 +141,9 @@ impl Tx {
              returning ",
                 columns!()
             ),
-        ));
+        )), self.is_postgres());
         let claimed =
-            sql!(all Row, self, text, queue.as_str(), worker, lease_ms, now, most, within);
+            sql!(all Row, self, text, queue.as_str(), worker, lease_ms, now, most, within, lazily);
         match claimed {
             Ok(rows) => rows
                 .into_iter()
