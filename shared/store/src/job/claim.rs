@@ -114,7 +114,7 @@ impl Tx {
         // of the database is written in order, so that is never there without the claim. Whoever
         // waits for the plan need not wait for a disk twice.
         let lazily = queue == Queue::Plan;
-        let text = lazy(known_kinds(fill(
+        let text = known_kinds(fill(
             self,
             concat!(
                 // Materialized: a plan that looks at the jobs again for every row would lock more
@@ -141,7 +141,8 @@ impl Tx {
              returning ",
                 columns!()
             ),
-        )), self.is_postgres());
+        ));
+        let text = lazy(text, self.is_postgres());
         let claimed =
             sql!(all Row, self, text, queue.as_str(), worker, lease_ms, now, most, within, lazily);
         match claimed {
