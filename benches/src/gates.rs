@@ -1,7 +1,7 @@
 //! `gates`: what each gate adds to a plan, on 20 and on 500 resources of AWS.
 //!
 //! - `policy_N`: the shipped pack judges the plan's document, reading it included, in this process;
-//!   the mean of many. The peer is `checkov -f plan.json` as a command on the same document, in the
+//!   the median of many. The peer is `checkov -f plan.json` as a command on the same document, in the
 //!   same run.
 //! - `policy_first_N`: the same, the first time after the pack was compiled.
 //! - `cost_N`: the price book on the same document.
@@ -37,7 +37,7 @@ use crate::settings::Settings;
 
 /// What `./bench` calls it.
 pub(crate) const NAME: &str = "gates";
-/// How often the gates in the process are asked; the mean counts.
+/// How often the gates in the process are asked; the median counts, as that of the peer does.
 const TIMES: u32 = 50;
 /// How often checkov is asked, which takes seconds.
 const PEER_TIMES: usize = 3;
@@ -69,7 +69,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         let found = engine.evaluate(&judged);
         let first = ms(begin.elapsed());
         ensure!(!found.findings.is_empty(), "the plan is meant to have findings");
-        let ours = mean(|| drop(engine.evaluate(&judged)));
+        let ours = median(|| drop(engine.evaluate(&judged)))?;
         let name = |gate: &str| format!("{gate}_{resources}");
         Figure::beside(NAME, name("policy"), "ms", peer_ms, ours).print()?;
         Figure::beside(NAME, name("policy_first"), "ms", peer_ms, first).print()?;
@@ -77,9 +77,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         let today = slipway_domain::Clock::now(&slipway_domain::clock::SystemClock).date_naive();
         let report = book.estimate(&document, &told, today, slipway_cost::Limits::default())?;
         ensure!(!report.resources.is_empty(), "the plan is meant to cost something");
-        let ours = mean(|| {
+        let ours = median(|| {
             drop(book.estimate(&document, &told, today, slipway_cost::Limits::default()));
-        });
+        })?;
         Figure::alone(NAME, name("cost"), "ms", ours).print()?;
     }
     scan(&checkov, dir.path()).await?;
@@ -87,12 +87,14 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     Figure::beside(NAME, "rss_peak_mib".to_owned(), "MiB", peer_rss, own.peak).print()
 }
 
-fn mean(mut once: impl FnMut()) -> f64 {
-    let begin = Instant::now();
+fn median(mut once: impl FnMut()) -> anyhow::Result<f64> {
+    let mut sample = Sample::default();
     for _ in 0..TIMES {
+        let begin = Instant::now();
         once();
+        sample.push(begin.elapsed());
     }
-    ms(begin.elapsed()) / f64::from(TIMES)
+    sample.median_ms().context("nothing was measured")
 }
 
 /// The command as a pipeline would call it, without what it would ask the network.
