@@ -16,8 +16,8 @@ use crate::change::Change;
 use crate::execution::system;
 use crate::gather::Together;
 
-/// Takes up to `most` due jobs of a queue for a worker. A job that was taken runs; what it is for
-/// is moved by [`crate::execution::begin`].
+/// Takes up to `most` due jobs of a queue for a worker, for `lease_ms`. Their deployments have not
+/// moved yet; [`crate::execution::begin`] does that.
 pub async fn take(
     cx: &Ctx,
     queue: Queue,

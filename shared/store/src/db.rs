@@ -177,8 +177,8 @@ impl Store {
         Ok(Tx { inner, keys: self.keys.clone(), house: self.house.clone() })
     }
 
-    /// A unit of work of one statement, which is done when it is done: PostgreSQL is not told where
-    /// the unit begins and ends, which are two round trips of their own.
+    /// For what one statement does. On PostgreSQL each statement is a unit of work, done when it is
+    /// done: where a unit begins and ends is not told, which are two round trips of their own.
     pub(crate) async fn single(&self) -> Result<Tx> {
         let inner = match &self.db {
             Db::Sqlite { .. } => return self.begin().await,

@@ -22,7 +22,8 @@ pub struct Claimed {
 }
 
 /// Fills `{lazily}` and `{looked}`: with `$7`, the unit of work in which the statement stands is not
-/// waited for until it is on disk.
+/// waited for until it is on disk. (The statement names `$7` itself too: SQLite wants every value
+/// that is bound to be asked for.)
 fn lazy(text: AssertSqlSafe<String>, postgres: bool) -> AssertSqlSafe<String> {
     let (lazily, looked) = if postgres {
         (
@@ -65,8 +66,9 @@ impl Store {
         // lease.
         let asked = Instant::now();
         let jobs = one.claim(queue, worker, lease_ms, most, false, now).await?;
+        let look_further = jobs.is_empty() && one.has_cap(queue).await?;
         one.commit().await?;
-        if !jobs.is_empty() || !self.has_cap(queue).await? {
+        if !look_further {
             return Ok(Claimed { jobs, asked });
         }
         let mut tx = self.begin().await?;
@@ -78,10 +80,6 @@ impl Store {
         // Not by dropping it: whoever claims next would wait for the lock of the cap.
         tx.commit().await?;
         Ok(Claimed { jobs, asked })
-    }
-
-    async fn has_cap(&self, queue: Queue) -> Result<bool> {
-        self.read().await?.has_cap(queue).await
     }
 
     /// One job of [`Store::claim_jobs`].
