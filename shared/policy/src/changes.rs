@@ -1,18 +1,18 @@
 //! The changes of a plan, from whichever document.
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
 
-use regorus::Value as Input;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use slipway_domain::plan::{Action, ResourceChange};
 
 use crate::configuration::{Configuration, Resource};
 use crate::facts::UNKNOWN;
-use crate::reading::{FieldOf, Marks, MarksOf, Names, TextOf, Tree, TreeOf};
+use crate::reading::{FieldOf, Reader, TextOf};
+use crate::values::{Arena, Val};
 
 /// How many modules may be inside one another.
 const MODULES: usize = 64;
@@ -20,55 +20,60 @@ const MODULES: usize = 64;
 const DEPTH: usize = 128;
 
 /// One change.
-#[derive(Debug)]
-pub(crate) struct Change {
-    pub(crate) address: Arc<str>,
-    pub(crate) module: Arc<str>,
-    pub(crate) mode: Arc<str>,
-    pub(crate) kind: Arc<str>,
-    pub(crate) name: Arc<str>,
-    pub(crate) index: Input,
-    pub(crate) provider: Arc<str>,
-    pub(crate) actions: Vec<Arc<str>>,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) module: &'a str,
+    pub(crate) mode: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) index: Val<'a>,
+    pub(crate) provider: &'a str,
+    pub(crate) actions: &'a [Val<'a>],
     pub(crate) deposed: bool,
-    pub(crate) before: Tree,
-    pub(crate) after: Tree,
-    pub(crate) unknown: Marks,
+    pub(crate) before: Val<'a>,
+    pub(crate) after: Val<'a>,
+    /// What Terraform marks as unknown: of the shape of `after`, with `true` where it is.
+    pub(crate) unknown: Val<'a>,
 }
 
 /// What is read of Terraform's document. Half of it says the same again, and is passed over.
 #[derive(Default)]
-pub(crate) struct Parts {
+pub(crate) struct Parts<'a> {
     pub(crate) is_versioned: bool,
     /// None where there are no changes, or null.
-    pub(crate) changes: Option<Listed>,
-    pub(crate) configuration: Configuration,
+    pub(crate) changes: Option<Listed<'a>>,
+    pub(crate) configuration: Configuration<'a>,
 }
 
 /// A list of changes: none where it is another thing, and none for those that lack something.
-pub(crate) type Listed = Option<Vec<Option<Change>>>;
+pub(crate) type Listed<'a> = Option<Vec<Option<Change<'a>>>>;
 
 const NO_PLAN: &str = "The plan is not a document of `terraform show -json`.";
 
 /// The changes of Terraform's document, and what it says of the configuration. A document without
 /// them is no plan: better an error than an empty plan that passes.
-pub(crate) fn read(bytes: &[u8], names: &Names) -> Result<(Vec<Change>, Configuration), String> {
+pub(crate) fn read<'a>(
+    bytes: &'a [u8],
+    reader: &Reader<'a>,
+) -> Result<(Vec<Change<'a>>, Configuration<'a>), String> {
     let trouble = |e: serde_json::Error| match e.classify() {
         serde_json::error::Category::Data => NO_PLAN.to_owned(),
         _ => format!("The plan is not JSON: {e}."),
     };
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parts = PartsOf(names).deserialize(&mut reader).map_err(trouble)?;
-    reader.end().map_err(trouble)?;
+    let mut from = serde_json::Deserializer::from_slice(bytes);
+    let parts = PartsOf(reader).deserialize(&mut from).map_err(trouble)?;
+    from.end().map_err(trouble)?;
     let configuration = parts.configuration;
     let changes = match parts.changes {
         Some(Some(listed)) => complete(listed.into_iter())?,
         // Terraform leaves it out when there is nothing; others cut it out and keep the values.
         None if parts.is_versioned => {
-            let raw: Value = serde_json::from_slice(bytes).map_err(trouble)?;
+            let mut from = serde_json::Deserializer::from_slice(bytes);
+            let raw = reader.deserialize(&mut from).map_err(trouble)?;
             let mut changes = Vec::new();
-            let root = &raw["planned_values"]["root_module"];
-            planned(root, &configuration, names, &mut changes, 0)?;
+            let root = raw.at("planned_values").at("root_module");
+            planned(root, &configuration, reader.arena(), &mut changes, 0)?;
             changes
         }
         _ => return Err(NO_PLAN.to_owned()),
@@ -76,57 +81,70 @@ pub(crate) fn read(bytes: &[u8], names: &Names) -> Result<(Vec<Change>, Configur
     Ok((changes, configuration))
 }
 
-fn complete(listed: impl Iterator<Item = Option<Change>>) -> Result<Vec<Change>, String> {
+fn complete<'a>(
+    listed: impl Iterator<Item = Option<Change<'a>>>,
+) -> Result<Vec<Change<'a>>, String> {
     let lacks = || "A resource change of the plan lacks address, type or actions.".to_owned();
     listed.map(|change| change.ok_or_else(lacks)).collect()
 }
 
 /// The resources of `planned_values`, as if all were new. What refers to something and has no value
 /// is not known yet.
-fn planned(
-    module: &Value,
-    configuration: &Configuration,
-    names: &Names,
-    changes: &mut Vec<Change>,
+fn planned<'a>(
+    module: Val<'a>,
+    configuration: &Configuration<'a>,
+    arena: &'a Arena,
+    changes: &mut Vec<Change<'a>>,
     depth: usize,
 ) -> Result<(), String> {
     if depth > MODULES {
         return Err(format!("The plan has more than {MODULES} modules inside one another."));
     }
-    for entry in module["resources"].as_array().into_iter().flatten() {
-        let mut read = entry.clone();
-        read["module_address"] = module["address"].clone();
-        let address = entry["address"].as_str().unwrap_or_default();
-        let unknown: Map<String, Value> = configuration
-            .resource(address)
+    for entry in module.at("resources").items() {
+        let text = |name: &str| entry.at(name).text();
+        let after = entry.at("values");
+        let unknown = text("address")
+            .and_then(|address| configuration.resource(address))
             .into_iter()
             .flat_map(Resource::referring)
-            .filter(|attribute| entry["values"].get(*attribute).is_none())
-            .map(|attribute| (attribute.to_owned(), Value::Bool(true)))
-            .collect();
-        read["change"] =
-            json!({"actions": ["create"], "after": entry["values"], "after_unknown": unknown});
-        let change = ChangeOf(names).deserialize(read).map_err(|e| format!("{NO_PLAN} ({e})"))?;
+            .filter(|attribute| after.field(attribute).is_none())
+            .map(|attribute| (Val::Text(attribute), Val::Bool(true)));
+        let unknown = arena.object(unknown.collect());
+        let address = text("address").filter(|address| !address.is_empty());
+        let change = address.zip(text("type")).map(|(address, kind)| Change {
+            address,
+            module: module.at("address").text().unwrap_or_default(),
+            mode: text("mode").unwrap_or("managed"),
+            kind,
+            name: text("name").unwrap_or_default(),
+            index: entry.at("index"),
+            provider: text("provider_name").unwrap_or_default(),
+            actions: &[Val::Text("create")],
+            deposed: text("deposed").is_some(),
+            before: Val::Null,
+            after,
+            unknown,
+        });
         changes.extend(complete(std::iter::once(change))?);
     }
-    for child in module["child_modules"].as_array().into_iter().flatten() {
-        planned(child, configuration, names, changes, depth + 1)?;
+    for child in module.at("child_modules").items() {
+        planned(*child, configuration, arena, changes, depth + 1)?;
     }
     Ok(())
 }
 
-impl Change {
+impl<'a> Change<'a> {
     /// A change of the normalised plan, for drivers whose tool prints no such document.
-    pub(crate) fn of(change: &ResourceChange, names: &Names) -> Result<Self, String> {
-        let actions: &[&str] = match change.action {
-            Action::Create => &["create"],
-            Action::Update => &["update"],
-            Action::DeleteThenCreate => &["delete", "create"],
-            Action::CreateThenDelete => &["create", "delete"],
-            Action::Delete => &["delete"],
-            Action::Forget => &["forget"],
-            Action::Import | Action::Move => &["no-op"],
-            Action::Read => &["read"],
+    pub(crate) fn of(change: &ResourceChange, reader: &Reader<'a>) -> Result<Self, String> {
+        let actions: &[Val<'_>] = match change.action {
+            Action::Create => &[Val::Text("create")],
+            Action::Update => &[Val::Text("update")],
+            Action::DeleteThenCreate => &[Val::Text("delete"), Val::Text("create")],
+            Action::CreateThenDelete => &[Val::Text("create"), Val::Text("delete")],
+            Action::Delete => &[Val::Text("delete")],
+            Action::Forget => &[Val::Text("forget")],
+            Action::Import | Action::Move => &[Val::Text("no-op")],
+            Action::Read => &[Val::Text("read")],
         };
         let too_deep = change.unknown.iter().any(|pointer| pointer.matches('/').count() > DEPTH);
         if too_deep || is_deep(&change.before) || is_deep(&change.after) {
@@ -139,40 +157,37 @@ impl Change {
         for pointer in &change.unknown {
             mark(&mut after, pointer);
         }
-        let tree = |value: Value| {
-            let read = TreeOf(names).deserialize(value);
-            read.map_err(|e| format!("The plan cannot be judged: {e}."))
-        };
+        let text = |text: &str| reader.arena().text(text);
         let module = change.address.rfind(&format!("{}.{}", change.kind, change.name));
         let module = module.map(|at| change.address[..at].trim_end_matches('.'));
         Ok(Self {
-            address: change.address.as_str().into(),
-            module: names.get(module.unwrap_or_default()),
-            mode: names.get(if change.action == Action::Read { "data" } else { "managed" }),
-            kind: names.get(&change.kind),
-            name: change.name.as_str().into(),
-            index: Input::Null,
-            provider: names.get(&change.provider),
-            actions: actions.iter().map(|action| names.get(action)).collect(),
+            address: text(&change.address),
+            module: text(module.unwrap_or_default()),
+            mode: if change.action == Action::Read { "data" } else { "managed" },
+            kind: text(&change.kind),
+            name: text(&change.name),
+            index: Val::Null,
+            provider: text(&change.provider),
+            actions,
             deposed: change.deposed.is_some(),
-            before: tree(change.before.clone())?,
-            after: tree(after)?,
-            unknown: Marks::No,
+            before: reader.read(change.before.clone())?,
+            after: reader.read(after)?,
+            unknown: Val::Null,
         })
     }
 
     /// Whether it does this among others.
     pub(crate) fn has(&self, action: &str) -> bool {
-        self.actions.iter().any(|a| **a == *action)
+        self.actions.iter().any(|a| a.is(action))
     }
 
     /// One word for the actions.
-    pub(crate) fn action(&self) -> &str {
+    pub(crate) fn action(&self) -> &'a str {
         match (self.has("create"), self.has("delete")) {
             (true, true) => "replace",
             (true, false) => "create",
             (false, true) => "delete",
-            (false, false) => self.actions.first().map_or("no-op", |action| action),
+            (false, false) => self.actions.first().and_then(|a| a.text()).unwrap_or("no-op"),
         }
     }
 }
@@ -221,81 +236,78 @@ fn mark(value: &mut Value, pointer: &str) {
     *at = Value::from(UNKNOWN);
 }
 
-/// What stands for the unknown, in `names` so that it is in memory once.
-pub(crate) fn merge(after: Tree, marks: Marks, unknown: &Arc<str>) -> Tree {
+/// Puts [`UNKNOWN`] where it is marked.
+pub(crate) fn merge<'a>(after: Val<'a>, marks: Val<'a>, arena: &'a Arena) -> Val<'a> {
     match marks {
-        Marks::No => after,
-        Marks::All => Tree::Leaf(Input::String(unknown.clone())),
-        Marks::Fields(marks) => {
-            let absent = after.is_null();
+        Val::Bool(true) => Val::Text(UNKNOWN),
+        Val::Object(marks) => {
             let fields = match after {
-                Tree::Fields(fields) => fields,
-                Tree::Leaf(Input::Null) => Vec::new(),
+                Val::Object(fields) => fields,
+                Val::Null => &[],
                 other => return other,
             };
             // Both are in order.
             let mut merged = Vec::with_capacity(fields.len() + marks.len());
-            let (mut fields, mut marks) =
-                (fields.into_iter().peekable(), marks.into_iter().peekable());
+            let (mut fields, mut marks) = (fields.iter().peekable(), marks.iter().peekable());
             loop {
                 let order = match (fields.peek(), marks.peek()) {
                     (None, None) => break,
-                    (Some(_), None) => std::cmp::Ordering::Less,
-                    (None, Some(_)) => std::cmp::Ordering::Greater,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
                     (Some((field, _)), Some((mark, _))) => field.cmp(mark),
                 };
                 let field = if order.is_le() { fields.next() } else { None };
                 let mark = if order.is_ge() { marks.next() } else { None };
                 match (field, mark) {
                     (Some((name, field)), Some((_, mark))) => {
-                        merged.push((name, merge(field, mark, unknown)));
+                        merged.push((*name, merge(*field, *mark, arena)));
                     }
-                    (Some(field), None) => merged.push(field),
+                    (Some(field), None) => merged.push(*field),
                     (None, Some((name, mark))) => {
-                        let made = merge(Tree::NULL, mark, unknown);
+                        let made = merge(Val::Null, *mark, arena);
                         if !made.is_null() {
-                            merged.push((name, made));
+                            merged.push((*name, made));
                         }
                     }
                     (None, None) => break,
                 }
             }
             // An object that is not there and in which nothing is unknown stays absent.
-            if absent && merged.is_empty() { Tree::NULL } else { Tree::Fields(merged) }
+            if after.is_null() && merged.is_empty() { after } else { arena.fields(&merged) }
         }
-        Marks::List(marks) => {
+        Val::List(marks) => {
             if after.is_null() && marks.is_empty() {
-                return Tree::NULL;
+                return Val::Null;
             }
-            let mut items = match after {
-                Tree::List(items) => items,
-                _ => Vec::new(),
-            };
-            items.resize(items.len().max(marks.len()), Tree::NULL);
-            let marks = marks.into_iter().chain(std::iter::repeat(Marks::No));
-            Tree::List(items.into_iter().zip(marks).map(|(i, m)| merge(i, m, unknown)).collect())
+            let items = after.items();
+            let merged = (0..items.len().max(marks.len())).map(|at| {
+                let of = |all: &[Val<'a>]| all.get(at).copied().unwrap_or(Val::Null);
+                merge(of(items), of(marks), arena)
+            });
+            arena.list(&merged.collect::<Vec<_>>())
         }
+        _ => after,
     }
 }
 
-struct PartsOf<'n>(&'n Names);
+struct PartsOf<'r, 'a>(&'r Reader<'a>);
 
-impl<'de> DeserializeSeed<'de> for PartsOf<'_> {
-    type Value = Parts;
+impl<'de: 'a, 'a> DeserializeSeed<'de> for PartsOf<'_, 'a> {
+    type Value = Parts<'a>;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Parts, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for PartsOf<'_> {
-    type Value = Parts;
+impl<'de: 'a, 'a> Visitor<'de> for PartsOf<'_, 'a> {
+    type Value = Parts<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a plan")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Parts, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
         const FIELDS: &[&str] = &["format_version", "resource_changes", "configuration"];
         let mut parts = Parts::default();
         let mut seen = Vec::with_capacity(FIELDS.len());
@@ -309,14 +321,14 @@ impl<'de> Visitor<'de> for PartsOf<'_> {
             }
             match name {
                 "format_version" => {
-                    parts.is_versioned = from.next_value_seed(TextOf(None))?.is_some();
+                    parts.is_versioned = from.next_value_seed(TextOf(self.0.arena()))?.is_some();
                 }
                 "resource_changes" => {
                     parts.changes = from.next_value_seed(ChangesOf(self.0))?;
                 }
                 "configuration" => {
-                    let configuration: Value = from.next_value()?;
-                    parts.configuration = Configuration::read(&configuration);
+                    let configuration = from.next_value_seed(self.0)?;
+                    parts.configuration = Configuration::read(configuration, self.0.arena());
                 }
                 _ => drop(from.next_value::<IgnoredAny>()?),
             }
@@ -326,18 +338,18 @@ impl<'de> Visitor<'de> for PartsOf<'_> {
 }
 
 #[derive(Clone, Copy)]
-struct ChangesOf<'n>(&'n Names);
+struct ChangesOf<'r, 'a>(&'r Reader<'a>);
 
-impl<'de> DeserializeSeed<'de> for ChangesOf<'_> {
-    type Value = Option<Listed>;
+impl<'de: 'a, 'a> DeserializeSeed<'de> for ChangesOf<'_, 'a> {
+    type Value = Option<Listed<'a>>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for ChangesOf<'_> {
-    type Value = Option<Listed>;
+impl<'de: 'a, 'a> Visitor<'de> for ChangesOf<'_, 'a> {
+    type Value = Option<Listed<'a>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of changes")
@@ -362,18 +374,18 @@ impl<'de> Visitor<'de> for ChangesOf<'_> {
 }
 
 /// Reads a change; none where it lacks something.
-struct ChangeOf<'n>(&'n Names);
+struct ChangeOf<'r, 'a>(&'r Reader<'a>);
 
-impl<'de> DeserializeSeed<'de> for ChangeOf<'_> {
-    type Value = Option<Change>;
+impl<'de: 'a, 'a> DeserializeSeed<'de> for ChangeOf<'_, 'a> {
+    type Value = Option<Change<'a>>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for ChangeOf<'_> {
-    type Value = Option<Change>;
+impl<'de: 'a, 'a> Visitor<'de> for ChangeOf<'_, 'a> {
+    type Value = Option<Change<'a>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a change")
@@ -391,23 +403,21 @@ impl<'de> Visitor<'de> for ChangeOf<'_> {
             "deposed",
             "change",
         ];
-        let names = self.0;
-        let nothing = names.get("");
+        let text = TextOf(self.0.arena());
         let (mut address, mut kind, mut mode) = (None, None, None);
         let (mut module, mut name, mut provider) = (None, None, None);
-        let (mut index, mut deposed, mut what) = (Tree::NULL, false, What::default());
+        let (mut index, mut deposed, mut what) = (Val::Null, false, What::default());
         while let Some(key) = from.next_key_seed(FieldOf(FIELDS))? {
-            // What is the same in many is kept once.
             match key {
-                "address" => address = from.next_value_seed(TextOf(None))?,
-                "type" => kind = from.next_value_seed(TextOf(Some(names)))?,
-                "mode" => mode = from.next_value_seed(TextOf(Some(names)))?,
-                "module_address" => module = from.next_value_seed(TextOf(Some(names)))?,
-                "name" => name = from.next_value_seed(TextOf(None))?,
-                "provider_name" => provider = from.next_value_seed(TextOf(Some(names)))?,
-                "index" => index = from.next_value_seed(TreeOf(names))?,
-                "deposed" => deposed = from.next_value_seed(TextOf(None))?.is_some(),
-                "change" => what = from.next_value_seed(WhatOf(names))?,
+                "address" => address = from.next_value_seed(text)?,
+                "type" => kind = from.next_value_seed(text)?,
+                "mode" => mode = from.next_value_seed(text)?,
+                "module_address" => module = from.next_value_seed(text)?,
+                "name" => name = from.next_value_seed(text)?,
+                "provider_name" => provider = from.next_value_seed(text)?,
+                "index" => index = from.next_value_seed(self.0)?,
+                "deposed" => deposed = from.next_value_seed(text)?.is_some(),
+                "change" => what = from.next_value_seed(WhatOf(self.0))?,
                 _ => drop(from.next_value::<IgnoredAny>()?),
             }
         }
@@ -417,12 +427,12 @@ impl<'de> Visitor<'de> for ChangeOf<'_> {
         };
         Ok(Some(Change {
             address,
-            module: module.unwrap_or_else(|| nothing.clone()),
-            mode: mode.unwrap_or_else(|| names.get("managed")),
+            module: module.unwrap_or_default(),
+            mode: mode.unwrap_or("managed"),
             kind,
-            name: name.unwrap_or_else(|| nothing.clone()),
-            index: index.into_value(),
-            provider: provider.unwrap_or(nothing),
+            name: name.unwrap_or_default(),
+            index,
+            provider: provider.unwrap_or_default(),
             actions,
             deposed,
             before: what.before,
@@ -433,52 +443,50 @@ impl<'de> Visitor<'de> for ChangeOf<'_> {
 }
 
 /// What a change does.
-struct What {
-    actions: Option<Vec<Arc<str>>>,
-    before: Tree,
-    after: Tree,
-    unknown: Marks,
+struct What<'a> {
+    actions: Option<&'a [Val<'a>]>,
+    before: Val<'a>,
+    after: Val<'a>,
+    unknown: Val<'a>,
 }
 
-impl Default for What {
+impl Default for What<'_> {
     fn default() -> Self {
-        Self { actions: None, before: Tree::NULL, after: Tree::NULL, unknown: Marks::No }
+        Self { actions: None, before: Val::Null, after: Val::Null, unknown: Val::Null }
     }
 }
 
-struct WhatOf<'n>(&'n Names);
+struct WhatOf<'r, 'a>(&'r Reader<'a>);
 
-impl<'de> DeserializeSeed<'de> for WhatOf<'_> {
-    type Value = What;
+impl<'de: 'a, 'a> DeserializeSeed<'de> for WhatOf<'_, 'a> {
+    type Value = What<'a>;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<What, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<What<'a>, D::Error> {
         from.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for WhatOf<'_> {
-    type Value = What;
+impl<'de: 'a, 'a> Visitor<'de> for WhatOf<'_, 'a> {
+    type Value = What<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("what a change does")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<What, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<What<'a>, A::Error> {
         const FIELDS: &[&str] = &["actions", "before", "after", "after_unknown"];
         let mut what = What::default();
         while let Some(key) = from.next_key_seed(FieldOf(FIELDS))? {
             match key {
                 "actions" => {
-                    what.actions = match from.next_value_seed(TreeOf(self.0))? {
-                        Tree::List(all) => {
-                            Some(all.iter().filter_map(Tree::text).cloned().collect())
-                        }
+                    what.actions = match from.next_value_seed(self.0)? {
+                        Val::List(all) => Some(all),
                         _ => None,
                     };
                 }
-                "before" => what.before = from.next_value_seed(TreeOf(self.0))?,
-                "after" => what.after = from.next_value_seed(TreeOf(self.0))?,
-                "after_unknown" => what.unknown = from.next_value_seed(MarksOf(self.0))?,
+                "before" => what.before = from.next_value_seed(self.0)?,
+                "after" => what.after = from.next_value_seed(self.0)?,
+                "after_unknown" => what.unknown = from.next_value_seed(self.0)?,
                 _ => drop(from.next_value::<IgnoredAny>()?),
             }
         }

@@ -4,14 +4,10 @@
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-
-use serde_json::{Map, Value, json};
-
-use regorus::Value as Input;
 
 use crate::documents;
 use crate::links::{nearest, plain, split_module};
+use crate::values::{Arena, Val};
 use crate::written::{self, Fields};
 
 /// How many modules a reference may pass.
@@ -19,112 +15,142 @@ const DEPTH: usize = 16;
 
 /// The configuration, by address without indices.
 #[derive(Debug, Default)]
-pub(crate) struct Configuration {
-    modules: BTreeMap<String, Module>,
-    providers: Vec<Value>,
+pub(crate) struct Configuration<'a> {
+    modules: BTreeMap<&'a str, Module<'a>>,
+    providers: Vec<Val<'a>>,
 }
 
-#[derive(Debug, Default)]
-struct Module {
-    parent: Option<(String, String)>,
-    source: String,
-    version: Value,
-    resources: BTreeMap<String, Resource>,
+#[derive(Debug)]
+struct Module<'a> {
+    parent: Option<&'a str>,
+    source: &'a str,
+    version: Val<'a>,
+    resources: BTreeMap<&'a str, Resource<'a>>,
     /// What the parent passes in: variable → references in the parent.
-    inputs: BTreeMap<String, Vec<String>>,
-    outputs: BTreeMap<String, Vec<String>>,
+    inputs: Named<'a>,
+    outputs: Named<'a>,
 }
+
+/// References by a name.
+type Named<'a> = BTreeMap<&'a str, &'a [&'a str]>;
 
 /// A resource as it is written, with the module that it is written in.
 #[derive(Debug)]
-pub(crate) struct Resource {
-    module: String,
+pub(crate) struct Resource<'a> {
+    module: &'a str,
     data: bool,
-    kind: String,
-    name: String,
+    kind: &'a str,
+    name: &'a str,
     /// Attribute → what it refers to.
-    pub(crate) attributes: BTreeMap<String, Vec<String>>,
+    pub(crate) attributes: Vec<(&'a str, &'a [&'a str])>,
     /// What `for_each` and `count` refer to.
-    pub(crate) each: Vec<String>,
+    pub(crate) each: Vec<&'a str>,
     /// Types of its provisioners.
-    pub(crate) provisioners: Input,
+    pub(crate) provisioners: Val<'a>,
     /// The attributes whose values stand in the configuration itself.
-    pub(crate) constants: Input,
+    pub(crate) constants: Val<'a>,
     /// What the configuration sets.
-    pub(crate) written: Fields,
+    pub(crate) written: Fields<'a>,
 }
 
-impl Configuration {
+impl<'a> Configuration<'a> {
     /// Reads it from `configuration` of Terraform's document. Whatever is not there is left out.
-    pub(crate) fn read(raw: &Value) -> Self {
+    pub(crate) fn read(raw: Val<'a>, arena: &'a Arena) -> Self {
         let mut configuration = Self::default();
-        let root = &raw["root_module"];
-        if root.is_object() {
-            configuration.module(String::new(), root, Module::default(), 0);
+        let root = raw.at("root_module");
+        if matches!(root, Val::Object(_)) {
+            let module = Module {
+                parent: None,
+                source: "",
+                version: Val::Null,
+                resources: BTreeMap::new(),
+                inputs: Named::new(),
+                outputs: Named::new(),
+            };
+            configuration.module("", root, module, 0, arena);
         }
-        for (key, provider) in fields(&raw["provider_config"]) {
-            configuration.providers.push(json!({
-                "key": key,
-                "name": provider["name"],
-                "source": provider["full_name"],
-                "module": provider["module_address"],
-                "values": constants(&provider["expressions"]),
-            }));
+        for (key, provider) in raw.at("provider_config").named() {
+            configuration.providers.push(arena.fields(&[
+                (Val::Text("key"), Val::Text(key)),
+                (Val::Text("module"), provider.at("module_address")),
+                (Val::Text("name"), provider.at("name")),
+                (Val::Text("source"), provider.at("full_name")),
+                (Val::Text("values"), constants(provider.at("expressions"), arena)),
+            ]));
         }
         configuration
     }
 
-    fn module(&mut self, address: String, raw: &Value, mut module: Module, depth: usize) {
-        for resource in raw["resources"].as_array().into_iter().flatten() {
-            let Some(at) = resource["address"].as_str() else { continue };
+    fn module(
+        &mut self,
+        address: &'a str,
+        raw: Val<'a>,
+        mut module: Module<'a>,
+        depth: usize,
+        arena: &'a Arena,
+    ) {
+        let mut found = Vec::new();
+        let mut references = |of: Val<'a>| {
+            references(of, &mut found);
+            let kept = arena.texts(&found);
+            found.clear();
+            kept
+        };
+        for resource in raw.at("resources").items() {
+            let text = |name: &str| resource.at(name).text();
+            let Some(at) = text("address") else { continue };
             let each = ["for_each_expression", "count_expression"];
-            let expressions = &resource["expressions"];
-            let provisioners = resource["provisioners"].as_array().into_iter().flatten();
-            let provisioners = provisioners.filter_map(|p| p["type"].as_str().map(Input::from));
+            let expressions = resource.at("expressions");
+            let provisioners = resource.at("provisioners").items().iter().map(|p| p.at("type"));
+            let provisioners = provisioners.filter(|kind| kind.text().is_some());
             module.resources.insert(
-                at.to_owned(),
+                at,
                 Resource {
-                    module: address.clone(),
-                    data: resource["mode"] == "data",
-                    kind: resource["type"].as_str().unwrap_or_default().to_owned(),
-                    name: resource["name"].as_str().unwrap_or_default().to_owned(),
-                    attributes: fields(expressions)
-                        .map(|(key, expression)| (key.clone(), references(expression)))
+                    module: address,
+                    data: text("mode") == Some("data"),
+                    kind: text("type").unwrap_or_default(),
+                    name: text("name").unwrap_or_default(),
+                    attributes: expressions
+                        .named()
+                        .map(|(key, expression)| (key, references(expression)))
                         .collect(),
-                    each: each.iter().flat_map(|key| references(&resource[*key])).collect(),
-                    provisioners: provisioners.collect::<Vec<_>>().into(),
-                    constants: constants(expressions).into(),
+                    each: each
+                        .iter()
+                        .flat_map(|key| references(resource.at(key)))
+                        .copied()
+                        .collect(),
+                    provisioners: arena.list(&provisioners.collect::<Vec<_>>()),
+                    constants: constants(expressions, arena),
                     written: written::read(expressions),
                 },
             );
         }
-        for (name, output) in fields(&raw["outputs"]) {
-            module.outputs.insert(name.clone(), references(&output["expression"]));
+        for (name, output) in raw.at("outputs").named() {
+            module.outputs.insert(name, references(output.at("expression")));
         }
-        for (name, call) in fields(&raw["module_calls"]) {
+        for (name, call) in raw.at("module_calls").named() {
             let inner = Module {
-                parent: Some((address.clone(), name.clone())),
-                source: call["source"].as_str().unwrap_or_default().to_owned(),
-                version: call["version_constraint"].clone(),
-                inputs: fields(&call["expressions"])
-                    .map(|(key, expression)| (key.clone(), references(expression)))
+                parent: Some(address),
+                source: call.at("source").text().unwrap_or_default(),
+                version: call.at("version_constraint"),
+                resources: BTreeMap::new(),
+                inputs: call
+                    .at("expressions")
+                    .named()
+                    .map(|(key, expression)| (key, references(expression)))
                     .collect(),
-                ..Module::default()
+                outputs: Named::new(),
             };
             if depth < DEPTH {
-                self.module(
-                    join(&address, &format!("module.{name}")),
-                    &call["module"],
-                    inner,
-                    depth + 1,
-                );
+                let address = arena.text(&join(address, &format!("module.{name}")));
+                self.module(address, call.at("module"), inner, depth + 1, arena);
             }
         }
         self.modules.insert(address, module);
     }
 
     /// The resource of an address, if it is in the configuration.
-    pub(crate) fn resource(&self, address: &str) -> Option<&Resource> {
+    pub(crate) fn resource(&self, address: &str) -> Option<&Resource<'a>> {
         let plain = plain(address);
         let (module, own) = split_module(&plain);
         self.modules.get(module)?.resources.get(own)
@@ -134,12 +160,12 @@ impl Configuration {
     /// together, and to nothing else.
     pub(crate) fn document(
         &self,
-        resource: &Resource,
+        resource: &Resource<'a>,
         address: &str,
         attribute: &str,
-        documents: &BTreeMap<Arc<str>, String>,
-    ) -> Option<String> {
-        let references = resource.attributes.get(attribute)?;
+        documents: &BTreeMap<&'a str, &'a str>,
+    ) -> Option<&'a str> {
+        let (_, references) = resource.attributes.iter().find(|(name, _)| *name == attribute)?;
         let mut found = BTreeSet::new();
         let followed = self.follow(resource, references, &mut found);
         let mut found = found.into_iter();
@@ -150,13 +176,18 @@ impl Configuration {
             return None;
         }
         let bare = plain(&target);
-        let instances: Vec<&Arc<str>> = documents.keys().filter(|a| plain(a) == bare).collect();
+        let instances: Vec<&str> =
+            documents.keys().copied().filter(|address| plain(address) == bare).collect();
         let [one] = *nearest(address, &target, &instances) else { return None };
-        documents.get(one).cloned()
+        documents.get(one).copied()
     }
 
     /// Data sources that are not among the changes, since they were read while planning.
-    pub(crate) fn data<'a>(&self, planned: impl Iterator<Item = &'a str>) -> Vec<Input> {
+    pub(crate) fn data<'c>(
+        &self,
+        planned: impl Iterator<Item = &'c str>,
+        arena: &'a Arena,
+    ) -> Vec<Val<'a>> {
         let mut found = Vec::new();
         if !self.modules.values().any(|module| module.resources.values().any(|r| r.data)) {
             return found;
@@ -166,16 +197,13 @@ impl Configuration {
             for (own, resource) in inside.resources.iter().filter(|(_, resource)| resource.data) {
                 let address = join(module, own);
                 if !planned.contains(address.as_str()) {
-                    let names = [
-                        ("address", address.as_str()),
-                        ("type", &resource.kind),
-                        ("name", &resource.name),
-                        ("module", module),
-                    ];
-                    let names = names.map(|(key, name)| (Input::from(key), Input::from(name)));
-                    let mut one: BTreeMap<Input, Input> = names.into_iter().collect();
-                    one.insert("values".into(), resource.constants.clone());
-                    found.push(one.into());
+                    found.push(arena.fields(&[
+                        (Val::Text("address"), Val::Text(arena.text(&address))),
+                        (Val::Text("module"), Val::Text(resource.module)),
+                        (Val::Text("name"), Val::Text(resource.name)),
+                        (Val::Text("type"), Val::Text(resource.kind)),
+                        (Val::Text("values"), resource.constants),
+                    ]));
                 }
             }
         }
@@ -183,29 +211,31 @@ impl Configuration {
     }
 
     /// Every module that is called.
-    pub(crate) fn modules(&self) -> Value {
-        self.modules
-            .iter()
-            .filter(|(address, _)| !address.is_empty())
-            .map(|(address, module)| {
-                json!({"address": address, "source": module.source, "version": module.version})
-            })
-            .collect()
+    pub(crate) fn modules(&self, arena: &'a Arena) -> Val<'a> {
+        let called = self.modules.iter().filter(|(address, _)| !address.is_empty());
+        let called = called.map(|(address, module)| {
+            arena.fields(&[
+                (Val::Text("address"), Val::Text(address)),
+                (Val::Text("source"), Val::Text(module.source)),
+                (Val::Text("version"), module.version),
+            ])
+        });
+        arena.list(&called.collect::<Vec<_>>())
     }
 
     /// Every provider that is configured.
-    pub(crate) fn providers(&self) -> Value {
-        Value::Array(self.providers.clone())
+    pub(crate) fn providers(&self, arena: &'a Arena) -> Val<'a> {
+        arena.list(&self.providers)
     }
 
     /// Follows references of a resource to other resources. False when one could not be followed.
     pub(crate) fn follow(
         &self,
-        from: &Resource,
-        references: &[String],
+        from: &Resource<'a>,
+        references: &[&str],
         found: &mut BTreeSet<String>,
     ) -> bool {
-        self.follow_in(&from.module, references, 0, &mut HashMap::new(), found)
+        self.follow_in(from.module, references, 0, &mut HashMap::new(), found)
     }
 
     /// `seen` has the lists of references that were followed, each with the least depth at which it was:
@@ -213,15 +243,15 @@ impl Configuration {
     fn follow_in(
         &self,
         module: &str,
-        references: &[String],
+        references: &[&str],
         depth: usize,
-        seen: &mut HashMap<*const String, usize>,
+        seen: &mut HashMap<*const u8, usize>,
         found: &mut BTreeSet<String>,
     ) -> bool {
         let Some(inside) = self.modules.get(module) else { return false };
         if !references.is_empty() {
             // What was found then is found, and what could not be followed has been told.
-            match seen.entry(references.as_ptr()) {
+            match seen.entry(references.as_ptr().cast()) {
                 Entry::Occupied(before) if *before.get() <= depth => return true,
                 Entry::Occupied(mut before) => drop(before.insert(depth)),
                 Entry::Vacant(first) => drop(first.insert(depth)),
@@ -234,7 +264,7 @@ impl Configuration {
             all &= match parts.as_slice() {
                 _ if depth > DEPTH => false,
                 ["var", name, ..] => match (&inside.parent, inside.inputs.get(*name)) {
-                    (Some((parent, _)), Some(passed)) => {
+                    (Some(parent), Some(passed)) => {
                         self.follow_in(parent, passed, depth + 1, seen, found)
                     }
                     // A variable of the root, or a default: not a resource of this plan.
@@ -242,7 +272,7 @@ impl Configuration {
                 },
                 ["module", call, output, ..] => {
                     let child = join(module, &format!("module.{call}"));
-                    match self.modules.get(&child).and_then(|m| m.outputs.get(*output)) {
+                    match self.modules.get(&*child).and_then(|m| m.outputs.get(*output)) {
                         Some(inner) => self.follow_in(&child, inner, depth + 1, seen, found),
                         None => false,
                     }
@@ -279,11 +309,11 @@ impl Configuration {
     }
 }
 
-impl Resource {
+impl<'a> Resource<'a> {
     /// The attributes that refer to something.
-    pub(crate) fn referring(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn referring(&self) -> impl Iterator<Item = &'a str> {
         let referring = self.attributes.iter().filter(|(_, to)| !to.is_empty());
-        referring.map(|(name, _)| name.as_str())
+        referring.map(|(name, _)| *name)
     }
 }
 
@@ -291,35 +321,26 @@ fn join(module: &str, own: &str) -> String {
     if module.is_empty() { own.to_owned() } else { format!("{module}.{own}") }
 }
 
-fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flat_map(Map::iter)
-}
-
-/// All references of an expression, at any depth.
-fn references(expression: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = vec![expression];
-    while let Some(value) = rest.pop() {
-        match value {
-            Value::Object(fields) => {
-                if let Some(Value::Array(references)) = fields.get("references") {
-                    found.extend(references.iter().filter_map(|r| r.as_str().map(str::to_owned)));
+/// Adds all references of an expression, at any depth.
+fn references<'a>(expression: Val<'a>, found: &mut Vec<&'a str>) {
+    match expression {
+        Val::Object(fields) => {
+            found.extend(expression.at("references").items().iter().filter_map(|r| r.text()));
+            for (name, value) in fields {
+                if !name.is("constant_value") {
+                    references(*value, found);
                 }
-                rest.extend(fields.iter().filter(|(k, _)| *k != "constant_value").map(|(_, v)| v));
             }
-            Value::Array(items) => rest.extend(items),
-            _ => {}
         }
+        Val::List(items) => items.iter().for_each(|item| references(*item, found)),
+        _ => {}
     }
-    found
 }
 
 /// The attributes whose values stand in the configuration itself.
-fn constants(expressions: &Value) -> Value {
-    fields(expressions)
-        .filter_map(|(key, expression)| {
-            expression.get("constant_value").map(|value| (key.clone(), value.clone()))
-        })
-        .collect::<Map<_, _>>()
-        .into()
+fn constants<'a>(expressions: Val<'a>, arena: &'a Arena) -> Val<'a> {
+    let constants = expressions.fields().iter().filter_map(|(name, expression)| {
+        expression.field("constant_value").map(|value| (*name, value))
+    });
+    arena.fields(&constants.collect::<Vec<_>>())
 }

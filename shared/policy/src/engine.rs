@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use regorus::Value;
@@ -13,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 use slipway_domain::plan::ResourceChange;
 use slipway_domain::scan::RuleBook;
 
-use crate::answer::{Ask, Said, ask_all, asks, text, threads};
-use crate::compiled::{Program, Stop, Told};
+use crate::answer::{Ask, Said, ask_all, asks, text};
+use crate::compiled::{Program, Stop};
 use crate::error::{PackError, Problem};
 use crate::facts::{self, Context, Wants};
 use crate::finding::{Evaluation, Finding, RuleInfo, Severity, State, Verdict};
@@ -23,13 +22,19 @@ use crate::lint;
 use crate::nesting;
 use crate::pack::{Module, Pack};
 use crate::room::{beside, contained, with_room};
-use crate::verdicts::{self, cut};
+use crate::values::{Arena, Val};
+use crate::verdicts::{self, Verdicts, cut};
 
 /// How many steps of the interpreter pass between two looks at the clock.
 const CHECK_INTERVAL: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
-/// Plans with more bytes are judged on several threads: for others it takes longer to begin one.
+/// The digest of a document with more bytes is worked out on a thread of its own: of others it takes
+/// longer to begin one.
 const LARGE: usize = 64 << 10;
+
+/// Bytes that the shipped pack may take besides the plan, since nothing is given back before it is
+/// done. 20,000 resources take a tenth.
+const MEMORY: usize = 1 << 30;
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +53,7 @@ pub struct Engine {
     base: regorus::Engine,
     asks: Vec<Ask>,
     /// The shipped pack, prepared.
-    program: Option<Arc<Program>>,
+    program: Option<&'static Program>,
     rules: BTreeMap<String, RuleInfo>,
     wants: Wants,
     limits: Limits,
@@ -75,8 +80,7 @@ impl Engine {
         let (asks, text) = asks(&outline);
         let mut base = load(pack, &limits)?;
         // What cannot be prepared is interpreted: slower, and the same.
-        let program =
-            prepare.then(|| Program::compile(base.get_modules()).ok()).flatten().map(Arc::new);
+        let program = if prepare { prepared(&mut base) } else { None };
         let path = "answer.rego".to_owned();
         add(&mut base, Module { path, text })?;
         // The first evaluation prepares the interpreter; copies of it are prepared then. What the
@@ -118,8 +122,7 @@ impl Engine {
 
     /// The input that policies see, as JSON: for dry runs, and for other interpreters of Rego.
     pub fn input(&self, document: &Document<'_>) -> Result<serde_json::Value, String> {
-        let input = facts::gather(document, self.wants, &self.limits)?;
-        serde_json::to_value(&input).map_err(|e| e.to_string())
+        serde_json::to_value(self.gather(document)?).map_err(|e| e.to_string())
     }
 
     /// Judges a document. Takes as long as the limits allow, so it belongs on a blocking thread.
@@ -132,8 +135,15 @@ impl Engine {
     pub fn evaluate_within(&self, document: &Document<'_>, time: Duration) -> Evaluation {
         let time = time.min(self.limits.time);
         // The interpreter promises not to panic. A gate does not rest on promises.
-        let judged = match &self.program {
-            Some(program) => contained(|| self.judged(program, document, time)),
+        let judged = match self.program {
+            Some(program) => contained(|| {
+                let large = document.terraform.is_some_and(|bytes| bytes.len() > LARGE);
+                beside(large, || digest_of(document), || self.judged(program, document, time))
+            })
+            .map(|(digest, said)| {
+                let said = said.map(|said| said.with(self.digest.clone(), digest.clone()));
+                (digest, said)
+            }),
             None => with_room(|| {
                 let digest = digest_of(document);
                 let digests = (self.digest.clone(), digest.clone());
@@ -152,52 +162,35 @@ impl Engine {
         Evaluation::of(findings, self.limits.findings, self.digest.clone(), digest)
     }
 
-    /// What the shipped pack says, prepared, and the digest of what is judged. A large plan is judged
-    /// on several threads, of which one works out the digest while the plan is read.
+    /// What the shipped pack says, prepared.
     fn judged(
         &self,
         program: &Program,
         document: &Document<'_>,
         time: Duration,
-    ) -> (String, Result<Evaluation, String>) {
-        let (input, values) = (OnceLock::new(), program.values());
-        let next = AtomicUsize::new(0);
-        let work = || match input.get() {
-            Some((input, deadline)) => program.session(input, &values, &next, *deadline).work(),
-            // The plan could not be read.
-            None => Ok(Vec::new()),
-        };
-        let (digest, said) = beside(
-            threads_for(document),
-            || digest_of(document),
-            || {
-                let gathered = facts::gather(document, self.wants, &self.limits)?;
-                // What is left of an age counts as one.
-                let now = Instant::now();
-                let deadline =
-                    now.checked_add(time).unwrap_or_else(|| now + Duration::from_hours(1));
-                let _ = input.set((gathered, deadline));
-                Ok(())
-            },
-            work,
-        );
-        let evaluation = said.and_then(|said: Vec<Result<Vec<Told<'_>>, Stop>>| {
-            let mut all = Vec::new();
-            for one in said {
-                all.extend(one.map_err(|stop| match stop {
-                    Stop::Late => late(time),
-                    Stop::Failed(why) => explain(&why, time),
-                })?);
-            }
-            verdicts::bounded(&mut all, self.limits.output_bytes)?;
-            let digests = (self.digest.clone(), digest.clone());
-            verdicts::evaluation(program, &self.rules, &all, &self.limits, digests)
-        });
-        (digest, evaluation)
+    ) -> Result<Verdicts, String> {
+        let arena = Arena::default();
+        let input = facts::gather(document, self.wants, &self.limits, &arena)?;
+        // What is left of an age counts as one.
+        let now = Instant::now();
+        let deadline = now.checked_add(time).unwrap_or_else(|| now + Duration::from_hours(1));
+        let mut said =
+            program.judge(input, deadline, MEMORY, &arena).map_err(|stop| match stop {
+                Stop::Late => late(time),
+                Stop::Failed(why) => explain(&why, time),
+            })?;
+        verdicts::bounded(&mut said, self.limits.output_bytes)?;
+        verdicts::evaluation(program, &self.rules, &said, &self.limits)
+    }
+
+    /// The input as the interpreter holds it.
+    fn gather(&self, document: &Document<'_>) -> Result<Value, String> {
+        let arena = Arena::default();
+        facts::gather(document, self.wants, &self.limits, &arena).map(Val::to_shared)
     }
 
     fn findings(&self, document: &Document<'_>, time: Duration) -> Result<Vec<Finding>, String> {
-        let input = facts::gather(document, self.wants, &self.limits)?;
+        let input = self.gather(document)?;
         let said = ask_all(&self.base, &self.asks, &input, time, self.limits.output_bytes)?;
         said.iter().map(|said| self.finding(said)).collect()
     }
@@ -260,6 +253,13 @@ impl Engine {
             exemption: None,
         })
     }
+}
+
+/// The shipped pack, prepared; the same for as long as the process runs. None where it cannot be.
+fn prepared(shipped: &mut regorus::Engine) -> Option<&'static Program> {
+    static PREPARED: OnceLock<Option<Program>> = OnceLock::new();
+    let compile = || Program::compile(shipped.get_modules(), Box::leak(Box::default())).ok();
+    PREPARED.get_or_init(compile).as_ref()
 }
 
 /// The interpreter with a pack and the helpers in it. Every file that does not parse is named.
@@ -370,11 +370,6 @@ fn late(time: Duration) -> String {
 
 /// On how many threads a document is worth being judged: for a small one it takes longer to begin
 /// one.
-fn threads_for(document: &Document<'_>) -> usize {
-    let bytes = document.terraform.map_or(document.changes.len() * 1_000, <[u8]>::len);
-    if bytes > LARGE { threads() } else { 1 }
-}
-
 fn digest_of(document: &Document<'_>) -> String {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {

@@ -32,10 +32,9 @@
 //! names; `open` lists the attributes whose references could not be followed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use regorus::Value as Input;
+use serde::de::DeserializeSeed as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,8 +44,8 @@ use crate::engine::Document;
 use crate::limits::Limits;
 use crate::links::{self, Linking, Links};
 use crate::pack::Pack;
-use crate::reading::{Names, Tree};
-use crate::shape::Shape;
+use crate::reading::Reader;
+use crate::values::{Arena, Field, Val};
 use crate::{documents, written};
 
 /// Stands for a value that is known only after apply. A configuration that holds this very text
@@ -100,12 +99,13 @@ impl Wants {
     }
 }
 
-/// Builds the input.
-pub(crate) fn gather(
-    document: &Document<'_>,
+/// Builds the input, in memory that it shares with the document.
+pub(crate) fn gather<'a>(
+    document: &Document<'a>,
     wants: Wants,
     limits: &Limits,
-) -> Result<Input, String> {
+    arena: &'a Arena,
+) -> Result<Val<'a>, String> {
     let bytes = document.terraform.unwrap_or_default();
     if bytes.len() > limits.input_bytes {
         return Err(format!(
@@ -114,11 +114,11 @@ pub(crate) fn gather(
             limits.input_bytes
         ));
     }
-    let names = Names::default();
+    let reader = Reader::new(arena);
     let (changes, configuration) = if let Some(bytes) = document.terraform {
-        changes::read(bytes, &names)?
+        changes::read(bytes, &reader)?
     } else {
-        let changes = document.changes.iter().map(|change| Change::of(change, &names));
+        let changes = document.changes.iter().map(|change| Change::of(change, &reader));
         (changes.collect::<Result<_, _>>()?, Configuration::default())
     };
     if changes.len() > limits.resources {
@@ -128,117 +128,110 @@ pub(crate) fn gather(
             limits.resources
         ));
     }
-    let mut input = split(changes, &configuration, &names, limits.reading)?;
-    let mut add = |name: &str, part: Input| drop(input.insert(name.into(), part));
-    add("modules", convert(configuration.modules())?);
-    add("providers", convert(configuration.providers())?);
+    let mut input = split(&changes, &configuration, limits.reading, arena)?;
+    let mut add = |name: &'static str, part: Val<'a>| input.push((Val::Text(name), part));
+    add("modules", configuration.modules(arena));
+    add("providers", configuration.providers(arena));
     let context = serde_json::to_value(document.context).map_err(|e| e.to_string())?;
-    add("context", convert(context)?);
+    add("context", reader.read(context)?);
     if wants.plan {
         let plan = serde_json::to_value(document.changes).map_err(|e| e.to_string())?;
-        add("plan", convert(plan)?);
+        add("plan", reader.read(plan)?);
     }
     if wants.terraform && document.terraform.is_some() {
-        let whole = serde_json::from_slice(bytes);
+        let mut from = serde_json::Deserializer::from_slice(bytes);
+        let whole = reader.deserialize(&mut from);
         add("terraform", whole.map_err(|e| format!("The plan cannot be judged: {e}."))?);
     }
-    Ok(input.into())
+    Ok(arena.object(input))
 }
 
-/// What the interpreter makes of a value. One that it cannot hold is an error, and not just absent.
-fn convert(value: Value) -> Result<Input, String> {
-    serde_json::from_value(value).map_err(|e| format!("The plan cannot be judged: {e}."))
-}
-
-/// What Terraform calls a thing.
-fn names_of(change: &Change) -> BTreeMap<Input, Input> {
-    let names = [
-        ("address", &change.address),
-        ("type", &change.kind),
-        ("name", &change.name),
-        ("module", &change.module),
-    ];
-    names.into_iter().map(|(key, name)| (key.into(), Input::String(name.clone()))).collect()
+/// A field of an object.
+const fn named<'a>(name: &'static str, value: Val<'a>) -> Field<'a> {
+    (Val::Text(name), value)
 }
 
 /// Puts every change where rules look for it.
-fn split(
-    changes: Vec<Change>,
-    configuration: &Configuration,
-    names: &Names,
+fn split<'a>(
+    changes: &[Change<'a>],
+    configuration: &Configuration<'a>,
     time: Duration,
-) -> Result<BTreeMap<Input, Input>, String> {
-    let unknown = names.get(UNKNOWN);
-    let read_before = configuration.data(changes.iter().map(|change| &*change.address));
-    let documents = documents(&changes, &unknown);
+    arena: &'a Arena,
+) -> Result<Vec<Field<'a>>, String> {
     let (mut deleted, mut data) = (Vec::new(), Vec::new());
     let mut resources = Vec::with_capacity(changes.len());
-    let placing = Placing { unknown, configuration, documents };
+    let placing = Placing { configuration, documents: documents(changes, arena), arena };
     for change in changes {
         let placed = placing.place(change);
         data.extend(placed.data);
         deleted.extend(placed.deleted);
         resources.extend(placed.planned);
     }
-    data.extend(read_before);
-    let linking: Vec<Linking<'_>> = resources.iter().map(Planned::linking).collect();
+    data.extend(configuration.data(changes.iter().map(|change| change.address), arena));
+    let linking: Vec<Linking<'_, 'a>> = resources.iter().map(Planned::linking).collect();
     let links = links::resolve(&linking, configuration, time)?;
-    let (linked, open_ends) = links::reversed(&linking, &links);
+    let (linked, open_ends) = links::reversed(&linking, &links, arena);
 
     // Under both names it is the same one in memory.
-    let mut by_type: BTreeMap<Input, Vec<Input>> = BTreeMap::new();
+    let mut by_type: BTreeMap<&str, Vec<Val<'a>>> = BTreeMap::new();
     let mut all = Vec::with_capacity(resources.len());
     for (resource, links) in resources.iter().zip(&links) {
-        let kind = Input::String(resource.change.kind.clone());
-        let resource = resource.value(links, names);
-        by_type.entry(kind).or_default().push(resource.clone());
-        all.push(resource);
+        let value = resource.value(links, arena);
+        by_type.entry(resource.change.kind).or_default().push(value);
+        all.push(value);
     }
-    let by_type: BTreeMap<Input, Input> =
-        by_type.into_iter().map(|(kind, them)| (kind, Input::from(them))).collect();
-    let parts = [
-        ("resources", Input::from(all)),
-        ("by_type", Input::from(by_type)),
-        ("linked", linked),
-        ("open_ends", open_ends),
-        ("deleted", Input::from(deleted)),
-        ("data", Input::from(data)),
-    ];
-    Ok(parts.into_iter().map(|(name, part)| (Input::from(name), part)).collect())
+    let by_type = by_type.into_iter().map(|(kind, them)| (Val::Text(kind), arena.list(&them)));
+    let by_type = arena.fields(&by_type.collect::<Vec<_>>());
+    Ok(vec![
+        named("resources", arena.list(&all)),
+        named("by_type", by_type),
+        named("linked", linked),
+        named("open_ends", open_ends),
+        named("deleted", arena.list(&deleted)),
+        named("data", arena.list(&data)),
+    ])
 }
 
 /// What is needed to place a change.
-struct Placing<'a> {
-    unknown: Arc<str>,
-    configuration: &'a Configuration,
-    documents: BTreeMap<Arc<str>, String>,
+struct Placing<'c, 'a> {
+    configuration: &'c Configuration<'a>,
+    documents: BTreeMap<&'a str, &'a str>,
+    arena: &'a Arena,
 }
 
 /// Where a change goes.
 #[derive(Default)]
-struct Placed<'a> {
-    data: Option<Input>,
-    deleted: Option<Input>,
-    planned: Option<Planned<'a>>,
+struct Placed<'c, 'a> {
+    data: Option<Val<'a>>,
+    deleted: Option<Val<'a>>,
+    planned: Option<Planned<'c, 'a>>,
 }
 
-impl<'a> Placing<'a> {
-    fn place(&self, mut change: Change) -> Placed<'a> {
+impl<'c, 'a> Placing<'c, 'a> {
+    fn place(&self, change: &Change<'a>) -> Placed<'c, 'a> {
         let mut placed = Placed::default();
-        if *change.mode == *"data" {
-            let mut one = names_of(&change);
-            let values = merge(change.after, change.unknown, &self.unknown);
-            one.insert("values".into(), values.into_value());
-            placed.data = Some(one.into());
+        let text = Val::Text;
+        let arena = self.arena;
+        if change.mode == "data" {
+            placed.data = Some(arena.fields(&[
+                named("address", text(change.address)),
+                named("module", text(change.module)),
+                named("name", text(change.name)),
+                named("type", text(change.kind)),
+                named("values", merge(change.after, change.unknown, arena)),
+            ]));
             return placed;
         }
-        let before = std::mem::replace(&mut change.before, Tree::NULL).into_value();
         if change.has("delete") {
-            let mut one = names_of(&change);
-            one.insert("deposed".into(), change.deposed.into());
-            one.insert("replaced".into(), change.has("create").into());
-            one.insert("values".into(), before.clone());
-            placed.deleted = Some(one.into());
+            placed.deleted = Some(arena.fields(&[
+                named("address", text(change.address)),
+                named("deposed", Val::Bool(change.deposed)),
+                named("module", text(change.module)),
+                named("name", text(change.name)),
+                named("replaced", Val::Bool(change.has("create"))),
+                named("type", text(change.kind)),
+                named("values", change.before),
+            ]));
         }
         // What is deleted, dropped or deposed is not there afterwards: its attributes are nobody's
         // business.
@@ -246,114 +239,84 @@ impl<'a> Placing<'a> {
             || change.has("forget")
             || (change.has("delete") && !change.has("create"));
         if !gone && !change.after.is_null() {
-            let configured = self.configuration.resource(&change.address);
-            let after = std::mem::replace(&mut change.after, Tree::NULL);
-            let marks = std::mem::take(&mut change.unknown);
-            let mut values = merge(after, marks, &self.unknown);
-            if let (Some(configured), Tree::Fields(fields)) = (configured, &mut values) {
-                fill(fields, &change.address, configured, self.configuration, &self.documents);
+            let configured = self.configuration.resource(change.address);
+            let mut values = merge(change.after, change.unknown, arena);
+            if let (Some(configured), Val::Object(fields)) = (configured, values) {
+                values = self.filled(fields, change.address, configured);
             }
-            let values = values.into_value();
-            placed.planned = Some(Planned { change, before, values, configured });
+            placed.planned = Some(Planned { change: *change, values, configured });
         }
         placed
+    }
+
+    /// Takes away what is unknown because the provider computes it, and puts in what will be put
+    /// together.
+    fn filled(&self, fields: &'a [Field<'a>], address: &str, configured: &Resource<'a>) -> Val<'a> {
+        let mut fields = written::prune(fields, &configured.written, self.arena);
+        if !self.documents.is_empty() {
+            for (attribute, value) in &mut fields {
+                if value.is(UNKNOWN)
+                    && let Some(attribute) = attribute.text()
+                    && let Some(text) =
+                        self.configuration.document(configured, address, attribute, &self.documents)
+                {
+                    *value = Val::Text(text);
+                }
+            }
+        }
+        self.arena.fields(&fields)
     }
 }
 
 /// The policies that are put together while applying, by the address of their data source.
-fn documents(changes: &[Change], unknown: &Arc<str>) -> BTreeMap<Arc<str>, String> {
-    let of_kind = |change: &&Change| *change.mode == *"data" && *change.kind == *documents::KIND;
-    let written = |change: &Change| {
-        let values = merge(change.after.clone(), change.unknown.clone(), unknown).into_value();
-        let values = serde_json::to_value(&values).unwrap_or_default();
-        (change.address.clone(), documents::assemble(&values))
+fn documents<'a>(changes: &[Change<'a>], arena: &'a Arena) -> BTreeMap<&'a str, &'a str> {
+    let of_kind = |change: &&Change<'_>| change.mode == "data" && change.kind == documents::KIND;
+    let written = |change: &Change<'a>| {
+        let values = merge(change.after, change.unknown, arena).to_json();
+        (change.address, arena.text(&documents::assemble(&values)))
     };
     changes.iter().filter(of_kind).map(written).collect()
 }
 
-/// Takes away what is unknown because the provider computes it, and puts in what will be put
-/// together.
-fn fill(
-    fields: &mut Vec<(Arc<str>, Tree)>,
-    address: &str,
-    configured: &Resource,
-    configuration: &Configuration,
-    documents: &BTreeMap<Arc<str>, String>,
-) {
-    written::prune(fields, &configured.written);
-    if documents.is_empty() {
-        return;
-    }
-    for (attribute, value) in fields {
-        if value.text().is_some_and(|text| **text == *UNKNOWN)
-            && let Some(text) = configuration.document(configured, address, attribute, documents)
-        {
-            *value = Tree::Leaf(text.into());
-        }
-    }
-}
-
 /// A resource that is there after the apply.
-struct Planned<'a> {
-    change: Change,
-    before: Input,
-    values: Input,
-    configured: Option<&'a Resource>,
+struct Planned<'c, 'a> {
+    change: Change<'a>,
+    values: Val<'a>,
+    configured: Option<&'c Resource<'a>>,
 }
 
-/// What a resource has in the input.
-static FIELDS: LazyLock<Option<Shape>> = LazyLock::new(|| {
-    let names = [
-        "action",
-        "address",
-        "before",
-        "configured",
-        "index",
-        "links",
-        "module",
-        "name",
-        "open",
-        "provider",
-        "provisioners",
-        "type",
-        "values",
-    ];
-    Shape::of(&names.map(Input::from))
-});
-
-impl Planned<'_> {
-    fn linking(&self) -> Linking<'_> {
+impl<'c, 'a> Planned<'c, 'a> {
+    const fn linking(&self) -> Linking<'c, 'a> {
         Linking {
-            address: &self.change.address,
-            kind: &self.change.kind,
-            values: &self.values,
+            address: self.change.address,
+            kind: self.change.kind,
+            values: self.values,
             configured: self.configured,
         }
     }
 
-    fn value(&self, links: &Links<'_>, names: &Names) -> Input {
-        let text = |text: &Arc<str>| Input::String(text.clone());
+    fn value(&self, links: &Links<'a>, arena: &'a Arena) -> Val<'a> {
         let change = &self.change;
-        let (links, open) = links.values();
+        let text = Val::Text;
+        let (links, open) = links.values(arena);
         let (constants, provisioners) = match self.configured {
-            Some(configured) => (&configured.constants, &configured.provisioners),
-            None => (&links::NONE.0, &links::NONE.1),
+            Some(configured) => (configured.constants, configured.provisioners),
+            None => (Val::EMPTY, Val::NOTHING),
         };
-        let mut fields = [
-            Input::String(names.get(change.action())),
-            text(&change.address),
-            self.before.clone(),
-            constants.clone(),
-            change.index.clone(),
-            links,
-            text(&change.module),
-            text(&change.name),
-            open,
-            text(&change.provider),
-            provisioners.clone(),
-            text(&change.kind),
-            self.values.clone(),
-        ];
-        FIELDS.as_ref().map_or(Input::Undefined, |shape| shape.filled(&mut fields))
+        arena.fields(&[
+            named("action", text(change.action())),
+            named("address", text(change.address)),
+            named("before", change.before),
+            named("configured", constants),
+            named("index", change.index),
+            named("links", links),
+            named("module", text(change.module)),
+            named("name", text(change.name)),
+            named("open", open),
+            named("provider", text(change.provider)),
+            named("provisioners", provisioners),
+            named("type", text(change.kind)),
+            named("values", self.values),
+        ])
     }
 }

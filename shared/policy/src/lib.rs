@@ -41,8 +41,8 @@ mod primitives;
 mod reading;
 mod room;
 mod self_test;
-mod shape;
 mod syntax;
+mod values;
 mod verdicts;
 mod written;
 

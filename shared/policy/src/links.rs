@@ -2,62 +2,47 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
-
-use regorus::Value;
 
 use crate::configuration::{Configuration, Resource};
 use crate::facts::UNKNOWN;
+use crate::values::{Arena, Val};
 
 /// A resource whose links are looked for.
-pub(crate) struct Linking<'a> {
-    pub(crate) address: &'a Arc<str>,
+#[derive(Clone, Copy)]
+pub(crate) struct Linking<'c, 'a> {
+    pub(crate) address: &'a str,
     pub(crate) kind: &'a str,
-    pub(crate) values: &'a Value,
-    pub(crate) configured: Option<&'a Resource>,
+    pub(crate) values: Val<'a>,
+    pub(crate) configured: Option<&'c Resource<'a>>,
 }
 
 /// What a resource refers to.
 #[derive(Debug, Default)]
 pub(crate) struct Links<'a> {
     /// Attribute → addresses.
-    pub(crate) links: BTreeMap<&'a str, BTreeSet<&'a Arc<str>>>,
+    pub(crate) links: BTreeMap<&'a str, BTreeSet<&'a str>>,
     /// Attributes whose references could not be followed.
     pub(crate) open: BTreeSet<&'a str>,
 }
 
-/// No links, and nothing open: an empty object and an empty list.
-pub(crate) static NONE: LazyLock<(Value, Value)> =
-    LazyLock::new(|| (Value::new_object(), Value::new_array()));
-
-impl Links<'_> {
+impl<'a> Links<'a> {
     /// `links` and `open` of the input.
-    pub(crate) fn values(&self) -> (Value, Value) {
-        let text = |text: &Arc<str>| Value::String(text.clone());
-        let (links, open) = &*NONE;
-        let links = if self.links.is_empty() {
-            links.clone()
-        } else {
-            let to = |to: &BTreeSet<&Arc<str>>| to.iter().map(|a| text(a)).collect::<Vec<_>>();
-            let links = self.links.iter().map(|(a, all)| (Value::from(*a), to(all).into()));
-            links.collect::<BTreeMap<_, _>>().into()
+    pub(crate) fn values(&self, arena: &'a Arena) -> (Val<'a>, Val<'a>) {
+        let texts = |all: &BTreeSet<&'a str>| {
+            arena.list(&all.iter().map(|text| Val::Text(text)).collect::<Vec<_>>())
         };
-        let open = if self.open.is_empty() {
-            open.clone()
-        } else {
-            self.open.iter().map(|attribute| Value::from(*attribute)).collect::<Vec<_>>().into()
-        };
-        (links, open)
+        let links = self.links.iter().map(|(attribute, to)| (Val::Text(attribute), texts(to)));
+        (arena.fields(&links.collect::<Vec<_>>()), texts(&self.open))
     }
 }
 
 /// Resources by what others call them.
 struct Index<'a> {
     /// By address without indices.
-    instances: HashMap<Cow<'a, str>, Vec<&'a Arc<str>>>,
+    instances: HashMap<Cow<'a, str>, Vec<&'a str>>,
     /// By the type that a name means something for, and the name.
-    names: HashMap<(&'a str, &'a str), Vec<&'a Arc<str>>>,
+    names: HashMap<(&'a str, &'a str), Vec<&'a str>>,
 }
 
 /// A name that more resources have says nothing of which one is meant.
@@ -65,15 +50,20 @@ const NAMESAKES: usize = 100;
 
 /// Names by which others refer to a resource. A bare name means something only together with the
 /// attribute that holds it.
-static NAMES: LazyLock<[(Value, bool); 7]> = LazyLock::new(|| {
-    ["id", "arn", "bucket", "name", "key_id", "identifier", "self_link"]
-        .map(|key| (key.into(), matches!(key, "bucket" | "name")))
-});
+const NAMES: [(&str, bool); 7] = [
+    ("id", false),
+    ("arn", false),
+    ("bucket", true),
+    ("name", true),
+    ("key_id", false),
+    ("identifier", false),
+    ("self_link", false),
+];
 
 /// Finds the links of every resource, within some time.
 pub(crate) fn resolve<'a>(
-    resources: &'a [Linking<'a>],
-    configuration: &Configuration,
+    resources: &[Linking<'_, 'a>],
+    configuration: &Configuration<'a>,
     time: Duration,
 ) -> Result<Vec<Links<'a>>, String> {
     let begin = Instant::now();
@@ -83,13 +73,13 @@ pub(crate) fn resolve<'a>(
     };
     for resource in resources {
         index.instances.entry(plain(resource.address)).or_default().push(resource.address);
-        for (key, bare) in &*NAMES {
-            if let Value::String(name) = &resource.values[key]
+        for (key, bare) in NAMES {
+            if let Some(Val::Text(name)) = resource.values.field(key)
                 && !name.is_empty()
-                && **name != *UNKNOWN
+                && name != UNKNOWN
             {
-                let family = if *bare { resource.kind } else { "" };
-                index.names.entry((family, &**name)).or_default().push(resource.address);
+                let family = if bare { resource.kind } else { "" };
+                index.names.entry((family, name)).or_default().push(resource.address);
             }
         }
     }
@@ -110,8 +100,12 @@ pub(crate) fn resolve<'a>(
 type Ends = BTreeMap<String, Vec<usize>>;
 
 /// Who refers to an address, and whose reference could not be followed to anything.
-pub(crate) fn reversed(resources: &[Linking<'_>], all: &[Links<'_>]) -> (Value, Value) {
-    let mut linked: BTreeMap<&Arc<str>, Ends> = BTreeMap::new();
+pub(crate) fn reversed<'a>(
+    resources: &[Linking<'_, 'a>],
+    all: &[Links<'a>],
+    arena: &'a Arena,
+) -> (Val<'a>, Val<'a>) {
+    let mut linked: BTreeMap<&str, Ends> = BTreeMap::new();
     let mut open_ends = Ends::new();
     for (at, (resource, links)) in resources.iter().zip(all).enumerate() {
         let key = |attribute: &str| format!("{}.{attribute}", resource.kind);
@@ -126,35 +120,37 @@ pub(crate) fn reversed(resources: &[Linking<'_>], all: &[Links<'_>]) -> (Value, 
             }
         }
     }
-    let ends = |ends: Ends| -> Value {
-        let positions = |at: Vec<usize>| at.into_iter().map(Value::from).collect::<Vec<_>>();
-        let ends = ends.into_iter().map(|(key, at)| (key.into(), positions(at).into()));
-        ends.collect::<BTreeMap<_, _>>().into()
+    let ends = |ends: Ends| {
+        let ends = ends.into_iter().map(|(key, at)| {
+            let positions: Vec<_> = at.into_iter().map(Val::number).collect();
+            (Val::Text(arena.text(&key)), arena.list(&positions))
+        });
+        arena.fields(&ends.collect::<Vec<_>>())
     };
-    let linked: BTreeMap<Value, Value> = linked
-        .into_iter()
-        .map(|(address, to)| (Value::String(address.clone()), ends(to)))
-        .collect();
-    (linked.into(), ends(open_ends))
+    let linked = linked.into_iter().map(|(address, to)| (Val::Text(address), ends(to)));
+    (arena.fields(&linked.collect::<Vec<_>>()), ends(open_ends))
 }
 
 fn links_of<'a>(
-    resource: &'a Linking<'a>,
-    configuration: &Configuration,
+    resource: &Linking<'_, 'a>,
+    configuration: &Configuration<'a>,
     index: &Index<'a>,
 ) -> Links<'a> {
     let mut all = Links::default();
     if let Some(configured) = resource.configured {
         for (attribute, given) in &configured.attributes {
-            let mut references = Cow::Borrowed(given);
+            if given.is_empty() {
+                continue;
+            }
+            let mut references = Cow::Borrowed(*given);
             if given.iter().any(|r| r.starts_with("each.")) {
-                references.to_mut().extend(configured.each.iter().cloned());
+                references.to_mut().extend(configured.each.iter().copied());
             }
             let mut found = BTreeSet::new();
             if !configuration.follow(configured, &references, &mut found) {
                 all.open.insert(attribute);
             }
-            let targets: BTreeSet<&Arc<str>> = found
+            let targets: BTreeSet<&str> = found
                 .iter()
                 .filter_map(|target| Some((target, index.instances.get(&*plain(target))?)))
                 .flat_map(|(target, instances)| nearest(resource.address, target, instances))
@@ -164,29 +160,28 @@ fn links_of<'a>(
             }
         }
     }
-    let Value::Object(values) = resource.values else { return all };
-    for (attribute, value) in values.iter() {
-        let (Value::String(attribute), Value::String(name)) = (attribute, value) else { continue };
-        if all.links.contains_key(&**attribute) {
+    for (attribute, value) in resource.values.named() {
+        let Val::Text(name) = value else { continue };
+        if all.links.contains_key(attribute) {
             continue;
         }
-        let families: &[&str] = match &**attribute {
+        let families: &[&str] = match attribute {
             "bucket" => &["", "aws_s3_bucket", "google_storage_bucket"],
             "function_name" => &["", "aws_lambda_function"],
             "instance" => &["", "google_sql_database_instance"],
             "network_security_group_name" => &["", "azurerm_network_security_group"],
             _ => &[""],
         };
-        let named = || families.iter().filter_map(|family| index.names.get(&(*family, &**name)));
+        let named = || families.iter().filter_map(|family| index.names.get(&(*family, name)));
         if named().any(|named| named.len() > NAMESAKES) {
             all.open.insert(attribute);
             continue;
         }
-        let targets: BTreeSet<&Arc<str>> =
+        let targets: BTreeSet<&str> =
             named().flatten().copied().filter(|address| *address != resource.address).collect();
         if !targets.is_empty() {
             all.links.insert(attribute, targets);
-        } else if **name == *UNKNOWN && resource.configured.is_none() {
+        } else if name == UNKNOWN && resource.configured.is_none() {
             all.open.insert(attribute);
         }
     }
@@ -195,8 +190,8 @@ fn links_of<'a>(
 
 /// Of the instances of `target` those that `from` means: those in the same instances of modules and
 /// with the same index, if there are such.
-pub(crate) fn nearest<'a>(from: &str, target: &str, all: &[&'a Arc<str>]) -> Vec<&'a Arc<str>> {
-    let of = |keep: &dyn Fn(&str) -> bool, all: &[&'a Arc<str>]| -> Vec<&'a Arc<str>> {
+pub(crate) fn nearest<'a>(from: &str, target: &str, all: &[&'a str]) -> Vec<&'a str> {
+    let of = |keep: &dyn Fn(&str) -> bool, all: &[&'a str]| -> Vec<&'a str> {
         all.iter().filter(|address| keep(address)).copied().collect()
     };
     if plain(target) != target {
@@ -262,6 +257,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::reading::Reader;
 
     #[test]
     fn addresses_are_taken_apart() {
@@ -274,24 +270,26 @@ mod tests {
     }
 
     /// Links and open attributes of resources, each an address, a type and values.
-    fn linked(configuration: &Json, resources: &[(&str, &str, Json)]) -> Vec<(Json, Json)> {
-        let configuration = Configuration::read(configuration);
-        let resources: Vec<(Arc<str>, &str, Value)> = resources
-            .iter()
-            .map(|(address, kind, values)| ((*address).into(), *kind, Value::from(values.clone())))
-            .collect();
-        let linking: Vec<Linking<'_>> = resources
+    fn linked(
+        configuration: &Json,
+        resources: &[(&'static str, &'static str, Json)],
+    ) -> Vec<(Json, Json)> {
+        let arena = Arena::default();
+        let reader = Reader::new(&arena);
+        let configuration = reader.read(configuration.clone()).expect("a value");
+        let configuration = Configuration::read(configuration, &arena);
+        let linking: Vec<Linking<'_, '_>> = resources
             .iter()
             .map(|(address, kind, values)| Linking {
                 address,
                 kind,
-                values,
+                values: reader.read(values.clone()).expect("a value"),
                 configured: configuration.resource(address),
             })
             .collect();
-        let json = |value: &Value| serde_json::to_value(value).expect("JSON");
         let links = resolve(&linking, &configuration, Duration::MAX).expect("in time");
-        links.iter().map(Links::values).map(|(links, open)| (json(&links), json(&open))).collect()
+        let values = links.iter().map(|links| links.values(&arena));
+        values.map(|(links, open)| (links.to_json(), open.to_json())).collect()
     }
 
     #[test]

@@ -2,8 +2,6 @@
 //! rules would take the whole process down on a usual stack.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::channel;
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 
 /// Bytes of the stack; only what is used is taken. A pack of as many rules as there may be, each
@@ -37,54 +35,20 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, &'static str> 
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| BROKE_DOWN)
 }
 
-/// Makes something ready and works on it, on so many threads, of which one works out what is `aside`
-/// while it is made ready. What cannot be made ready is not worked on.
-pub(crate) fn beside<A: Default + Send + Sync, T: Send>(
-    threads: usize,
-    aside: impl FnOnce() -> A + Send,
-    ready: impl FnOnce() -> Result<(), String>,
-    work: impl Fn() -> T + Sync,
-) -> (A, Result<Vec<T>, String>) {
-    let (aside, made) = (Mutex::new(Some(aside)), OnceLock::new());
-    let do_aside = || {
-        let todo = aside.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(todo) = todo {
-            let _ = made.set(todo());
-        }
-    };
-    let done = scope(|scope| {
-        let (mut others, mut tell) = (Vec::new(), Vec::new());
-        for _ in 1..threads {
-            let (ready, wait) = channel::<()>();
-            let (do_aside, work) = (&do_aside, &work);
-            let other = Builder::new().name("policy".to_owned()).spawn_scoped(scope, move || {
-                do_aside();
-                wait.recv().ok().map(|()| work())
-            });
-            // One that cannot be had is made up for by the others.
-            let Ok(other) = other else { break };
-            others.push(other);
-            tell.push(ready);
-        }
-        let is_ready = ready();
-        if is_ready.is_ok() {
-            for other in &tell {
-                // One that is not there any more broke down, which is seen below.
-                let _ = other.send(());
-            }
-        }
-        drop(tell);
-        let mut done = Vec::new();
-        if is_ready.is_ok() {
-            done.push(work());
-        }
-        do_aside();
-        for other in others {
-            done.extend(other.join().map_err(|_| BROKE_DOWN.to_owned())?);
-        }
-        is_ready.map(|()| done)
-    });
-    (made.into_inner().unwrap_or_default(), done)
+/// Does some work here, and something else beside it on another thread, where that is worth one.
+pub(crate) fn beside<A: Send, T>(
+    apart: bool,
+    aside: impl Fn() -> A + Sync,
+    work: impl FnOnce() -> T,
+) -> (A, T) {
+    scope(|scope| {
+        let other = apart
+            .then(|| Builder::new().name("policy".to_owned()).spawn_scoped(scope, &aside).ok());
+        let done = work();
+        // One that cannot be had, or that broke down, is made up for here.
+        let made = other.flatten().and_then(|other| other.join().ok());
+        (made.unwrap_or_else(&aside), done)
+    })
 }
 
 const BROKE_DOWN: &str = "The interpreter of the policy broke down.";

@@ -4,12 +4,10 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use regorus::Value;
-
-use crate::answer::text;
 use crate::compiled::{Program, Told};
 use crate::finding::{Evaluation, Finding, RuleInfo, Severity, State, Verdict};
 use crate::limits::Limits;
+use crate::values::Val;
 
 /// What an unknown finding begins with.
 pub(crate) const NOT_YET: &str =
@@ -28,14 +26,28 @@ struct Light<'a> {
     message: &'a str,
 }
 
+/// What a pack says of a document.
+pub(crate) struct Verdicts {
+    verdict: Verdict,
+    findings: Vec<Finding>,
+    left_off: usize,
+}
+
+impl Verdicts {
+    /// The same, with the digests of the pack and of what it was asked about.
+    pub(crate) fn with(self, pack_digest: String, input_digest: String) -> Evaluation {
+        let Self { verdict, findings, left_off } = self;
+        Evaluation { verdict, findings, left_off, pack_digest, input_digest }
+    }
+}
+
 /// Everything that was said, in order, joined and bounded.
 pub(crate) fn evaluation(
     program: &Program,
     rules: &BTreeMap<String, RuleInfo>,
     said: &[Told<'_>],
     limits: &Limits,
-    digests: (String, String),
-) -> Result<Evaluation, String> {
+) -> Result<Verdicts, String> {
     let infos: Vec<(&String, &RuleInfo)> = rules.iter().collect();
     let numbers: BTreeMap<&str, usize> =
         infos.iter().enumerate().map(|(at, (id, _))| (id.as_str(), at)).collect();
@@ -45,7 +57,7 @@ pub(crate) fn evaluation(
             let package = program.package(told.package);
             format!("`result` of the package `{package}` {what}.")
         };
-        let id = text(&told.rule).unwrap_or_default();
+        let id = told.rule.text().unwrap_or_default();
         let Some(number) = numbers.get(id) else {
             return Err(wrong(&format!("names a rule `{id}` without an entry in `rules`")));
         };
@@ -58,9 +70,9 @@ pub(crate) fn evaluation(
             verdict: Reverse(verdict),
             severity: Reverse(info.severity),
             rule: *number,
-            address: cut(text(&told.address).unwrap_or_default(), limits.text_bytes),
+            address: cut(told.address.text().unwrap_or_default(), limits.text_bytes),
             uncertain: !told.certain,
-            message: text(&told.message).ok_or_else(|| wrong("has no `message`"))?,
+            message: told.message.text().ok_or_else(|| wrong("has no `message`"))?,
         });
     }
     // What is certain outweighs what may be, also where the verdict on it is milder.
@@ -101,8 +113,7 @@ pub(crate) fn evaluation(
         }
     });
     let findings = findings.collect();
-    let (pack_digest, input_digest) = digests;
-    Ok(Evaluation { verdict, findings, left_off, pack_digest, input_digest })
+    Ok(Verdicts { verdict, findings, left_off })
 }
 
 /// Bytes of a finding without its texts, and of what an unknown one begins with.
@@ -113,8 +124,8 @@ const AROUND: usize =
 pub(crate) fn bounded(said: &mut Vec<Told<'_>>, most: usize) -> Result<(), String> {
     // A byte becomes six at most.
     let texts = |told: &Told<'_>| {
-        let text = |part: &Value| text(part).map(str::len);
-        Some(text(&told.address)? + text(&told.message)? + text(&told.rule)?)
+        let text = |part: Val<'_>| part.text().map(str::len);
+        Some(text(told.address)? + text(told.message)? + text(told.rule)?)
     };
     let at_most = said.iter().try_fold(0, |sum, told| Some(sum + AROUND + 6 * texts(told)?));
     if at_most.is_some_and(|bytes| bytes <= most) {
@@ -133,22 +144,22 @@ pub(crate) fn bounded(said: &mut Vec<Told<'_>>, most: usize) -> Result<(), Strin
 /// Bytes of `{"address":…,"message":…,"rule":…,"state":…},` for each.
 fn size(said: &[Told<'_>]) -> usize {
     let one = |told: &Told<'_>| {
-        let parts = [&told.address, &told.message, &told.rule];
+        let parts = [told.address, told.message, told.rule];
         let not_yet = if told.certain { NOT_YET.len() } else { 0 };
         AROUND - not_yet + parts.into_iter().map(|part| json_size(part)).sum::<usize>()
     };
     said.iter().map(one).sum()
 }
 
-fn json_size(value: &Value) -> usize {
+fn json_size(value: Val<'_>) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
         0..=0x1f => 6,
         _ => 1,
     };
     match value {
-        Value::String(text) => text.bytes().map(escaped).sum::<usize>(),
-        other => other.to_string().len(),
+        Val::Text(text) => text.bytes().map(escaped).sum::<usize>(),
+        other => other.to_value().to_string().len(),
     }
 }
 

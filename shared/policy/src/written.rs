@@ -4,13 +4,8 @@
 //! `root_block_device.encrypted`, say. Such a value is the provider's default and nobody's secret
 //! choice, so it is taken away; what is set and not known yet stays unknown.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use serde_json::Value;
-
 use crate::facts::UNKNOWN;
-use crate::reading::Tree;
+use crate::values::{Arena, Field, Val};
 
 /// Blocks that no provider computes. When one is unknown and does not stand in the configuration, it
 /// is a `dynamic` block, which Terraform's document leaves out.
@@ -30,34 +25,35 @@ const NEVER_COMPUTED: &[&str] = &[
 
 /// What stands in the configuration under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum Written<'a> {
     /// A value.
     Value,
     /// Blocks: how many, where that is the same everywhere, and what any of them sets.
-    Blocks(Option<usize>, Fields),
+    Blocks(Option<usize>, Fields<'a>),
 }
 
-/// By name.
-pub(crate) type Fields = BTreeMap<String, Written>;
+/// By name, in order.
+pub(crate) type Fields<'a> = Vec<(&'a str, Written<'a>)>;
 
 /// Reads `expressions` of a resource.
-pub(crate) fn read(expressions: &Value) -> Fields {
-    let fields = expressions.as_object().into_iter().flatten();
-    fields.map(|(name, expression)| (name.clone(), one(expression))).collect()
+pub(crate) fn read(expressions: Val<'_>) -> Fields<'_> {
+    expressions.named().map(|(name, expression)| (name, one(expression))).collect()
 }
 
-fn one(expression: &Value) -> Written {
+fn one(expression: Val<'_>) -> Written<'_> {
     match expression {
-        Value::Array(blocks) => {
-            let all = blocks.iter().map(read).fold(Fields::new(), join);
+        Val::List(blocks) => {
+            let all = blocks.iter().map(|block| read(*block)).fold(Fields::new(), join);
             Written::Blocks(Some(blocks.len()), all)
         }
         // A block that can be there only once has no list around it.
-        Value::Object(fields)
+        Val::Object(fields)
             if !fields.is_empty()
-                && fields.values().all(|inner| inner.is_object() || inner.is_array())
-                && !fields.contains_key("references")
-                && !fields.contains_key("constant_value") =>
+                && fields
+                    .iter()
+                    .all(|(_, inner)| matches!(inner, Val::Object(_) | Val::List(_)))
+                && expression.field("references").is_none()
+                && expression.field("constant_value").is_none() =>
         {
             Written::Blocks(Some(1), read(expression))
         }
@@ -67,55 +63,74 @@ fn one(expression: &Value) -> Written {
 
 /// What either sets. Sets of blocks have an order of their own in the plan, so blocks cannot be told
 /// apart.
-fn join(mut a: Fields, b: Fields) -> Fields {
+fn join<'a>(mut a: Fields<'a>, b: Fields<'a>) -> Fields<'a> {
     for (name, theirs) in b {
-        let joined = match (a.remove(&name), theirs) {
-            (Some(Written::Blocks(m, ours)), Written::Blocks(n, theirs)) => {
-                Written::Blocks(m.filter(|_| m == n), join(ours, theirs))
+        match a.binary_search_by(|(ours, _)| (**ours).cmp(name)) {
+            Err(at) => a.insert(at, (name, theirs)),
+            Ok(at) => {
+                let Some((_, ours)) = a.get_mut(at) else { continue };
+                *ours = match (std::mem::replace(ours, Written::Value), theirs) {
+                    (Written::Blocks(m, ours), Written::Blocks(n, theirs)) => {
+                        Written::Blocks(m.filter(|_| m == n), join(ours, theirs))
+                    }
+                    (_, theirs) => theirs,
+                };
             }
-            (_, theirs) => theirs,
-        };
-        a.insert(name, joined);
+        }
     }
     a
 }
 
+fn set<'w, 'a>(written: &'w Fields<'a>, name: &str) -> Option<&'w Written<'a>> {
+    let at = written.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+    written.get(at).map(|(_, it)| it)
+}
+
 /// Takes away what is unknown and not set.
-pub(crate) fn prune(values: &mut Vec<(Arc<str>, Tree)>, written: &Fields) {
-    values.retain(|(name, value)| {
-        value.text().is_none_or(|text| **text != *UNKNOWN)
-            || written.contains_key(&**name)
-            || NEVER_COMPUTED.contains(&&**name)
-    });
-    for (name, value) in values {
-        let Some(Written::Blocks(number, fields)) = written.get(&**name) else { continue };
-        match value {
-            // More blocks than are written come from `dynamic`; what those set is not known here.
-            Tree::List(blocks) if *number == Some(blocks.len()) => {
-                for block in blocks {
-                    if let Tree::Fields(block) = block {
-                        prune(block, fields);
-                    }
-                }
-            }
-            Tree::Fields(block) if *number == Some(1) => prune(block, fields),
-            _ => {}
+pub(crate) fn prune<'a>(
+    values: &'a [Field<'a>],
+    written: &Fields<'_>,
+    arena: &'a Arena,
+) -> Vec<Field<'a>> {
+    let mut kept = Vec::with_capacity(values.len());
+    for (key, value) in values {
+        let name = key.text().unwrap_or_default();
+        let written = set(written, name);
+        if value.is(UNKNOWN) && written.is_none() && !NEVER_COMPUTED.contains(&name) {
+            continue;
         }
+        let inside = |value: Val<'a>, fields: &Fields<'_>| match value {
+            Val::Object(block) => arena.fields(&prune(block, fields, arena)),
+            other => other,
+        };
+        let value = match (written, value) {
+            // More blocks than are written come from `dynamic`; what those set is not known here.
+            (Some(Written::Blocks(number, fields)), Val::List(blocks))
+                if *number == Some(blocks.len()) =>
+            {
+                let blocks = blocks.iter().map(|block| inside(*block, fields));
+                arena.list(&blocks.collect::<Vec<_>>())
+            }
+            (Some(Written::Blocks(Some(1), fields)), block) => inside(*block, fields),
+            (_, value) => *value,
+        };
+        kept.push((*key, value));
     }
+    kept
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reading::{Names, TreeOf};
-    use serde::de::DeserializeSeed as _;
-    use serde_json::json;
+    use crate::reading::Reader;
+    use serde_json::{Value, json};
 
     fn pruned(expressions: &Value, values: Value) -> Value {
-        let values = TreeOf(&Names::default()).deserialize(values).expect("a value");
-        let Tree::Fields(mut fields) = values else { panic!("no object") };
-        prune(&mut fields, &read(expressions));
-        serde_json::to_value(Tree::Fields(fields).into_value()).expect("JSON")
+        let arena = Arena::default();
+        let reader = Reader::new(&arena);
+        let values = reader.read(values).expect("a value");
+        let expressions = reader.read(expressions.clone()).expect("a value");
+        arena.fields(&prune(values.fields(), &read(expressions), &arena)).to_json()
     }
 
     #[test]

@@ -2,14 +2,10 @@ use serde_json::json;
 
 use super::*;
 
-fn tree(value: Value) -> Tree {
-    TreeOf(&Names::default()).deserialize(value).expect("a value")
-}
-
 fn merged(after: Value, marks: Value) -> Value {
-    let marks = MarksOf(&Names::default()).deserialize(marks).expect("marks");
-    let merged = merge(tree(after), marks, &UNKNOWN.into()).into_value();
-    serde_json::to_value(&merged).expect("JSON")
+    let arena = Arena::default();
+    let read = |value: Value| Reader::new(&arena).read(value).expect("a value");
+    merge(read(after), read(marks), &arena).to_json()
 }
 
 #[test]
@@ -37,8 +33,11 @@ fn pointers_mark_what_is_not_there_yet() {
     assert_eq!(after, json!({"list": [1, UNKNOWN], "a": {"b/c": UNKNOWN}}));
 }
 
-fn changes(raw: &Value) -> Result<Vec<Change>, String> {
-    read(raw.to_string().as_bytes(), &Names::default()).map(|(changes, _)| changes)
+/// What is made of the changes of a document.
+fn changes<T>(raw: &str, made: impl FnOnce(&[Change<'_>]) -> T) -> Result<T, String> {
+    let arena = Arena::default();
+    let (changes, _) = read(raw.as_bytes(), &Reader::new(&arena))?;
+    Ok(made(&changes))
 }
 
 #[test]
@@ -53,9 +52,11 @@ fn a_document_without_changes_is_read_from_what_is_planned() {
         "configuration": {"root_module": {"resources": [{"address": "aws_x.a", "expressions": {
             "size": {"references": ["var.size"]}, "none": {"references": ["var.none"]},
             "key": {"references": ["aws_k.k.arn"]}, "name": {"constant_value": "n"}}}]}}});
-    let changes = changes(&raw).expect("a plan");
-    assert_eq!(changes[0].unknown, Marks::Fields(vec![("key".into(), Marks::All)]));
-    assert_eq!((&*changes[1].module, changes[1].action()), ("module.m", "create"));
+    let seen = changes(&raw.to_string(), |changes| {
+        assert_eq!(changes[0].unknown.to_json(), json!({"key": true}));
+        assert_eq!((changes[1].module, changes[1].action()), ("module.m", "create"));
+    });
+    seen.expect("a plan");
 }
 
 #[test]
@@ -67,14 +68,16 @@ fn a_document_that_is_no_plan_is_an_error() {
         json!({"resource_changes": 3, "format_version": "1.2"}),
         json!("plan"),
     ] {
-        let why = changes(&raw).expect_err("no plan");
+        let why = changes(&raw.to_string(), |_| ()).expect_err("no plan");
         assert!(why.contains("not a document of `terraform show -json`"), "{raw}: {why}");
     }
     for broken in ["", "{", "{} {}", "nonsense"] {
-        let why = read(broken.as_bytes(), &Names::default()).expect_err("no JSON");
+        let why = changes(broken, |_| ()).expect_err("no JSON");
         assert!(why.contains("not JSON"), "{broken}: {why}");
     }
     let lacking = json!({"resource_changes": [{"address": "a.b"}]});
-    assert!(changes(&lacking).expect_err("no change").contains("lacks"));
-    assert!(changes(&json!({"format_version": "1.2"})).expect("an empty plan").is_empty());
+    let why = changes(&lacking.to_string(), |_| ()).expect_err("no change");
+    assert!(why.contains("lacks"), "{why}");
+    let empty = json!({"format_version": "1.2"}).to_string();
+    assert!(changes(&empty, |changes| changes.is_empty()).expect("an empty plan"));
 }

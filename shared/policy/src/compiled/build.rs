@@ -13,6 +13,7 @@ use super::{Arithmetic, Body, Builtin, Definition, Node, Outcome, Program, Rule,
 use crate::functions::FUNCTIONS;
 use crate::primitives;
 use crate::syntax::{path_of, rule_name};
+use crate::values::{Arena, Val};
 
 /// The package of the functions that are in Rust too.
 const LIBRARY: &str = "slipway.lib";
@@ -21,9 +22,16 @@ const LIBRARY: &str = "slipway.lib";
 pub(super) type Unknown = String;
 
 impl Program {
-    /// Prepares a pack with its helpers, all of it or nothing.
-    pub(crate) fn compile(modules: &[Ref<Module>]) -> Result<Self, Unknown> {
-        let mut builder = Builder::default();
+    /// Prepares a pack with its helpers, all of it or nothing. What is constant is kept in `arena`.
+    pub(crate) fn compile(modules: &[Ref<Module>], arena: &'static Arena) -> Result<Self, Unknown> {
+        let mut builder = Builder {
+            numbers: BTreeMap::new(),
+            literals: BTreeMap::new(),
+            rules: Vec::new(),
+            results: Vec::new(),
+            packages: Vec::new(),
+            arena,
+        };
         for module in modules {
             let package = package_of(module)?;
             for rule in &module.policy {
@@ -34,7 +42,7 @@ impl Program {
                 }
                 let next = builder.numbers.len();
                 builder.numbers.entry(path.clone()).or_insert(next);
-                if let Some(value) = literal(rule) {
+                if let Some(value) = literal(rule).and_then(|value| arena.take(value)) {
                     builder.literals.insert(path, value);
                 }
             }
@@ -56,26 +64,26 @@ fn package_of(module: &Module) -> Result<String, Unknown> {
 }
 
 /// The value of a rule that is a text and nothing else.
-fn literal(rule: &Written) -> Option<Value> {
+fn literal(rule: &Written) -> Option<&Value> {
     let Written::Spec { head: RuleHead::Compr { assign: Some(assign), .. }, bodies, .. } = rule
     else {
         return None;
     };
     match assign.value.as_ref() {
         Expr::String { value, .. } | Expr::RawString { value, .. } if bodies.is_empty() => {
-            Some(value.clone())
+            Some(value)
         }
         _ => None,
     }
 }
 
-#[derive(Default)]
 struct Builder {
     numbers: BTreeMap<String, usize>,
-    literals: BTreeMap<String, Value>,
+    literals: BTreeMap<String, Val<'static>>,
     rules: Vec<Rule>,
     results: Vec<(usize, Outcome)>,
     packages: Vec<String>,
+    arena: &'static Arena,
 }
 
 /// The rule that is being read: where its names lead.
@@ -216,7 +224,7 @@ impl Scope<'_> {
         let mut read = Vec::new();
         let value = |scope: &mut Self, assign: Option<&RuleAssign>| match assign {
             Some(assign) => scope.term(&assign.value),
-            None => Ok(Node::Const(Value::Bool(true))),
+            None => Ok(Node::Const(Val::Bool(true))),
         };
         if bodies.is_empty() {
             read.push(Body { steps: Vec::new(), value: value(self, assign)? });
@@ -296,7 +304,7 @@ impl Scope<'_> {
     fn named(&self, path: &str) -> Option<Node> {
         let target = self.target(path);
         if let Some(value) = self.builder.literals.get(&target) {
-            return Some(Node::Const(value.clone()));
+            return Some(Node::Const(*value));
         }
         self.builder.numbers.get(&target).map(|number| Node::Rule(*number))
     }
@@ -322,17 +330,23 @@ impl Scope<'_> {
         Ok((given, steps))
     }
 
+    fn constant(&self, value: &Value) -> Result<Node, Unknown> {
+        let value = self.builder.arena.take(value);
+        value.map(Node::Const).ok_or_else(|| "a constant of nothing".to_owned())
+    }
+
     fn term(&mut self, expr: &Ref<Expr>) -> Result<Node, Unknown> {
         let node = match expr.as_ref() {
             Expr::String { value, .. }
             | Expr::RawString { value, .. }
             | Expr::Number { value, .. }
             | Expr::Bool { value, .. }
-            | Expr::Null { value, .. } => Node::Const(value.clone()),
+            | Expr::Null { value, .. } => self.constant(value)?,
             Expr::UnaryExpr { expr: inner, .. } => match inner.as_ref() {
-                Expr::Number { span, .. } => Value::from_json_str(&format!("-{}", span.text()))
-                    .map(Node::Const)
-                    .map_err(|e| e.to_string())?,
+                Expr::Number { span, .. } => {
+                    let value = Value::from_json_str(&format!("-{}", span.text()));
+                    self.constant(&value.map_err(|e| e.to_string())?)?
+                }
                 _ => return unknown(expr),
             },
             Expr::Var { span, .. } => match (self.local(span.text()), span.text()) {
@@ -343,20 +357,23 @@ impl Scope<'_> {
                     None => return unknown(expr),
                 },
             },
-            Expr::RefDot { refr, field, .. } => match self.imported(expr) {
-                Some(node) => node?,
-                None => Node::Key(Box::new(self.term(refr)?), field.1.clone()),
-            },
+            Expr::RefDot { refr, field, .. } => {
+                if let Some(node) = self.imported(expr) {
+                    return node;
+                }
+                let key = self.builder.arena.take(&field.1).ok_or("a name of nothing")?;
+                Node::Key(Box::new(self.term(refr)?), key)
+            }
             Expr::RefBrack { refr, index, .. } => match self.term(index)? {
                 Node::Const(key) => Node::Key(Box::new(self.term(refr)?), key),
                 key => Node::Index(Box::new((self.term(refr)?, key))),
             },
-            Expr::Array { items, .. } => folded_array(self.terms(items)?),
-            Expr::Set { items, .. } => folded_set(self.terms(items)?),
+            Expr::Array { items, .. } => folded_array(self.terms(items)?, self.builder.arena),
+            Expr::Set { items, .. } => folded_set(self.terms(items)?, self.builder.arena),
             Expr::Object { fields, .. } => {
                 let fields: Result<Vec<_>, _> =
                     fields.iter().map(|(_, key, value)| self.pair(key, value)).collect();
-                folded_object(fields?)
+                folded_object(fields?, self.builder.arena)
             }
             Expr::ArrayCompr { term, query, .. } => {
                 let (term, steps) = self.inside(query, |scope| scope.term(term))?;
@@ -413,7 +430,7 @@ impl Scope<'_> {
                 return unknown(expr);
             }
             return Ok(match <[Node; 3]>::try_from(arguments) {
-                Ok([resource, Node::Const(name @ Value::String(_)), fallback])
+                Ok([resource, Node::Const(name @ Val::Text(_)), fallback])
                     if target == "slipway.lib.get" && is_defined(&fallback, &resource) =>
                 {
                     Node::Attribute(Box::new((resource, name, fallback)))

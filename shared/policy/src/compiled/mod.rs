@@ -2,28 +2,25 @@
 //! once and every variable in a place of its own.
 //!
 //! The interpreter looks up names while it judges, and copies what it hands over; for a pack whose
-//! rules each look at every resource that is most of the time. Here the same rules are walked with
-//! references into the input. Only as much of Rego is known as the shipped pack needs: what is not
+//! rules each look at every resource that is most of the time. Here the same rules are walked over
+//! values that are copied like numbers. Only as much of Rego is known as the shipped pack needs: what is not
 //! known is refused while compiling, and the pack is then interpreted as any other. Functions of Rego
 //! itself are those of the interpreter, called directly, so they cannot differ. Tests hold both
 //! against each other, on every case and on made-up plans.
 
 mod build;
 mod run;
-mod session;
 mod simple;
 mod terms;
 
-use regorus::Value;
 use regorus::unstable::{ArithOp, BinOp, BoolOp, BuiltinFcn, Expr, Ref, Span};
 
 use crate::primitives::Primitive;
-use crate::shape::Shape;
+use crate::values::Val;
 
-pub(crate) use session::{Stop, Told};
+pub(crate) use run::{Stop, Told};
 
-/// A pack, prepared.
-#[derive(Clone)]
+/// A pack, prepared; what is constant in it stays for good, so it is prepared once.
 pub(crate) struct Program {
     /// Functions and rules, by number.
     rules: Vec<Rule>,
@@ -41,7 +38,6 @@ impl std::fmt::Debug for Program {
 
 /// A function, or a rule with one value. The first definition that holds is not the only one: all
 /// must agree.
-#[derive(Clone)]
 struct Rule {
     arguments: usize,
     definitions: Vec<Definition>,
@@ -49,20 +45,17 @@ struct Rule {
 }
 
 /// Bodies of which the first that holds counts: what `else` stands between.
-#[derive(Clone)]
 struct Definition {
     places: usize,
     bodies: Vec<Body>,
 }
 
-#[derive(Clone)]
 struct Body {
     steps: Vec<Step>,
     value: Node,
 }
 
 /// One `result contains …`: what it needs, and the four arguments of `lib.said`.
-#[derive(Clone)]
 struct Outcome {
     places: usize,
     steps: Vec<Step>,
@@ -71,7 +64,6 @@ struct Outcome {
 }
 
 /// A statement of a body.
-#[derive(Clone)]
 enum Step {
     /// `some KEY, VALUE in OF`.
     Each { key: Option<usize>, value: usize, of: Node },
@@ -84,16 +76,15 @@ enum Step {
 }
 
 /// A term.
-#[derive(Clone)]
 enum Node {
-    Const(Value),
+    Const(Val<'static>),
     /// A variable, by its place.
     Local(usize),
     Input,
     /// The value of a rule, by its number.
     Rule(usize),
     /// What stands under a key that is known.
-    Key(Box<Node>, Value),
+    Key(Box<Node>, Val<'static>),
     Index(Box<(Node, Node)>),
     Array(Vec<Node>),
     Set(Vec<Node>),
@@ -104,19 +95,19 @@ enum Node {
     /// One of the functions that are in Rust.
     Native(Primitive, Vec<Node>),
     /// `lib.get` of a name that is known, with what stands in for it, which is always defined.
-    Attribute(Box<(Node, Value, Node)>),
+    Attribute(Box<(Node, Val<'static>, Node)>),
     /// A function of Rego itself.
     Builtin(Box<Builtin>),
     /// What kind of value it is: `is_object` and the like.
-    Kind(fn(&Value) -> bool, Box<Node>),
+    Kind(fn(Val<'_>) -> bool, Box<Node>),
     /// A function of Rego itself that gives back what it is given where there is nothing to do.
-    Unless(fn(&Value) -> bool, Box<Builtin>),
+    Unless(fn(Val<'_>) -> bool, Box<Builtin>),
     /// `count`.
     Count(Box<Node>),
     /// `array.concat`.
     Joined(Box<(Node, Node)>),
-    /// An object whose names are known.
-    Shaped(Shape, Vec<Node>),
+    /// An object whose keys are known, in their order.
+    Shaped(Vec<(Val<'static>, Node)>),
     /// `object.get`, which is asked for most.
     Get(Box<[Node; 3]>),
     /// A function of the pack, by its number.
@@ -127,7 +118,6 @@ enum Node {
     Arithmetic(Box<Arithmetic>),
 }
 
-#[derive(Clone)]
 struct Builtin {
     function: BuiltinFcn,
     span: Span,
@@ -136,7 +126,6 @@ struct Builtin {
 }
 
 /// Union and intersection.
-#[derive(Clone)]
 struct Sets {
     op: BinOp,
     terms: (Ref<Expr>, Ref<Expr>),
@@ -144,7 +133,6 @@ struct Sets {
 }
 
 /// Sums and the like, and what one set has more than another.
-#[derive(Clone)]
 struct Arithmetic {
     op: ArithOp,
     span: Span,

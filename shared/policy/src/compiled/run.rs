@@ -1,17 +1,15 @@
 //! Walks a prepared pack over an input.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
 use std::time::Instant;
 
-use regorus::Value;
 use regorus::unstable::{ArithOp, BinOp, numbers, sets};
 
-use crate::primitives::{Primitive, attribute, holds};
+use crate::primitives::{attribute, holds};
+use crate::values::{Arena, Field, Val};
 
-use super::session::{Stop, Told, Worked};
-use super::terms::{address_key, compare, failed, get, kept, owned, part, said, there, truth};
-use super::{Definition, Node, Outcome, Program, Step};
+use super::terms::{compare, failed, get, owned, said};
+use super::{Arithmetic, Definition, Node, Outcome, Program, Sets, Step};
 
 /// How many steps pass between two looks at the clock.
 const CHECK_INTERVAL: u32 = 256;
@@ -19,20 +17,76 @@ const CHECK_INTERVAL: u32 = 256;
 /// What most functions take at most.
 const ARGUMENTS: usize = 4;
 
-/// A term that is defined, borrowed from the input wherever it can be.
-pub(super) type Term<'p> = Cow<'p, Value>;
-pub(super) type Got<'p> = Result<Option<Term<'p>>, Stop>;
+/// A term, if it is defined.
+pub(super) type Got<'p> = Result<Option<Val<'p>>, Stop>;
 
-static NOTHING: Value = Value::Undefined;
+/// Why it ended early. What then follows is a deny.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The time is over.
+    Late,
+    /// What the pack asks for cannot be done.
+    Failed(String),
+}
+
+/// One thing that a pack says of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Told<'p> {
+    /// Which of the packages says it.
+    pub(crate) package: usize,
+    pub(crate) rule: Val<'p>,
+    pub(crate) address: Val<'p>,
+    /// What is wrong, if it is.
+    pub(crate) message: Val<'p>,
+    /// Whether it is certain; otherwise it is known only after apply.
+    pub(crate) certain: bool,
+}
+
+impl Program {
+    /// The name of a package.
+    pub(crate) fn package(&self, number: usize) -> &str {
+        self.packages.get(number).map_or("", String::as_str)
+    }
+
+    /// Judges an input, until a moment at the latest, in so many bytes more than the arena has.
+    pub(crate) fn judge<'p>(
+        &'p self,
+        input: Val<'p>,
+        deadline: Instant,
+        memory: usize,
+        arena: &'p Arena,
+    ) -> Result<Vec<Told<'p>>, Stop> {
+        let mut machine = Machine {
+            program: self,
+            input,
+            deadline,
+            arena,
+            most: arena.bytes().saturating_add(memory),
+            values: vec![OnceCell::new(); self.rules.len()],
+            places: Vec::with_capacity(64),
+            base: 0,
+            steps: 0,
+        };
+        let mut told = Vec::new();
+        for (package, result) in &self.results {
+            machine.result(*package, result, &mut told)?;
+        }
+        Ok(told)
+    }
+}
 
 /// What walks.
-pub(super) struct Machine<'p> {
+struct Machine<'p> {
     program: &'p Program,
-    input: &'p Value,
+    input: Val<'p>,
     deadline: Instant,
-    values: &'p [Worked],
+    arena: &'p Arena,
+    /// How large the arena may become.
+    most: usize,
+    /// The values of rules, as far as they have been worked out.
+    values: Vec<OnceCell<Option<Val<'p>>>>,
     /// The variables of everything that is being called; those of the innermost begin at `base`.
-    places: Vec<Term<'p>>,
+    places: Vec<Option<Val<'p>>>,
     base: usize,
     steps: u32,
 }
@@ -41,26 +95,21 @@ pub(super) struct Machine<'p> {
 type Then<'a, 'p> = &'a mut dyn FnMut(&mut Machine<'p>) -> Result<bool, Stop>;
 
 impl<'p> Machine<'p> {
-    pub(super) fn new(
-        program: &'p Program,
-        input: &'p Value,
-        values: &'p [Worked],
-        deadline: Instant,
-    ) -> Self {
-        let places = Vec::with_capacity(64);
-        Self { program, input, deadline, values, places, base: 0, steps: 0 }
-    }
-
     fn tick(&mut self) -> Result<(), Stop> {
         self.steps += 1;
-        if self.steps.is_multiple_of(CHECK_INTERVAL) && Instant::now() >= self.deadline {
-            return Err(Stop::Late);
+        if self.steps.is_multiple_of(CHECK_INTERVAL) {
+            if Instant::now() >= self.deadline {
+                return Err(Stop::Late);
+            }
+            if self.arena.bytes() > self.most {
+                return failed("it takes too much memory");
+            }
         }
         Ok(())
     }
 
     /// Adds what a `result` says.
-    pub(super) fn result(
+    fn result(
         &mut self,
         package: usize,
         result: &'p Outcome,
@@ -68,26 +117,22 @@ impl<'p> Machine<'p> {
     ) -> Result<(), Stop> {
         self.tick()?;
         self.places.clear();
-        self.places.resize(result.places, Cow::Borrowed(&NOTHING));
+        self.places.resize(result.places, None);
         self.base = 0;
         let [rule, resource, state, message] = &result.said;
         let done = self.steps(&result.steps, &mut |machine| {
-            let Some(state) = machine.term(state)? else { return Ok(true) };
-            let certain = match &*state {
-                Value::String(state) if &**state == "fail" => true,
-                Value::String(state) if &**state == "unknown" => false,
+            let certain = match machine.term(state)? {
+                Some(Val::Text("fail")) => true,
+                Some(Val::Text("unknown")) => false,
                 _ => return Ok(true),
             };
-            let address = match machine.term(resource)? {
-                Some(resource) => part(resource, address_key()),
-                None => None,
-            };
+            let address = machine.term(resource)?.and_then(|resource| resource.field("address"));
             let (Some(rule), Some(address), Some(message)) =
                 (machine.term(rule)?, address, machine.term(message)?)
             else {
                 return Ok(true);
             };
-            if certain || matches!(&*message, Value::String(_)) {
+            if certain || matches!(message, Val::Text(_)) {
                 told.push(Told { package, rule, address, message, certain });
             }
             Ok(true)
@@ -98,69 +143,66 @@ impl<'p> Machine<'p> {
     /// Goes through statements, and does `then` wherever all hold. False when it has been told to
     /// look no further.
     fn steps(&mut self, steps: &'p [Step], then: Then<'_, 'p>) -> Result<bool, Stop> {
-        let Some((first, rest)) = steps.split_first() else { return then(self) };
-        match first {
-            Step::Let(place, node) => {
-                let Some(value) = self.term(node)? else { return Ok(true) };
-                self.put(*place, value);
-                self.steps(rest, then)
-            }
-            Step::Is(node) => match self.term(node)?.as_deref() {
-                None | Some(Value::Bool(false)) => Ok(true),
-                Some(_) => self.steps(rest, then),
-            },
-            Step::Not(node) => match self.term(node)?.as_deref() {
-                None | Some(Value::Bool(false)) => self.steps(rest, then),
-                Some(_) => Ok(true),
-            },
-            Step::Each { key, value, of } => {
-                let Some(of) = self.term(of)? else { return Ok(true) };
-                match of {
-                    Cow::Borrowed(of) => self.each(of, *key, *value, Cow::Borrowed, rest, then),
-                    Cow::Owned(of) => {
-                        self.each(&of, *key, *value, |one| Cow::Owned(one.clone()), rest, then)
+        for (at, step) in steps.iter().enumerate() {
+            match step {
+                Step::Let(place, node) => {
+                    let Some(value) = self.term(node)? else { return Ok(true) };
+                    self.put(*place, value);
+                }
+                Step::Is(node) => {
+                    if let None | Some(Val::Bool(false)) = self.term(node)? {
+                        return Ok(true);
                     }
+                }
+                Step::Not(node) => {
+                    if !matches!(self.term(node)?, None | Some(Val::Bool(false))) {
+                        return Ok(true);
+                    }
+                }
+                Step::Each { key, value, of } => {
+                    let Some(of) = self.term(of)? else { return Ok(true) };
+                    let rest = steps.get(at + 1..).unwrap_or_default();
+                    return self.each(of, *key, *value, rest, then);
                 }
             }
         }
+        then(self)
     }
 
-    fn each<'v>(
+    fn each(
         &mut self,
-        of: &'v Value,
+        of: Val<'p>,
         key: Option<usize>,
         value: usize,
-        take: impl Fn(&'v Value) -> Term<'p>,
         rest: &'p [Step],
         then: Then<'_, 'p>,
     ) -> Result<bool, Stop> {
-        let mut one = |machine: &mut Self, name: Option<Term<'p>>, item: &'v Value| {
+        let mut one = |machine: &mut Self, name: Val<'p>, item: Val<'p>| {
             machine.tick()?;
-            if let (Some(key), Some(name)) = (key, name) {
+            if let Some(key) = key {
                 machine.put(key, name);
             }
-            machine.put(value, take(item));
+            machine.put(value, item);
             machine.steps(rest, then)
         };
         match of {
-            Value::Array(items) => {
+            Val::List(items) => {
                 for (at, item) in items.iter().enumerate() {
-                    let at = key.is_some().then(|| Cow::Owned(Value::from(at)));
-                    if !one(self, at, item)? {
+                    if !one(self, Val::number(at), *item)? {
                         return Ok(false);
                     }
                 }
             }
-            Value::Set(items) => {
-                for item in items.iter() {
-                    if !one(self, key.is_some().then(|| take(item)), item)? {
+            Val::Set(items) => {
+                for item in items {
+                    if !one(self, *item, *item)? {
                         return Ok(false);
                     }
                 }
             }
-            Value::Object(fields) => {
-                for (name, item) in fields.iter() {
-                    if !one(self, key.is_some().then(|| take(name)), item)? {
+            Val::Object(fields) => {
+                for (name, item) in fields {
+                    if !one(self, *name, *item)? {
                         return Ok(false);
                     }
                 }
@@ -171,253 +213,214 @@ impl<'p> Machine<'p> {
         Ok(true)
     }
 
-    fn put(&mut self, place: usize, value: Term<'p>) {
+    fn put(&mut self, place: usize, value: Val<'p>) {
         if let Some(at) = self.places.get_mut(self.base + place) {
-            *at = value;
+            *at = Some(value);
         }
     }
 
     fn term(&mut self, node: &'p Node) -> Got<'p> {
         Ok(Some(match node {
-            Node::Const(value) => Cow::Borrowed(value),
-            Node::Local(place) => match self.places.get(self.base + place) {
-                Some(Cow::Borrowed(Value::Undefined)) | None => return Ok(None),
-                Some(value) => value.clone(),
-            },
-            Node::Input => Cow::Borrowed(self.input),
+            Node::Const(value) => *value,
+            Node::Local(place) => {
+                return Ok(self.places.get(self.base + place).copied().flatten());
+            }
+            Node::Input => self.input,
             Node::Rule(number) => return self.value(*number),
-            Node::Key(of, key) => return self.key(of, key),
+            Node::Key(of, key) => return Ok(self.term(of)?.and_then(|of| of.get(*key))),
             Node::Index(pair) => {
                 let Some(key) = self.term(&pair.1)? else { return Ok(None) };
-                let Some(of) = self.term(&pair.0)? else { return Ok(None) };
-                return Ok(part(of, &key));
+                return Ok(self.term(&pair.0)?.and_then(|of| of.get(key)));
             }
-            Node::Array(items) => {
-                let mut all = Vec::with_capacity(items.len());
-                for item in items {
-                    let Some(item) = self.term(item)? else { return Ok(None) };
-                    all.push(item.into_owned());
-                }
-                Cow::Owned(all.into())
-            }
-            Node::Set(items) => {
-                let mut all = BTreeSet::new();
-                for item in items {
-                    let Some(item) = self.term(item)? else { return Ok(None) };
-                    all.insert(item.into_owned());
-                }
-                Cow::Owned(all.into())
-            }
+            Node::Array(items) => match self.terms(items)? {
+                Some(all) => self.arena.list(&all),
+                None => return Ok(None),
+            },
+            Node::Set(items) => match self.terms(items)? {
+                Some(all) => self.arena.set(all),
+                None => return Ok(None),
+            },
             Node::Object(fields) => {
-                let mut all = BTreeMap::new();
+                let mut all = Vec::with_capacity(fields.len());
                 for (key, value) in fields {
                     let Some(key) = self.term(key)? else { return Ok(None) };
                     let Some(value) = self.term(value)? else { return Ok(None) };
-                    all.insert(key.into_owned(), value.into_owned());
+                    all.push((key, value));
                 }
-                Cow::Owned(all.into())
+                self.arena.object(all)
+            }
+            Node::Shaped(fields) => {
+                let mut all = Vec::with_capacity(fields.len());
+                for (key, value) in fields {
+                    let Some(value) = self.term(value)? else { return Ok(None) };
+                    all.push((*key, value));
+                }
+                self.arena.fields(&all)
             }
             Node::ArrayOf(term, steps) => {
-                let mut all = Vec::new();
-                self.steps(steps, &mut |machine| {
-                    all.extend(machine.term(term)?.map(Cow::into_owned));
-                    Ok(true)
-                })?;
-                Cow::Owned(all.into())
+                let all = self.every(term, steps)?;
+                self.arena.list(&all)
             }
             Node::SetOf(term, steps) => {
-                let mut all = BTreeSet::new();
-                self.steps(steps, &mut |machine| {
-                    all.extend(machine.term(term)?.map(Cow::into_owned));
-                    Ok(true)
-                })?;
-                Cow::Owned(all.into())
+                let all = self.every(term, steps)?;
+                self.arena.set(all)
             }
-            Node::ObjectOf(pair, steps) => Cow::Owned(self.object(pair, steps)?),
-            Node::Native(primitive, nodes) => return self.native(*primitive, nodes),
+            Node::ObjectOf(pair, steps) => self.object(pair, steps)?,
+            Node::Native(primitive, nodes) => {
+                let mut given = [Val::Null; ARGUMENTS];
+                for (given, node) in given.iter_mut().zip(nodes) {
+                    let Some(value) = self.term(node)? else { return Ok(None) };
+                    *given = value;
+                }
+                let given = given.get(..nodes.len()).unwrap_or_default();
+                return match primitive(given, self.arena) {
+                    Ok(said) => Ok(said),
+                    Err(_) => failed("an argument is of another type than it has to be"),
+                };
+            }
             Node::Attribute(it) => {
                 let (resource, name, fallback) = &**it;
-                let found = match self.term(resource)? {
-                    Some(Cow::Borrowed(resource)) => attribute(resource, name).map(Cow::Borrowed),
-                    Some(Cow::Owned(resource)) => {
-                        attribute(&resource, name).cloned().map(Cow::Owned)
-                    }
-                    None => return Ok(None),
-                };
-                return match found {
-                    Some(found) => Ok(Some(found)),
-                    None => self.term(fallback),
-                };
+                let Some(resource) = self.term(resource)? else { return Ok(None) };
+                match attribute(resource, *name) {
+                    Some(found) => found,
+                    None => return self.term(fallback),
+                }
             }
             Node::Kind(is, of) => {
                 let Some(of) = self.term(of)? else { return Ok(None) };
-                truth(is(&of))
+                Val::Bool(is(of))
             }
-            Node::Count(of) => match self.term(of)?.as_deref() {
-                Some(Value::Array(of)) => Cow::Owned(of.len().into()),
-                Some(Value::Set(of)) => Cow::Owned(of.len().into()),
-                Some(Value::Object(of)) => Cow::Owned(of.len().into()),
+            Node::Count(of) => match self.term(of)? {
+                Some(Val::List(of) | Val::Set(of)) => Val::number(of.len()),
+                Some(Val::Object(of)) => Val::number(of.len()),
                 // As the interpreter counts.
-                Some(Value::String(of)) => Cow::Owned(of.encode_utf16().count().into()),
+                Some(Val::Text(of)) => Val::number(of.encode_utf16().count()),
                 _ => return Ok(None),
             },
             Node::Joined(pair) => {
                 let Some(a) = self.term(&pair.0)? else { return Ok(None) };
                 let Some(b) = self.term(&pair.1)? else { return Ok(None) };
-                let (Value::Array(first), Value::Array(second)) = (&*a, &*b) else {
-                    return Ok(None);
-                };
-                if second.is_empty() {
-                    a
-                } else if first.is_empty() {
-                    b
-                } else {
-                    let both = first.iter().chain(second.iter());
-                    Cow::Owned(both.cloned().collect::<Vec<_>>().into())
+                match (a, b) {
+                    (Val::List(_), Val::List([])) => a,
+                    (Val::List([]), Val::List(_)) => b,
+                    (Val::List(first), Val::List(second)) => {
+                        self.arena.list(&[first, second].concat())
+                    }
+                    _ => return Ok(None),
                 }
-            }
-            Node::Shaped(shape, nodes) => {
-                let mut values = Vec::with_capacity(nodes.len());
-                for node in nodes {
-                    let Some(value) = self.term(node)? else { return Ok(None) };
-                    values.push(value.into_owned());
-                }
-                Cow::Owned(shape.filled(&mut values))
             }
             Node::Get(nodes) => {
                 let [object, key, fallback] = &**nodes;
                 let Some(object) = self.term(object)? else { return Ok(None) };
                 let Some(key) = self.term(key)? else { return Ok(None) };
                 let Some(fallback) = self.term(fallback)? else { return Ok(None) };
-                return Ok(get(object, &key, fallback));
+                return Ok(get(object, key, fallback));
             }
             Node::Builtin(builtin) => {
-                let mut given = Vec::with_capacity(builtin.arguments.len());
-                for node in &builtin.arguments {
-                    let Some(value) = self.term(node)? else { return Ok(None) };
-                    given.push(value.into_owned());
-                }
-                return said(builtin, &given);
+                let Some(given) = self.terms(&builtin.arguments)? else { return Ok(None) };
+                return said(builtin, &given, self.arena);
             }
             Node::Unless(nothing_to_do, builtin) => {
                 let Some(node) = builtin.arguments.first() else { return Ok(None) };
                 let Some(value) = self.term(node)? else { return Ok(None) };
-                if nothing_to_do(&value) {
+                if nothing_to_do(value) {
                     return Ok(Some(value));
                 }
-                return said(builtin, &[value.into_owned()]);
+                return said(builtin, &[value], self.arena);
             }
             Node::Call(number, nodes) => return self.call(*number, nodes),
             Node::Compare(op, pair) => {
                 let Some(a) = self.term(&pair.0)? else { return Ok(None) };
                 let Some(b) = self.term(&pair.1)? else { return Ok(None) };
-                truth(compare(op, &a, &b))
+                Val::Bool(compare(op, a, b))
             }
             Node::In(pair) => {
                 let value = self.term(&pair.0)?;
-                let Some(collection) = self.term(&pair.1)? else { return Ok(Some(truth(false))) };
-                truth(value.is_some_and(|value| holds(&collection, &value)))
+                let collection = self.term(&pair.1)?;
+                let both = value.zip(collection);
+                Val::Bool(both.is_some_and(|(value, collection)| holds(collection, value)))
             }
-            Node::Sets(it) => {
-                let Some(a) = self.term(&it.operands.0)? else { return Ok(None) };
-                let Some(b) = self.term(&it.operands.1)? else { return Ok(None) };
-                // What adds nothing needs no copy.
-                if let (BinOp::Union, Value::Set(first), Value::Set(second)) = (&it.op, &*a, &*b) {
-                    if second.is_empty() {
-                        return Ok(Some(a));
-                    }
-                    if first.is_empty() {
-                        return Ok(Some(b));
-                    }
-                }
-                let work = match it.op {
-                    BinOp::Union => sets::union,
-                    BinOp::Intersection => sets::intersection,
-                };
-                let said = work(&it.terms.0, &it.terms.1, a.into_owned(), b.into_owned());
-                return owned(said.map_err(|e| (true, e.to_string())));
-            }
-            Node::Arithmetic(it) => {
-                let Some(a) = self.term(&it.operands.0)? else { return Ok(None) };
-                let Some(b) = self.term(&it.operands.1)? else { return Ok(None) };
-                let (a, b, terms) = (a.into_owned(), b.into_owned(), &it.terms);
-                let minus = it.op == ArithOp::Sub;
-                let said = if minus && (a.as_set().is_ok() || b.as_set().is_ok()) {
-                    sets::difference(&terms.0, &terms.1, a, b)
-                } else {
-                    numbers::arithmetic_operation(&it.span, &it.op, &terms.0, &terms.1, a, b, false)
-                };
-                return owned(said.map_err(|e| (true, e.to_string())));
-            }
+            Node::Sets(it) => return self.sets(it),
+            Node::Arithmetic(it) => return self.arithmetic(it),
         }))
     }
 
-    /// Calls a function that is in Rust. It hands on what is lent, and copies what is not.
-    fn native(&mut self, primitive: Primitive, nodes: &'p [Node]) -> Got<'p> {
-        let mut lent: [&'p Value; ARGUMENTS] = [&NOTHING; ARGUMENTS];
-        let mut own = [const { None }; ARGUMENTS];
-        let mut all_lent = true;
-        for ((lent, own), node) in lent.iter_mut().zip(&mut own).zip(nodes) {
-            match self.term(node)? {
-                Some(Cow::Borrowed(value)) => *lent = value,
-                Some(Cow::Owned(value)) => {
-                    *own = Some(value);
-                    all_lent = false;
-                }
-                None => return Ok(None),
-            }
+    /// All of these, if all are defined.
+    fn terms(&mut self, nodes: &'p [Node]) -> Result<Option<Vec<Val<'p>>>, Stop> {
+        let mut all = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let Some(value) = self.term(node)? else { return Ok(None) };
+            all.push(value);
         }
-        let said = if all_lent {
-            primitive(lent.get(..nodes.len()).unwrap_or_default())
-        } else {
-            let mut given = lent;
-            for (given, own) in given.iter_mut().zip(&own) {
-                if let Some(own) = own {
-                    *given = own;
-                }
-            }
-            let said = primitive(given.get(..nodes.len()).unwrap_or_default());
-            said.map(|said| kept(said))
-        };
-        match said {
-            None => failed("an argument is of another type than it has to be"),
-            Some(said) => Ok((*said != Value::Undefined).then_some(said)),
-        }
+        Ok(Some(all))
     }
 
-    /// A part of a variable is looked up where the variable is.
-    fn key(&mut self, of: &'p Node, key: &Value) -> Got<'p> {
-        if let Node::Local(place) = of {
-            return Ok(match self.places.get(self.base + place) {
-                Some(Cow::Borrowed(of)) => there(&of[key]).map(Cow::Borrowed),
-                Some(Cow::Owned(of)) => there(&of[key]).cloned().map(Cow::Owned),
-                None => None,
-            });
-        }
-        Ok(self.term(of)?.and_then(|of| part(of, key)))
+    /// What a term is wherever statements hold.
+    fn every(&mut self, term: &'p Node, steps: &'p [Step]) -> Result<Vec<Val<'p>>, Stop> {
+        let mut all = Vec::new();
+        self.steps(steps, &mut |machine| {
+            all.extend(machine.term(term)?);
+            Ok(true)
+        })?;
+        Ok(all)
     }
 
-    fn object(&mut self, pair: &'p (Node, Node), steps: &'p [Step]) -> Result<Value, Stop> {
-        let mut all = BTreeMap::new();
+    fn object(&mut self, pair: &'p (Node, Node), steps: &'p [Step]) -> Result<Val<'p>, Stop> {
+        let mut all: Vec<Field<'p>> = Vec::new();
         self.steps(steps, &mut |machine| {
             let Some(key) = machine.term(&pair.0)? else { return Ok(true) };
             let Some(value) = machine.term(&pair.1)? else { return Ok(true) };
-            match all.insert(key.into_owned(), value.clone().into_owned()) {
-                Some(before) if before != *value => failed("an object has two values for a key"),
-                _ => Ok(true),
-            }
+            all.push((key, value));
+            Ok(true)
         })?;
-        Ok(all.into())
+        all.sort_by_key(|(key, _)| *key);
+        if all.windows(2).any(|two| matches!(two, [a, b] if a.0 == b.0 && a.1 != b.1)) {
+            return failed("an object has two values for a key");
+        }
+        all.dedup();
+        Ok(self.arena.fields(&all))
+    }
+
+    fn sets(&mut self, it: &'p Sets) -> Got<'p> {
+        let Some(a) = self.term(&it.operands.0)? else { return Ok(None) };
+        let Some(b) = self.term(&it.operands.1)? else { return Ok(None) };
+        // What adds nothing needs no copy.
+        match (&it.op, a, b) {
+            (BinOp::Union, Val::Set(_), Val::Set([])) => return Ok(Some(a)),
+            (BinOp::Union, Val::Set([]), Val::Set(_)) => return Ok(Some(b)),
+            _ => {}
+        }
+        let work = match it.op {
+            BinOp::Union => sets::union,
+            BinOp::Intersection => sets::intersection,
+        };
+        let said = work(&it.terms.0, &it.terms.1, a.to_value(), b.to_value());
+        owned(said.map_err(|e| (true, e.to_string())), self.arena)
+    }
+
+    fn arithmetic(&mut self, it: &'p Arithmetic) -> Got<'p> {
+        let Some(a) = self.term(&it.operands.0)? else { return Ok(None) };
+        let Some(b) = self.term(&it.operands.1)? else { return Ok(None) };
+        let of_sets = matches!(a, Val::Set(_)) || matches!(b, Val::Set(_));
+        let (a, b, terms) = (a.to_value(), b.to_value(), &it.terms);
+        let said = if it.op == ArithOp::Sub && of_sets {
+            sets::difference(&terms.0, &terms.1, a, b)
+        } else {
+            numbers::arithmetic_operation(&it.span, &it.op, &terms.0, &terms.1, a, b, false)
+        };
+        owned(said.map_err(|e| (true, e.to_string())), self.arena)
     }
 
     /// The value of a rule, which is worked out where it is asked for first.
     fn value(&mut self, number: usize) -> Got<'p> {
-        let Some(value) = self.values.get(number) else { return Ok(None) };
-        let value = value.get_or_init(|| Ok(self.call(number, &[])?.map(Cow::into_owned)));
-        match value {
-            Ok(value) => Ok(value.as_ref().map(Cow::Borrowed)),
-            Err(stop) => Err(stop.clone()),
+        if let Some(known) = self.values.get(number).and_then(OnceCell::get) {
+            return Ok(*known);
         }
+        let value = self.call(number, &[])?;
+        if let Some(at) = self.values.get(number) {
+            let _ = at.set(value);
+        }
+        Ok(value)
     }
 
     fn call(&mut self, number: usize, nodes: &'p [Node]) -> Got<'p> {
@@ -427,7 +430,7 @@ impl<'p> Machine<'p> {
         let begin = self.places.len();
         for node in nodes {
             match self.term(node) {
-                Ok(Some(value)) => self.places.push(value),
+                Ok(value @ Some(_)) => self.places.push(value),
                 other => {
                     self.places.truncate(begin);
                     return other.map(|_| None);
@@ -438,7 +441,7 @@ impl<'p> Machine<'p> {
         let mut found = None;
         let mut done = Ok(());
         for definition in &rule.definitions {
-            self.places.resize(begin + definition.places, Cow::Borrowed(&NOTHING));
+            self.places.resize(begin + definition.places, None);
             done = self.definition(definition, &mut found);
             if done.is_err() {
                 break;
@@ -456,7 +459,7 @@ impl<'p> Machine<'p> {
     fn definition(
         &mut self,
         definition: &'p Definition,
-        found: &mut Option<Term<'p>>,
+        found: &mut Option<Val<'p>>,
     ) -> Result<(), Stop> {
         for body in &definition.bodies {
             // Another way to the same value changes nothing.

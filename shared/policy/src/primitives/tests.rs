@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::ALL;
 use crate::facts::UNKNOWN;
 use crate::pack::Pack;
+use crate::values::{Arena, Val};
 
 /// Texts that mean something to one of the functions, and some that do not.
 fn texts() -> impl Strategy<Value = Json> {
@@ -98,11 +99,11 @@ fn check(engine: &mut regorus::Engine, arguments: &[Json]) -> Result<(), TestCas
             Value::Undefined => Vec::new(),
             set => set.as_set().expect("a set").iter().cloned().collect(),
         });
-        let given: Vec<&Value> = given.iter().take(usize::from(count)).collect();
-        let rust = primitive(&given).map(|said| match said.into_owned() {
-            Value::Undefined => Vec::new(),
-            said => vec![said],
-        });
+        let arena = Arena::default();
+        let given: Vec<Val<'_>> =
+            given.iter().take(usize::from(count)).filter_map(|one| arena.take(one)).collect();
+        let rust = primitive(&given, &arena).ok();
+        let rust = rust.map(|said| said.map(Val::to_value).into_iter().collect::<Vec<_>>());
         prop_assert_eq!(text, rust, "{} of {:?}", name, arguments);
     }
     Ok(())
