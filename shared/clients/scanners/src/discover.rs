@@ -1,7 +1,7 @@
 //! Which scanners are there, and asking several of them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::port::driver::Run;
 use slipway_domain::port::scanner::{Scan, ScanInput, Scanner};
 use slipway_domain::scan::{ScanOutcome, ScanSettings, ScanStatus, ScannerName};
+use tokio::sync::OnceCell;
 
 use crate::checkov::Checkov;
 use crate::conftest::Conftest;
@@ -18,12 +19,27 @@ use crate::tfsec::Tfsec;
 use crate::tool::{Bench, Tool};
 use crate::trivy::Trivy;
 
-/// The scanners of this machine. Cheap to clone.
+/// The scanners of this machine, each looked for when it is wanted first; one that is not there is
+/// looked for again the next time, since it may have been installed meanwhile. Cheap to clone.
 #[derive(Clone)]
 pub struct Scanners {
-    found: Vec<Arc<dyn Scanner>>,
-    missing: Vec<(ScannerName, String)>,
-    parallel: usize,
+    places: Arc<[Place]>,
+    options: Arc<Options>,
+    bench: Arc<Bench>,
+}
+
+/// Where a scanner may be.
+struct Place {
+    choice: Choice,
+    found: OnceCell<Arc<dyn Scanner>>,
+    /// Why it was not there when it was looked for last.
+    missing: Mutex<Option<String>>,
+}
+
+impl Place {
+    fn missing(&self) -> MutexGuard<'_, Option<String>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl fmt::Debug for Scanners {
@@ -32,7 +48,6 @@ impl fmt::Debug for Scanners {
     }
 }
 
-/// For people: what is there, and what is not and why.
 #[async_trait]
 impl Scan for Scanners {
     async fn scan_all(
@@ -42,9 +57,11 @@ impl Scan for Scanners {
         input: &ScanInput,
     ) -> Vec<ScanOutcome> {
         let scans = settings.scanners.iter().map(|wanted| async move {
-            let Some(scanner) = self.get(wanted.name) else {
-                let status = ScanStatus::Missing { why: self.why_missing(wanted.name) };
-                return ScanOutcome::without(wanted.name, status);
+            let scanner = match self.find(wanted.name).await {
+                Ok(scanner) => scanner,
+                Err(why) => {
+                    return ScanOutcome::without(wanted.name, ScanStatus::Missing { why });
+                }
             };
             let own = Duration::from_secs(wanted.time_limit_s.into());
             let input = ScanInput { time_limit: own.min(input.time_limit), ..input.clone() };
@@ -53,10 +70,11 @@ impl Scan for Scanners {
         // Boxed: a stream of borrowed futures is too much for the compiler to see through.
         let scans: Vec<futures::future::BoxFuture<'_, ScanOutcome>> =
             scans.map(|scan| Box::pin(scan) as _).collect();
-        futures::stream::iter(scans).buffered(self.parallel).collect().await
+        futures::stream::iter(scans).buffered(self.options.parallel.max(1)).collect().await
     }
 }
 
+/// For people: which have been found, and which not and why.
 impl fmt::Display for Scanners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found: Vec<String> = self
@@ -65,53 +83,67 @@ impl fmt::Display for Scanners {
             .collect();
         f.write_str(if found.is_empty() { "none" } else { "" })?;
         f.write_str(&found.join(", "))?;
-        for (_, why) in &self.missing {
-            write!(f, "; {why}")?;
+        for place in self.places.iter() {
+            if let Some(why) = &*place.missing() {
+                write!(f, "; {why}")?;
+            }
         }
         Ok(())
     }
 }
 
 impl Scanners {
-    /// Looks for the scanners and asks their versions, once. Writes nothing. One that is not there
-    /// is no error: the gate says what that comes to.
-    pub async fn discover(options: Options) -> Self {
-        Self::discover_with(options, Arc::new(SystemClock)).await
+    /// The scanners that these options name. Nothing is looked for yet.
+    pub fn new(options: Options) -> Self {
+        Self::new_with(options, Arc::new(SystemClock))
     }
 
-    /// Like [`Scanners::discover`], with a clock of the caller's.
-    pub async fn discover_with(options: Options, clock: Arc<dyn Clock>) -> Self {
+    /// Like [`Scanners::new`], with a clock of the caller's.
+    pub fn new_with(options: Options, clock: Arc<dyn Clock>) -> Self {
         let bench = Arc::new(Bench::new(&options, clock));
-        let looks = options.scanners.iter().map(|choice| look(&bench, &options, choice));
-        let mut found: Vec<Arc<dyn Scanner>> = Vec::new();
-        let mut missing = Vec::new();
-        for (choice, result) in options.scanners.iter().zip(futures::future::join_all(looks).await)
-        {
-            match result {
-                // The first of several is taken.
-                Ok(scanner) if found.iter().all(|other| other.name() != choice.name) => {
-                    found.push(scanner);
-                }
-                Ok(_) => {}
-                Err(why) => missing.push((choice.name, why)),
+        let place = |choice: &Choice| Place {
+            choice: choice.clone(),
+            found: OnceCell::new(),
+            missing: Mutex::default(),
+        };
+        let places = options.scanners.iter().map(place).collect();
+        Self { places, options: Arc::new(options), bench }
+    }
+
+    /// Looks for all of them, and asks their versions. Writes nothing. One that is not there is no
+    /// error: the gate says what that comes to.
+    pub async fn discover(options: Options) -> Self {
+        let scanners = Self::new(options);
+        let names = ScannerName::ALL.iter().map(|name| scanners.find(*name));
+        futures::future::join_all(names).await;
+        scanners
+    }
+
+    /// Those that have been found, with their versions.
+    pub fn installed(&self) -> impl Iterator<Item = (ScannerName, Option<&str>)> {
+        let found = self.places.iter().filter_map(|place| place.found.get());
+        found.map(|scanner| (scanner.name(), scanner.version()))
+    }
+
+    /// One of them, if it has been found.
+    pub fn get(&self, name: ScannerName) -> Option<&dyn Scanner> {
+        let mut found = self.places.iter().filter_map(|place| place.found.get());
+        found.find(|scanner| scanner.name() == name).map(AsRef::as_ref)
+    }
+
+    /// One of them, in the first place where it is. The error says why it is in none.
+    async fn find(&self, name: ScannerName) -> Result<&dyn Scanner, String> {
+        let mut why = None;
+        for place in self.places.iter().filter(|place| place.choice.name == name) {
+            let look = || look(&self.bench, &self.options, &place.choice);
+            let found = place.found.get_or_try_init(look).await;
+            *place.missing() = found.as_ref().err().cloned();
+            match found {
+                Ok(scanner) => return Ok(scanner.as_ref()),
+                Err(missing) => why = why.or(Some(missing)),
             }
         }
-        Self { found, missing, parallel: options.parallel.max(1) }
-    }
-
-    /// Those that are there, with their versions.
-    pub fn installed(&self) -> impl Iterator<Item = (ScannerName, Option<&str>)> {
-        self.found.iter().map(|scanner| (scanner.name(), scanner.version()))
-    }
-
-    /// One of them.
-    pub fn get(&self, name: ScannerName) -> Option<&dyn Scanner> {
-        self.found.iter().find(|scanner| scanner.name() == name).map(AsRef::as_ref)
-    }
-
-    fn why_missing(&self, name: ScannerName) -> String {
-        let known = self.missing.iter().find(|(missing, _)| *missing == name);
-        known.map_or_else(|| format!("{name} is not set up on this worker"), |(_, why)| why.clone())
+        Err(why.unwrap_or_else(|| format!("{name} is not set up on this worker")))
     }
 }
 

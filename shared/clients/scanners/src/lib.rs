@@ -2,8 +2,8 @@
 //! checkov, tfsec, conftest and trivy behind one port ([`slipway_domain::port::scanner`]), and
 //! infracost, which prices a plan, behind another ([`slipway_domain::port::estimator`]).
 //!
-//! [`Scanners::discover`] finds them once, at the start; [`Scan::scan_all`](slipway_domain::port::scanner::Scan::scan_all) asks those that a
-//! gate wants, next to each other. Each concern has its file: `program` finds a tool and runs it
+//! [`Scan::scan_all`](slipway_domain::port::scanner::Scan::scan_all) asks those that a gate wants,
+//! next to each other, and [`Scanners`] finds each when it is wanted first. Each concern has its file: `program` finds a tool and runs it
 //! within its limits, `source` lays the source out for a scanner, `tool` is one whole scan, `report`
 //! puts what it found into the words of the house; each adapter has its command line and its format.
 //! [`Infracost`] stands on `program` alone: it gets a plan and no source.

@@ -167,6 +167,23 @@ async fn one_that_is_missing_is_recorded() {
 }
 
 #[tokio::test]
+async fn one_that_is_installed_later_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = fake(dir.path(), ScannerName::Tfsec, "echo '{\"results\":null}'");
+    let (program, aside) = (dir.path().join("tfsec"), dir.path().join("aside"));
+    std::fs::rename(&program, &aside).unwrap();
+    let scanners = Scanners::new(options);
+    let settings = settings(&[ScannerName::Tfsec]);
+    let status = async || {
+        let outcomes = scanners.scan_all(&settings, &Job::new(), &input(&fixture("source"))).await;
+        outcomes[0].status.clone()
+    };
+    assert!(matches!(status().await, ScanStatus::Missing { .. }));
+    std::fs::rename(&aside, &program).unwrap();
+    assert_eq!(status().await, ScanStatus::Done);
+}
+
+#[tokio::test]
 async fn it_sees_no_secret_of_ours_and_a_clean_place() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("seen");
