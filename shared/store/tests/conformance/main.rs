@@ -47,6 +47,7 @@ mod approval;
 mod audit;
 mod auth;
 mod backlog;
+mod claim;
 mod drift;
 mod policy;
 mod project;
@@ -66,13 +67,17 @@ struct Rig {
 }
 
 async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
+    open_with(database, dir, 8).await
+}
+
+async fn open_with(database: DatabaseUrl, dir: tempfile::TempDir, max_connections: u32) -> Rig {
     let url = match &database {
         DatabaseUrl::Postgres(url) => Some(url.clone()),
         _ => None,
     };
     let options = Options {
         database,
-        max_connections: 8,
+        max_connections,
         connect_timeout: Duration::from_secs(20),
         artifacts_dir: dir.path().join("artifacts"),
         inline_max_bytes: 4096,
