@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::gate_tools;
 use crate::wire::{self, House};
 
 /// What a process holds.
@@ -126,8 +127,9 @@ pub(crate) async fn start(config: &Config, roles: Roles) -> anyhow::Result<Runni
     if let Some(driver) = driver {
         let options = wire::worker(config);
         let scanners: Option<Arc<dyn Scan>> =
-            Some(Arc::new(wire::LateScanners::new(config, &house.cx)));
-        let estimator: Option<Arc<dyn Estimate>> = Some(Arc::new(wire::LateInfracost::new(config)));
+            Some(Arc::new(gate_tools::LateScanners::new(config, &house.cx)));
+        let estimator: Option<Arc<dyn Estimate>> =
+            Some(Arc::new(gate_tools::LateInfracost::new(config)));
         let (cx, metrics, shutdown) = (house.cx.clone(), house.metrics.clone(), shutdown.clone());
         let end_loops = end_loops.clone();
         parts.spawn(async move {

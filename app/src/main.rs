@@ -2,6 +2,7 @@
 
 mod admin;
 mod demo;
+mod gate_tools;
 mod keys;
 mod lifecycle;
 mod operate;

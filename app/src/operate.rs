@@ -9,7 +9,7 @@ use slipway_config::Config;
 use slipway_domain::scan::RuleBook;
 use slipway_services::audit;
 
-use crate::{server, wire};
+use crate::{gate_tools, server, wire};
 
 /// Brings the schema up to date.
 pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {
@@ -71,8 +71,8 @@ pub(crate) async fn doctor(config: &Config) -> anyhow::Result<()> {
     let driver = wire::driver(config).await;
     say("tool", driver.map(|d| tools(&d)).map_err(|e| format!("{e:#}")));
     // Whether one must be there is up to the gates of a project.
-    say("scanners", Ok(wire::scanners(config, RuleBook::new()).await.to_string()));
-    say("infracost", Ok(wire::infracost(config).await.to_string()));
+    say("scanners", Ok(gate_tools::scanners(config, RuleBook::new()).await.to_string()));
+    say("infracost", Ok(gate_tools::infracost(config).await.to_string()));
     say("database", wire::look(config).await.map_err(|error| format!("{error:#}")));
     say("data_dir", writable(&config.data_dir));
     anyhow::ensure!(missing == 0, "{missing} of the things above need attention");

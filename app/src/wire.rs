@@ -1,19 +1,15 @@
 //! Puts the house together: translates the configuration into every crate's own options. The only
-//! place that knows both.
+//! place that knows both, with `gate_tools`.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_trait::async_trait;
 use slipway_api::state::ForwardedHeader;
 use slipway_api::{ApiOptions, ApiState, AuthMode, Limits as ApiLimits, Tls};
 use slipway_client_oidc::{
     Fetch, GitHub, GitHubOptions, IdentityProvider, Issuers, Oidc, OidcOptions, TokenIssuers,
-};
-use slipway_client_scanners::{
-    Choice, Infracost, InfracostOptions, Options as ScanOptions, Scanners,
 };
 use slipway_client_vault::{Options as VaultOptions, Token, Transit};
 use slipway_config::section::{
@@ -23,15 +19,10 @@ use slipway_config::{Config, DatabaseLocation};
 use slipway_domain::Secret;
 use slipway_domain::clock::{Clock, SystemClock};
 use slipway_domain::drift::schedule::Schedule;
-use slipway_domain::fault::Fault;
 use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::JobLimits;
 use slipway_domain::port::buckets::Buckets;
-use slipway_domain::port::driver::Run;
-use slipway_domain::port::estimator::{Estimate, EstimateInput, Estimated};
-use slipway_domain::port::scanner::{Scan, ScanInput};
-use slipway_domain::scan::{RuleBook, ScanOutcome, ScanSettings, ScannerName};
 use slipway_domain::tree::Limits;
 use slipway_driver_terraform::{
     GitOptions, Guard as RunGuard, Inspector, Options as DriverOptions, Terraform,
@@ -39,13 +30,12 @@ use slipway_driver_terraform::{
 use slipway_outbound::{Allow, Guard};
 use slipway_queue::{Embedded, RabbitMq, RabbitMqOptions, Redis, RedisOptions, SharedTransport};
 use slipway_services::auth::{AuthSettings, FileKeys};
-use slipway_services::{Ctx, Library, Settings, policy};
+use slipway_services::{Ctx, Library, Settings};
 use slipway_store::crypto::{Keyring, Keys, ServiceOptions};
 use slipway_store::{DatabaseUrl, Error as StoreError, Store};
 use slipway_telemetry::metrics::Metrics;
 use slipway_telemetry::{LogFormat as TelemetryFormat, TelemetryOptions};
 use slipway_worker::Loops;
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 /// Everything that doors and workers share.
@@ -73,7 +63,7 @@ pub(crate) fn telemetry(config: &Config) -> TelemetryOptions {
     }
 }
 
-fn source_limits(config: &Config) -> Limits {
+pub(crate) fn source_limits(config: &Config) -> Limits {
     Limits { total_bytes: config.source.max_unpacked_bytes, entries: config.source.max_entries }
 }
 
@@ -102,105 +92,6 @@ pub(crate) async fn driver(config: &Config) -> anyhow::Result<Arc<Terraform>> {
         ..DriverOptions::new(terraform.cache_dir.clone())
     };
     Ok(Arc::new(Terraform::detect(options).await?))
-}
-
-/// The scanners of this machine, looked for when the first scan is wanted: some take seconds to tell
-/// their version, and a worker whose gates ask none of them never starts one.
-pub(crate) struct LateScanners {
-    config: Config,
-    cx: Ctx,
-    found: OnceCell<Scanners>,
-}
-
-impl LateScanners {
-    pub(crate) fn new(config: &Config, cx: &Ctx) -> Self {
-        Self { config: config.clone(), cx: cx.clone(), found: OnceCell::new() }
-    }
-
-    async fn found(&self) -> Result<&Scanners, Fault> {
-        let look = async || {
-            let rules = policy::rule_book(&self.cx).await?;
-            Ok(scanners(&self.config, rules).await)
-        };
-        self.found.get_or_try_init(look).await
-    }
-}
-
-#[async_trait]
-impl Scan for LateScanners {
-    async fn scan_all(
-        &self,
-        settings: &ScanSettings,
-        run: &dyn Run,
-        input: &ScanInput,
-    ) -> Vec<ScanOutcome> {
-        match self.found().await {
-            Ok(scanners) => scanners.scan_all(settings, run, input).await,
-            Err(fault) => {
-                tracing::error!(%fault, cause = fault.causes(), "nothing was scanned");
-                // The gate finds nobody who answered.
-                Vec::new()
-            }
-        }
-    }
-}
-
-/// Finds the scanners of this machine; none is no error. `rules` says which of their checks are ours.
-pub(crate) async fn scanners(config: &Config, rules: RuleBook) -> Scanners {
-    let scan = &config.scan;
-    let mut choices: Vec<Choice> = scan.tools.iter().cloned().filter_map(Choice::at).collect();
-    for name in ScannerName::ALL {
-        if choices.iter().all(|choice| choice.name != name) {
-            choices.push(Choice::on_path(name));
-        }
-    }
-    let options = ScanOptions {
-        scanners: choices,
-        env_allow: scan.env_allow.clone(),
-        conftest_policies: scan.conftest_policies.clone(),
-        guard: RunGuard::This,
-        limits: source_limits(config),
-        parallel: scan.parallel,
-        rules,
-    };
-    Scanners::discover(options).await
-}
-
-/// infracost, looked for when it is first wanted: a worker whose gates do not ask it never starts it.
-pub(crate) struct LateInfracost {
-    config: Config,
-    found: OnceCell<Infracost>,
-}
-
-impl LateInfracost {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self { config: config.clone(), found: OnceCell::new() }
-    }
-}
-
-#[async_trait]
-impl Estimate for LateInfracost {
-    async fn estimate(&self, run: &dyn Run, input: &EstimateInput) -> Estimated {
-        let look = async || {
-            let found = infracost(&self.config).await;
-            // That it is not there, or did not answer in time, may be otherwise the next time.
-            if found.is_installed() { Ok(found) } else { Err(found) }
-        };
-        match self.found.get_or_try_init(look).await {
-            Ok(found) => found.estimate(run, input).await,
-            Err(missing) => missing.estimate(run, input).await,
-        }
-    }
-}
-
-/// Finds infracost on this machine; that it is not there is no error.
-pub(crate) async fn infracost(config: &Config) -> Infracost {
-    let options = InfracostOptions {
-        program: config.cost.infracost.clone(),
-        guard: RunGuard::This,
-        ..InfracostOptions::default()
-    };
-    Infracost::discover(options).await
 }
 
 /// Opens the database (and makes it, for SQLite), reads the keys and the templates.

@@ -255,6 +255,15 @@ async fn postgres() -> Rig {
     open(DatabaseUrl::Postgres(format!("{base}/{name}")), tempfile::tempdir().unwrap()).await
 }
 
+/// Waits until something is so; `otherwise` is said when it does not come to that.
+async fn wait_for(is_so: impl Fn() -> bool, otherwise: &str) {
+    let end = std::time::Instant::now() + Duration::from_secs(15);
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "{otherwise}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 impl Rig {
     /// Starts a worker with a short lease, and the loops if the test needs them.
     fn start(&self, loops: bool) -> tokio::task::JoinHandle<()> {
@@ -320,11 +329,8 @@ impl Rig {
 
     /// Waits until so many applies are in the hands of the driver.
     async fn begun(&self, applies: usize) {
-        let end = std::time::Instant::now() + Duration::from_secs(15);
-        while self.driver.applies.load(Ordering::SeqCst) < applies {
-            assert!(std::time::Instant::now() < end, "the driver is not started");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let begun = || self.driver.applies.load(Ordering::SeqCst) >= applies;
+        wait_for(begun, "the driver is not started").await;
     }
 
     async fn running(&self, id: DeploymentId) -> usize {
@@ -516,11 +522,7 @@ async fn an_estimate_ends_when_its_job_is_stopped_and_a_worker_without_one_says_
     rig.estimator = Some(asked.clone());
     let worker = rig.start(false);
     let hangs = rig.submit("b", "document").await;
-    let end = std::time::Instant::now() + Duration::from_secs(15);
-    while asked.inputs.lock().unwrap().is_empty() {
-        assert!(std::time::Instant::now() < end, "it is not asked");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_for(|| !asked.inputs.lock().unwrap().is_empty(), "it is not asked").await;
     deployment::cancel(&rig.cx, &rig.who, hangs, None, false).await.unwrap();
     rig.until(hangs, S::Cancelled).await;
     rig.shutdown.drain.cancel();
@@ -536,11 +538,7 @@ async fn a_plan_whose_estimate_was_cut_short_is_not_judged_but_made_again() {
     rig.estimator = Some(asked.clone());
     let worker = rig.start(true);
     let id = rig.submit("a", "document").await;
-    let end = std::time::Instant::now() + Duration::from_secs(15);
-    while asked.inputs.lock().unwrap().is_empty() {
-        assert!(std::time::Instant::now() < end, "it is not asked");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_for(|| !asked.inputs.lock().unwrap().is_empty(), "it is not asked").await;
     rig.shutdown.drain.cancel();
     rig.shutdown.stop.cancel();
     worker.await.unwrap();

@@ -35,7 +35,6 @@ impl Row {
     }
 }
 
-type LimitRow = (bool, Option<i32>);
 type TotalsRow = (String, i64, i64, i64, i64, i64, i64);
 
 /// Totals of one queue.
@@ -56,16 +55,6 @@ pub struct QueueTotals {
     /// Queued, due, and not waiting for another job with the same concurrency key; of several with
     /// one key, one counts.
     pub runnable: i64,
-}
-
-/// What a queue lets run.
-pub(crate) enum Room {
-    /// It is paused.
-    Closed,
-    /// As many as there are.
-    Open,
-    /// So many more.
-    For(i64),
 }
 
 impl Tx {
@@ -104,32 +93,26 @@ impl Tx {
         if changed == 1 { Ok(()) } else { Err(missing(queue)) }
     }
 
-    /// Whether a limit is set on how many jobs of the queue may run at a time.
-    pub(crate) async fn has_cap(&mut self, queue: Queue) -> Result<bool> {
-        let cap = sql!(scalar_maybe bool, self,
-            "select cap is not null from queues where name = $1", queue.as_str())?;
-        cap.ok_or_else(|| missing(queue))
+    /// Whether the queue has a cap, and may give something out within it: it is not paused.
+    pub(crate) async fn goes_by_a_cap(&mut self, queue: Queue) -> Result<bool> {
+        let goes = sql!(scalar_maybe bool, self,
+            "select cap is not null and paused_at is null from queues where name = $1",
+            queue.as_str())?;
+        goes.ok_or_else(|| missing(queue))
     }
 
-    /// How many jobs of the queue may be started now. For a queue with a cap its row is locked, so
-    /// that of two who would take the last place one waits and sees that it is taken.
-    pub(crate) async fn room(&mut self, queue: Queue) -> Result<Room> {
-        let limits = sql!(maybe LimitRow, self,
-            "select paused_at is not null, cap from queues where name = $1", queue.as_str())?;
-        let Some((paused, cap)) = limits else { return Err(missing(queue)) };
-        if paused {
-            return Ok(Room::Closed);
-        }
-        if cap.is_none() {
-            return Ok(Room::Open);
-        }
+    /// How many more jobs of a queue with a cap may be started. Its row is locked, so that of two
+    /// who would take the last place one waits and sees that it is taken.
+    pub(crate) async fn room(&mut self, queue: Queue) -> Result<i64> {
+        // The cap may have been taken away meanwhile.
         let text =
             fill(self, "select coalesce(cap, 2147483647) from queues where name = $1 {for_update}");
-        let cap = sql!(scalar i32, self, text, queue.as_str())?;
+        let cap = sql!(scalar_maybe i32, self, text, queue.as_str())?;
+        let cap = cap.ok_or_else(|| missing(queue))?;
         let running = sql!(scalar i64, self,
             "select cast(count(*) as bigint) from jobs where state = 'running' and queue = $1",
             queue.as_str())?;
-        Ok(Room::For(i64::from(cap) - running))
+        Ok(i64::from(cap) - running)
     }
 
     /// Totals of every queue that has jobs within `reach`, of those.

@@ -10,7 +10,6 @@ use super::{Row, known_kinds};
 use crate::db::{Store, Tx, sql};
 use crate::dialect::fill;
 use crate::error::{Error, Result};
-use crate::queue::Room;
 
 /// Jobs that were claimed.
 #[derive(Debug)]
@@ -66,17 +65,15 @@ impl Store {
         // lease.
         let asked = Instant::now();
         let jobs = one.claim(queue, worker, lease_ms, most, false, now).await?;
-        let look_further = jobs.is_empty() && one.has_cap(queue).await?;
+        let look_further = jobs.is_empty() && one.goes_by_a_cap(queue).await?;
         one.commit().await?;
         if !look_further {
             return Ok(Claimed { jobs, asked });
         }
         let mut tx = self.begin().await?;
         let asked = Instant::now();
-        let jobs = match tx.room(queue).await? {
-            Room::Closed | Room::Open => Vec::new(),
-            Room::For(room) => tx.claim(queue, worker, lease_ms, most.min(room), true, now).await?,
-        };
+        let most = most.min(tx.room(queue).await?);
+        let jobs = tx.claim(queue, worker, lease_ms, most, true, now).await?;
         // Not by dropping it: whoever claims next would wait for the lock of the cap.
         tx.commit().await?;
         Ok(Claimed { jobs, asked })

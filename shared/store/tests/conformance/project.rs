@@ -9,6 +9,7 @@ use slipway_domain::id::AccountId;
 use slipway_domain::member::Member;
 use slipway_domain::page::NamedPageRequest;
 use slipway_domain::project::Project;
+use slipway_store::deployment::Filter;
 use slipway_store::{exemption, job_info, stack};
 
 use super::*;

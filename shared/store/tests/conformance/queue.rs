@@ -10,6 +10,7 @@ on_both_engines! {
     projects_take_turns_however_much_one_of_them_enqueues,
     a_higher_priority_goes_first_and_a_lower_one_last,
     a_paused_queue_gives_nothing_out_and_others_go_on,
+    a_paused_queue_with_a_cap_gives_nothing_out,
     a_cap_holds_over_all_workers_under_concurrency,
     jobs_of_later_versions_and_unknown_kinds_are_left_alone,
     the_same_key_is_one_job,
@@ -87,6 +88,21 @@ async fn a_paused_queue_gives_nothing_out_and_others_go_on(rig: Rig) {
     assert_eq!(settings.iter().find(|q| q.name == Queue::Apply).unwrap().paused, None);
     assert!(claim(&rig.store, Queue::Plan, worker(), 60_000).await.is_none());
     assert!(claim(&rig.store, Queue::Apply, worker(), 60_000).await.is_some());
+    let mut tx = rig.store.begin().await.unwrap();
+    tx.set_pause(Queue::Plan, None).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(claim(&rig.store, Queue::Plan, worker(), 60_000).await.is_some());
+}
+
+async fn a_paused_queue_with_a_cap_gives_nothing_out(rig: Rig) {
+    let of = deployment(&rig.store, "net").await;
+    job(&rig.store, &of, JobKind::Plan, 0).await;
+    let pause = Pause { by: Principal::local(Door::Rest).actor, at: now(), reason: None };
+    let mut tx = rig.store.begin().await.unwrap();
+    tx.set_cap(Queue::Plan, Some(1)).await.unwrap();
+    tx.set_pause(Queue::Plan, Some(&pause)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(claim(&rig.store, Queue::Plan, worker(), 60_000).await.is_none());
     let mut tx = rig.store.begin().await.unwrap();
     tx.set_pause(Queue::Plan, None).await.unwrap();
     tx.commit().await.unwrap();

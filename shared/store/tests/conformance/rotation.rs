@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use slipway_domain::deployment::Output;
 use slipway_store::rotation::{Step, Walk, sealed_columns};
 
 use super::*;

@@ -9,12 +9,56 @@ use slipway_store::state::NewOrphan;
 use super::*;
 
 on_both_engines! {
+    a_state_version_must_follow_the_one_before,
     a_state_has_one_lock,
     a_lock_of_a_run_is_worth_its_lease,
     versions_are_listed_with_who_wrote_them,
     a_refused_state_is_kept_once_and_not_without_bound,
     an_apply_that_runs_is_known,
     versions_from_before_the_backend_are_still_there,
+}
+
+async fn a_state_version_must_follow_the_one_before(rig: Rig) {
+    let record = deployment(&rig.store, "net").await;
+    let stack_id = record.deployment.stack_id;
+    let add = |lineage: &'static str, serial: i64| {
+        let store = rig.store.clone();
+        let deployment_id = record.deployment.id;
+        async move {
+            let id = ArtifactId::new(&RandomMint);
+            let sealed = store.seal_artifact(id, ArtifactKind::State, b"{}", now()).await.unwrap();
+            let mut tx = store.begin().await.unwrap();
+            tx.lock_stack(stack_id).await.unwrap().unwrap();
+            tx.insert_artifact(&sealed).await.unwrap();
+            let mark = StateMark { lineage: lineage.into(), serial };
+            let new = NewStateVersion {
+                stack_id,
+                mark,
+                resource_count: serial,
+                artifact: id,
+                origin: StateOrigin::Run,
+                deployment_id: Some(deployment_id),
+                epoch: Some(1),
+                written_by: None,
+                restored_from: None,
+            };
+            let added = tx.add_state_version(&new, now()).await;
+            if added.is_ok() {
+                tx.commit().await.unwrap();
+            }
+            added
+        }
+    };
+    add("a", 3).await.unwrap();
+    for (lineage, serial) in [("a", 3), ("a", 2), ("b", 4)] {
+        let refused = add(lineage, serial).await.unwrap_err();
+        assert!(matches!(refused, Error::Changed), "{lineage} {serial}: {refused}");
+    }
+    add("a", 7).await.unwrap();
+    let mut tx = rig.store.read().await.unwrap();
+    let stack = tx.stack(stack_id).await.unwrap().unwrap();
+    assert_eq!(stack.state_mark(), StateMark { lineage: "a".into(), serial: 7 });
+    assert_eq!(stack.stack.state.unwrap().resource_count, 7);
 }
 
 fn person() -> Actor {
