@@ -16,8 +16,9 @@ use tokio::sync::OnceCell;
 
 use crate::wire::source_limits;
 
-/// The scanners of this machine, looked for when the first scan is wanted: some take seconds to tell
-/// their version, and a worker whose gates ask none of them never starts one.
+/// The scanners of this machine, with our rules as they are when the first scan is wanted. Each is
+/// looked for when it is wanted itself: some take seconds to tell their version, and a worker whose
+/// gates ask none of them never starts one.
 pub(crate) struct LateScanners {
     config: Config,
     cx: Ctx,
@@ -32,7 +33,7 @@ impl LateScanners {
     async fn found(&self) -> Result<&Scanners, Fault> {
         let look = async || {
             let rules = policy::rule_book(&self.cx).await?;
-            Ok(scanners(&self.config, rules).await)
+            Ok(Scanners::new(scan_options(&self.config, rules)))
         };
         self.found.get_or_try_init(look).await
     }
@@ -57,8 +58,13 @@ impl Scan for LateScanners {
     }
 }
 
-/// Finds the scanners of this machine; none is no error. `rules` says which of their checks are ours.
-pub(crate) async fn scanners(config: &Config, rules: RuleBook) -> Scanners {
+/// Finds the scanners of this machine; none is no error.
+pub(crate) async fn scanners(config: &Config) -> Scanners {
+    Scanners::discover(scan_options(config, RuleBook::new())).await
+}
+
+/// `rules` says which of their checks are ours.
+fn scan_options(config: &Config, rules: RuleBook) -> ScanOptions {
     let scan = &config.scan;
     let mut choices: Vec<Choice> = scan.tools.iter().cloned().filter_map(Choice::at).collect();
     for name in ScannerName::ALL {
@@ -66,7 +72,7 @@ pub(crate) async fn scanners(config: &Config, rules: RuleBook) -> Scanners {
             choices.push(Choice::on_path(name));
         }
     }
-    let options = ScanOptions {
+    ScanOptions {
         scanners: choices,
         env_allow: scan.env_allow.clone(),
         conftest_policies: scan.conftest_policies.clone(),
@@ -74,8 +80,7 @@ pub(crate) async fn scanners(config: &Config, rules: RuleBook) -> Scanners {
         limits: source_limits(config),
         parallel: scan.parallel,
         rules,
-    };
-    Scanners::discover(options).await
+    }
 }
 
 /// infracost, looked for when it is first wanted: a worker whose gates do not ask it never starts it.

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use slipway_app::cli::AuditVerifyArgs;
 use slipway_app::client::{Exit, read_checkpoints, view};
 use slipway_config::Config;
-use slipway_domain::scan::RuleBook;
 use slipway_services::audit;
 
 use crate::{gate_tools, server, wire};
@@ -71,7 +70,7 @@ pub(crate) async fn doctor(config: &Config) -> anyhow::Result<()> {
     let driver = wire::driver(config).await;
     say("tool", driver.map(|d| tools(&d)).map_err(|e| format!("{e:#}")));
     // Whether one must be there is up to the gates of a project.
-    say("scanners", Ok(gate_tools::scanners(config, RuleBook::new()).await.to_string()));
+    say("scanners", Ok(gate_tools::scanners(config).await.to_string()));
     say("infracost", Ok(gate_tools::infracost(config).await.to_string()));
     say("database", wire::look(config).await.map_err(|error| format!("{error:#}")));
     say("data_dir", writable(&config.data_dir));

@@ -107,7 +107,8 @@ impl Tx {
         }
         // Nothing is done for a plan before the unit of work that begins it is durable, and the log
         // of the database is written in order, so that is never there without the claim. Whoever
-        // waits for the plan need not wait for a disk twice.
+        // waits for the plan need not wait for a disk twice. (A check for drift changes nothing: one
+        // that is forgotten is made again.)
         let lazily = queue == Queue::Plan;
         let text = known_kinds(fill(
             self,
