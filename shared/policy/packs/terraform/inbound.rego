@@ -117,7 +117,7 @@ azure_rules := array.concat(
 	],
 )
 
-azure := [{"cloud": "azure", "r": a.r, "protocol": lib.attr(a.rule, "protocol", "*"), "from": range[0], "to": range[1], "sources": sources} |
+azure := [{"cloud": "azure", "r": a.r, "protocol": azure_protocol(lib.attr(a.rule, "protocol", "*")), "from": range[0], "to": range[1], "sources": sources} |
 	some a in azure_rules
 	lower(lib.text(lib.attr(a.rule, "direction", "Inbound"))) in {"inbound", lib.unknown}
 	lower(lib.text(lib.attr(a.rule, "access", "Allow"))) in {"allow", lib.unknown}
@@ -126,9 +126,18 @@ azure := [{"cloud": "azure", "r": a.r, "protocol": lib.attr(a.rule, "protocol", 
 	range := lib.port_range(ports)
 ]
 
-# Inside groups the one that is not given is an empty text.
+# Elsewhere every protocol means every port; here `*` still means the ports that are named.
+azure_protocol(protocol) := "tcp" if {
+	lib.every_protocol(protocol)
+} else := protocol
+
+# Inside groups the one that is not given is an empty text. Several may stand in one text.
 azure_ports(rule) := given if {
-	given := [ports | some ports in rule_ranges(rule, ["destination_port_range", "destination_port_ranges"]); ports != ""]
+	given := [ports |
+		some text in rule_ranges(rule, ["destination_port_range", "destination_port_ranges"])
+		text != ""
+		some ports in split(lib.text(text), ",")
+	]
 	count(given) > 0
 } else := ["*"]
 

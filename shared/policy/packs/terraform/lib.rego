@@ -108,7 +108,7 @@ port_range(ports) := [unknown, unknown] if {
 	lowest := to_number(parts[0])
 	highest := to_number(parts[1])
 } else := [one, one] if {
-	one := to_number(text(ports))
+	one := to_number(trim_space(text(ports)))
 } else := [-2, -2]
 
 # The statements of an IAM policy given as a text; unknown where it is not known, or not readable.
