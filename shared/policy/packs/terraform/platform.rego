@@ -347,7 +347,8 @@ logs_state(given) := "pass" if {
 
 result contains found if {
 	some r in input.by_type.ncloud_nks_cluster
-	state := lib.must_not(lib.get(r, "public_network", true))
+	# The provider sends it only when it is true.
+	state := lib.must_not(lib.get(r, "public_network", false))
 	found := lib.said("ncp_nks_public", r, state, "public_network is true.")
 }
 
