@@ -183,6 +183,9 @@ anybody(who) if who in {"*", "0.0.0.0/0", "::/0", "o-*", "vpce-*", "vpc-*", "fal
 
 anybody(who) if regex.match(`^arn:(\*|[^:]*:(\*|(iam|sts)::\*))`, who)
 
+# Ranges so wide that AWS calls a policy public all the same: before /8, of IPv6 before /32.
+anybody(who) if regex.match(`^([0-9.]+/[0-7]|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*/([0-9]|[12][0-9]|3[01]))$`, who)
+
 # The bindings of a policy of Google Cloud given as a text: roles and members; unknown where it is
 # not known, or not readable.
 bindings(document) := [anything] if {
