@@ -401,7 +401,7 @@ gcp_bindings := array.concat(
 gcp_anything := [g |
 	some kind, list in input.by_type
 	startswith(kind, "google_")
-	not startswith(kind, "google_storage_")
+	not startswith(kind, "google_storage_bucket_")
 	regex.match(`_iam_(member|binding|policy)$`, kind)
 	some r in list
 	some g in array.concat(gcp_given(r), gcp_policy(r))
