@@ -148,7 +148,7 @@ result contains found if {
 public_unsaid(kind) := kind == "aws_redshift_cluster"
 
 result contains found if {
-	some type_ in ["aws_db_instance", "aws_rds_cluster_instance", "aws_dms_replication_instance", "aws_redshift_cluster", "aws_neptune_cluster_instance"]
+	some type_ in ["aws_db_instance", "aws_rds_cluster_instance", "aws_dms_replication_instance", "aws_redshift_cluster", "aws_redshiftserverless_workgroup", "aws_neptune_cluster_instance"]
 	some r in input.by_type[type_]
 	state := lib.must_not(lib.get(r, "publicly_accessible", public_unsaid(r.type)))
 	found := lib.said("aws_rds_public", r, state, "publicly_accessible is true.")

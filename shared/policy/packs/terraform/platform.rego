@@ -281,13 +281,17 @@ result contains found if {
 # The policy of a classic load balancer: old protocols that are switched on, or one of AWS's by name.
 result contains found if {
 	some r in input.by_type.aws_load_balancer_policy
-	lib.get(r, "policy_type_name", "") == "SSLNegotiationPolicyType"
-	state := lib.all_of({state | some a in lib.blocks(r.values, "policy_attribute"); state := attribute_state(a)})
+	sort_ := lib.ban(lib.get(r, "policy_type_name", ""), {"SSLNegotiationPolicyType"})
+	attributes := {state | some a in lib.blocks(r.values, "policy_attribute"); state := attribute_state(a)}
+	open := {"unknown" | lib.open_block(r.values, "policy_attribute")}
+	state := lib.both(sort_, lib.all_of(attributes | open))
 	found := lib.said("aws_lb_old_tls", r, state, "The policy allows TLS 1.0 or 1.1, or SSL.")
 }
 
 attribute_state(a) := "unknown" if {
 	a == lib.unknown
+} else := "unknown" if {
+	lib.attr(a, "name", "") == lib.unknown
 } else := lib.must_not(lib.attr(a, "value", "")) if {
 	lib.attr(a, "name", "") in {"Protocol-SSLv2", "Protocol-SSLv3", "Protocol-TLSv1", "Protocol-TLSv1.1"}
 } else := policy_state(lib.attr(a, "value", "")) if {
