@@ -267,6 +267,16 @@ result contains found if {
 }
 
 result contains found if {
+	by_default == false
+	some r in input.by_type.aws_launch_template
+	some block in array.concat([r.values], lib.blocks(r.values, "block_device_mappings"))
+	is_object(block)
+	some name in ["block_device_mappings", "ebs"]
+	lib.open_block(block, name)
+	found := lib.said("aws_root_unencrypted", r, "unknown", "A disk of the template is not encrypted.")
+}
+
+result contains found if {
 	some r in input.by_type.aws_efs_file_system
 	state := lib.must(lib.get(r, "encrypted", false))
 	found := lib.said("aws_efs_unencrypted", r, state, "encrypted is not true.")

@@ -103,10 +103,14 @@ documents := array.concat(
 	[{"r": r, "policy": lib.get(r, "policy", lib.get(r, "inline_policy", ""))} | some r in lib.of_any(named_policies)],
 	[{"r": r, "policy": policy} |
 		some r in input.by_type.aws_iam_role
-		some block in lib.blocks(r.values, "inline_policy")
+		some block in inline_blocks(r)
 		policy := inline(block)
 	],
 )
+
+inline_blocks(r) := [lib.unknown] if {
+	object.get(r.values, "inline_policy", null) == lib.unknown
+} else := lib.blocks(r.values, "inline_policy")
 
 inline(block) := lib.unknown if {
 	block == lib.unknown

@@ -262,6 +262,12 @@ result contains found if {
 	found := lib.said("aws_lb_plain", c.r, state, "A listener speaks HTTP.")
 }
 
+result contains found if {
+	some r in input.by_type.aws_elb
+	lib.open_block(r.values, "listener")
+	found := lib.said("aws_lb_plain", r, "unknown", "A listener speaks HTTP.")
+}
+
 modern := `^ELBSecurityPolicy-(TLS13-1-[23]-|TLS-1-2-|FS-1-2-)`
 
 policy_state(policy) := "unknown" if {
