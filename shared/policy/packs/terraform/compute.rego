@@ -41,12 +41,20 @@ rules := {
 metadata_state(r) := "unknown" if {
 	lib.open_block(r.values, "metadata_options")
 } else := lib.any_of({
-	lib.want(lib.at(r.values, ["metadata_options", 0, "http_tokens"], "optional"), {"required"}),
+	tokens_state(lib.at(r.values, ["metadata_options", 0, "http_tokens"], "")),
 	lib.want(lib.at(r.values, ["metadata_options", 0, "http_endpoint"], "enabled"), {"disabled"}),
 })
 
+# Where nothing is said it is as the account has it.
+tokens_state(tokens) := lib.any_of({state |
+	some r in input.by_type.aws_ec2_instance_metadata_defaults
+	state := lib.want(lib.get(r, "http_tokens", "no-preference"), {"required"})
+}) if {
+	tokens == ""
+} else := lib.want(tokens, {"required"})
+
 result contains found if {
-	some type_ in ["aws_instance", "aws_launch_template", "aws_launch_configuration"]
+	some type_ in ["aws_instance", "aws_spot_instance_request", "aws_launch_template", "aws_launch_configuration"]
 	some r in input.by_type[type_]
 	from_template := [1 |
 		options := object.get(r.values, "metadata_options", null)
@@ -91,7 +99,7 @@ user_data_configured(r) := [text |
 user_data_encoded(r) := [decoded(text) | some name in ["user_data_base64", "user_data", "custom_data"]; text := lib.get(r, name, null); is_string(text)]
 
 result contains found if {
-	some type_ in ["aws_instance", "aws_launch_template", "aws_launch_configuration"]
+	some type_ in ["aws_instance", "aws_spot_instance_request", "aws_launch_template", "aws_launch_configuration"]
 	some r in input.by_type[type_]
 	texts := array.concat(array.concat(user_data(r), user_data_encoded(r)), user_data_configured(r))
 	state := lib.all_of({secret_state(text) | some text in texts})
@@ -182,6 +190,14 @@ passwords := {
 	"azurerm_postgresql_server": "administrator_login_password", "azurerm_postgresql_flexible_server": "administrator_password",
 	"azurerm_linux_virtual_machine": "admin_password", "azurerm_windows_virtual_machine": "admin_password",
 	"azurerm_mysql_flexible_server": "administrator_password", "ncloud_mysql": "user_password", "ncloud_postgresql": "user_password",
+	"aws_dms_endpoint": "password", "aws_directory_service_directory": "password", "aws_docdbelastic_cluster": "admin_user_password",
+	"aws_redshiftserverless_namespace": "admin_user_password",
+	"google_sql_database_instance": "root_password", "google_secret_manager_secret_version": "secret_data",
+	"azurerm_sql_server": "administrator_login_password", "azurerm_mysql_server": "administrator_login_password",
+	"azurerm_mariadb_server": "administrator_login_password", "azurerm_mssql_managed_instance": "administrator_login_password",
+	"azurerm_synapse_workspace": "sql_administrator_login_password", "azurerm_key_vault_secret": "value",
+	"azurerm_linux_virtual_machine_scale_set": "admin_password", "azurerm_windows_virtual_machine_scale_set": "admin_password",
+	"ncloud_mssql": "user_password", "ncloud_mongodb": "user_password",
 }
 
 result contains found if {

@@ -86,7 +86,7 @@ rules := {
 		"title": "Everybody has a role in the project or on the service", "severity": "critical",
 		"rationale": "`allUsers` is anybody, `allAuthenticatedUsers` anybody with a Google account.",
 		"remedy": "Give the role to a service account or a group.",
-		"aliases": ["CKV_GCP_102"], "source": "CIS GCP Foundations 1",
+		"aliases": ["CKV_GCP_102", "CKV_GCP_15", "AVD-GCP-0046", "GCP-0046"], "source": "CIS GCP Foundations 1",
 	},
 	"azure_role_any": {
 		"title": "Azure role allows every action", "severity": "critical",
@@ -103,10 +103,14 @@ documents := array.concat(
 	[{"r": r, "policy": lib.get(r, "policy", lib.get(r, "inline_policy", ""))} | some r in lib.of_any(named_policies)],
 	[{"r": r, "policy": policy} |
 		some r in input.by_type.aws_iam_role
-		some block in lib.blocks(r.values, "inline_policy")
+		some block in inline_blocks(r)
 		policy := inline(block)
 	],
 )
+
+inline_blocks(r) := [lib.unknown] if {
+	object.get(r.values, "inline_policy", null) == lib.unknown
+} else := lib.blocks(r.values, "inline_policy")
 
 inline(block) := lib.unknown if {
 	block == lib.unknown
@@ -375,36 +379,55 @@ absent(value) := "unknown" if {
 	count(named) == 0
 } else := "fail"
 
-gcp_bindings := lib.of_any([
-	"google_project_iam_member", "google_project_iam_binding", "google_folder_iam_member", "google_folder_iam_binding",
-	"google_organization_iam_member", "google_organization_iam_binding",
-])
+# Who has which role: one member, all members of a role, or the whole policy at once.
+gcp_given(r) := [{"r": r, "role": lib.get(r, "role", ""), "members": members(r)}]
 
-gcp_services := lib.of_any([
-	"google_cloud_run_service_iam_member", "google_cloud_run_service_iam_binding", "google_cloud_run_v2_service_iam_member",
-	"google_cloudfunctions_function_iam_member", "google_cloudfunctions2_function_iam_member", "google_pubsub_topic_iam_member",
-	"google_bigquery_dataset_iam_member", "google_kms_crypto_key_iam_member", "google_secret_manager_secret_iam_member",
-	"google_service_account_iam_member", "google_artifact_registry_repository_iam_member",
-])
+members(r) := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(lib.get(r, "members", null)))
+
+gcp_policy(r) := [{"r": r, "role": b.role, "members": b.members} | some b in lib.bindings(lib.get(r, "policy_data", ""))]
+
+# Rights in a project, a folder or the whole organization.
+gcp_bindings := array.concat(
+	[g |
+		some r in lib.of_any([
+			"google_project_iam_member", "google_project_iam_binding", "google_folder_iam_member", "google_folder_iam_binding",
+			"google_organization_iam_member", "google_organization_iam_binding",
+		])
+		some g in gcp_given(r)
+	],
+	[g |
+		some r in lib.of_any(["google_project_iam_policy", "google_folder_iam_policy", "google_organization_iam_policy"])
+		some g in gcp_policy(r)
+	],
+)
+
+# Rights on anything. Buckets have a rule of their own.
+gcp_anything := [g |
+	some kind, list in input.by_type
+	startswith(kind, "google_")
+	not startswith(kind, "google_storage_bucket_")
+	regex.match(`_iam_(member|binding|policy)$`, kind)
+	some r in list
+	some g in array.concat(gcp_given(r), gcp_policy(r))
+]
 
 result contains found if {
-	some r in gcp_bindings
-	state := lib.ban(lib.get(r, "role", ""), {"roles/owner", "roles/editor"})
-	found := lib.said("gcp_iam_basic_role", r, state, "The role is owner or editor.")
+	some g in gcp_bindings
+	state := lib.ban(g.role, {"roles/owner", "roles/editor"})
+	found := lib.said("gcp_iam_basic_role", g.r, state, "The role is owner or editor.")
 }
 
 result contains found if {
-	some r in gcp_bindings
-	state := lib.ban(lib.get(r, "role", ""), {"roles/viewer"})
-	found := lib.said("gcp_iam_viewer", r, state, "The role is viewer.")
+	some g in gcp_bindings
+	state := lib.ban(g.role, {"roles/viewer"})
+	found := lib.said("gcp_iam_viewer", g.r, state, "The role is viewer.")
 }
 
 result contains found if {
-	some r in gcp_bindings
-	members := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(lib.get(r, "members", null)))
-	accounts := lib.all_of({robot_state(member) | some member in members})
-	state := lib.both(accounts, admin_state(lib.get(r, "role", "")))
-	found := lib.said("gcp_iam_service_admin", r, state, "A service account has a role of an administrator.")
+	some g in gcp_bindings
+	accounts := lib.all_of({robot_state(member) | some member in g.members})
+	state := lib.both(accounts, admin_state(g.role))
+	found := lib.said("gcp_iam_service_admin", g.r, state, "A service account has a role of an administrator.")
 }
 
 robot_state(member) := "unknown" if {
@@ -437,15 +460,40 @@ role_state(role) := "unknown" if {
 } else := "pass"
 
 result contains found if {
-	some r in gcp_bindings
-	found := lib.said("gcp_iam_impersonation", r, role_state(lib.get(r, "role", "")), "The role lets its holder act as any service account.")
+	some g in gcp_bindings
+	found := lib.said("gcp_iam_impersonation", g.r, role_state(g.role), "The role lets its holder act as any service account.")
 }
 
+gcp_everybody := {"allUsers", "allAuthenticatedUsers"}
+
 result contains found if {
-	some r in array.concat(gcp_bindings, gcp_services)
-	members := array.concat(lib.listed(lib.get(r, "member", null)), lib.listed(lib.get(r, "members", null)))
-	state := lib.all_of({lib.ban(member, {"allUsers", "allAuthenticatedUsers"}) | some member in members})
-	found := lib.said("gcp_iam_public", r, state, "Everybody is a member.")
+	some g in gcp_anything
+	state := lib.all_of({lib.ban(member, gcp_everybody) | some member in g.members})
+	found := lib.said("gcp_iam_public", g.r, state, "Everybody is a member.")
+}
+
+# A dataset keeps its own list, inline or in resources of one entry each.
+gcp_access := array.concat(
+	[{"r": r, "entry": entry} |
+		some r in input.by_type.google_bigquery_dataset
+		some entry in lib.blocks(r.values, "access")
+	],
+	[{"r": r, "entry": r.values} | some r in input.by_type.google_bigquery_dataset_access],
+)
+
+result contains found if {
+	some a in gcp_access
+	found := lib.said("gcp_iam_public", a.r, access_state(a.entry), "Everybody has access.")
+}
+
+access_state(entry) := "unknown" if {
+	entry == lib.unknown
+} else := lib.all_of({lib.ban(lib.attr(entry, name, ""), gcp_everybody) | some name in ["special_group", "iam_member"]})
+
+result contains found if {
+	some r in input.by_type.google_bigquery_dataset
+	object.get(r.values, "access", null) == lib.unknown
+	found := lib.said("gcp_iam_public", r, "unknown", "Everybody has access.")
 }
 
 result contains found if {

@@ -64,6 +64,44 @@ gcp_open := [{"cloud": "gcp", "r": r, "protocol": lib.unknown, "from": lib.unkno
 	lib.open_block(r.values, "allow")
 ]
 
+# The same in policies of networks, folders and organizations, whose rules are resources of their own.
+gcp_policy_rules := [r |
+	some type_ in ["google_compute_firewall_policy_rule", "google_compute_network_firewall_policy_rule", "google_compute_region_network_firewall_policy_rule"]
+	some r in input.by_type[type_]
+	lower(lib.text(lib.get(r, "action", "allow"))) in {"allow", lib.unknown}
+	upper(lib.text(lib.get(r, "direction", "INGRESS"))) != "EGRESS"
+	lib.get(r, "disabled", false) != true
+]
+
+gcp_policies := [{"cloud": "gcp", "r": r, "protocol": lib.attr(layer, "ip_protocol", "all"), "from": range[0], "to": range[1], "sources": gcp_policy_sources(match)} |
+	some r in gcp_policy_rules
+	some match in lib.blocks(r.values, "match")
+	is_object(match)
+	some name in ["layer4_configs", "layer4_config"]
+	some layer in lib.blocks(match, name)
+	is_object(layer)
+	some ports in gcp_ports(layer)
+	range := lib.port_range(ports)
+]
+
+gcp_policies_open := [{"cloud": "gcp", "r": r, "protocol": lib.unknown, "from": lib.unknown, "to": lib.unknown, "sources": [lib.unknown]} |
+	some r in gcp_policy_rules
+	some block in array.concat([r.values], lib.blocks(r.values, "match"))
+	is_object(block)
+	some name in ["match", "layer4_configs", "layer4_config"]
+	lib.open_block(block, name)
+]
+
+# Without anything that narrows it, everybody.
+gcp_policy_sources(match) := ["0.0.0.0/0"] if {
+	given := [1 |
+		some name in ["src_ip_ranges", "src_secure_tags", "src_fqdns", "src_region_codes", "src_address_groups", "src_threat_intelligences", "src_networks"]
+		some one in lib.listed(lib.attr(match, name, []))
+		one != null
+	]
+	count(given) == 0
+} else := lib.listed(lib.attr(match, "src_ip_ranges", []))
+
 gcp_ports(allow) := ports if {
 	ports := lib.listed(lib.attr(allow, "ports", []))
 	count(ports) > 0
@@ -117,7 +155,7 @@ azure_rules := array.concat(
 	],
 )
 
-azure := [{"cloud": "azure", "r": a.r, "protocol": lib.attr(a.rule, "protocol", "*"), "from": range[0], "to": range[1], "sources": sources} |
+azure := [{"cloud": "azure", "r": a.r, "protocol": azure_protocol(lib.attr(a.rule, "protocol", "*")), "from": range[0], "to": range[1], "sources": sources} |
 	some a in azure_rules
 	lower(lib.text(lib.attr(a.rule, "direction", "Inbound"))) in {"inbound", lib.unknown}
 	lower(lib.text(lib.attr(a.rule, "access", "Allow"))) in {"allow", lib.unknown}
@@ -126,9 +164,18 @@ azure := [{"cloud": "azure", "r": a.r, "protocol": lib.attr(a.rule, "protocol", 
 	range := lib.port_range(ports)
 ]
 
-# Inside groups the one that is not given is an empty text.
+# Elsewhere every protocol means every port; here `*` still means the ports that are named.
+azure_protocol(protocol) := "tcp" if {
+	lib.every_protocol(protocol)
+} else := protocol
+
+# Inside groups the one that is not given is an empty text. Several may stand in one text.
 azure_ports(rule) := given if {
-	given := [ports | some ports in rule_ranges(rule, ["destination_port_range", "destination_port_ranges"]); ports != ""]
+	given := [ports |
+		some text in rule_ranges(rule, ["destination_port_range", "destination_port_ranges"])
+		text != ""
+		some ports in split(lib.text(text), ",")
+	]
 	count(given) > 0
 } else := ["*"]
 
@@ -155,7 +202,7 @@ ncp_open := [{"cloud": "ncp", "r": r, "protocol": lib.unknown, "from": lib.unkno
 
 entries := array.concat(
 	array.concat(array.concat(aws_inline, aws_rules), array.concat(aws_split, aws_open)),
-	array.concat(array.concat(array.concat(gcp, gcp_open), array.concat(azure, azure_open)), array.concat(ncp, ncp_open)),
+	array.concat(array.concat(array.concat(gcp, gcp_open), array.concat(azure, azure_open)), array.concat(array.concat(ncp, ncp_open), array.concat(gcp_policies, gcp_policies_open))),
 )
 
 # Only what is, or may be, open to the world is looked at further.

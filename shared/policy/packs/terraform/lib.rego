@@ -108,7 +108,7 @@ port_range(ports) := [unknown, unknown] if {
 	lowest := to_number(parts[0])
 	highest := to_number(parts[1])
 } else := [one, one] if {
-	one := to_number(text(ports))
+	one := to_number(trim_space(text(ports)))
 } else := [-2, -2]
 
 # The statements of an IAM policy given as a text; unknown where it is not known, or not readable.
@@ -160,7 +160,8 @@ tying := {
 	"kms:calleraccount", "kms:viaservice", "s3:dataaccesspointaccount", "s3:dataaccesspointarn", "aws:resourceorgid",
 }
 
-# Operators that leave out a few, or hold where the key is not there at all, tie nobody down.
+# Operators that leave out a few, ask whether the key is there, or hold where it is not, tie nobody
+# down.
 tied(statement) if {
 	condition := object.get(statement, "Condition", {})
 	is_object(condition)
@@ -169,16 +170,40 @@ tied(statement) if {
 	operator_ := lower(operator)
 	not contains(operator_, "not")
 	not endswith(operator_, "ifexists")
+	not startswith(operator_, "forallvalues")
+	operator_ != "null"
 	some key, values in keys
 	lower(key) in tying
 	given := [v | some v in listed(values); anybody(v)]
 	count(given) == 0
 }
 
-# A principal, or a value of a condition, that is anybody.
-anybody(who) if who in {"*", "0.0.0.0/0", "::/0"}
+# A principal, or a value of a condition, that is anybody; "false" says who it is not.
+anybody(who) if who in {"*", "0.0.0.0/0", "::/0", "o-*", "vpce-*", "vpc-*", "false", false}
 
 anybody(who) if regex.match(`^arn:(\*|[^:]*:(\*|(iam|sts)::\*))`, who)
+
+# Ranges so wide that AWS calls a policy public all the same: before /8, of IPv6 before /32.
+anybody(who) if regex.match(`^([0-9.]+/[0-7]|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*/([0-9]|[12][0-9]|3[01]))$`, who)
+
+# The bindings of a policy of Google Cloud given as a text: roles and members; unknown where it is
+# not known, or not readable.
+bindings(document) := [anything] if {
+	document == unknown
+} else := given if {
+	is_string(document)
+	parsed := read(document)
+	is_object(parsed)
+	given := [{"role": attr(b, "role", ""), "members": listed(attr(b, "members", []))} |
+		some b in listed(object.get(parsed, "bindings", []))
+		is_object(b)
+	]
+} else := [anything] if {
+	is_string(document)
+	trim_space(document) != ""
+} else := []
+
+anything := {"role": unknown, "members": [unknown]}
 
 # The state of "the statement is not for everybody with nothing that ties it down".
 statement_state(statement) := "unknown" if {

@@ -160,7 +160,8 @@ result contains found if {
 
 egress := array.concat(
 	[{"r": r, "rule": rule, "sources": inbound.rule_ranges(rule, ["cidr_blocks", "ipv6_cidr_blocks"]), "protocol": lib.attr(rule, "protocol", "-1")} |
-		some r in input.by_type.aws_security_group
+		some type_ in ["aws_security_group", "aws_default_security_group"]
+		some r in input.by_type[type_]
 		some rule in lib.blocks(r.values, "egress")
 		is_object(rule)
 	],
@@ -190,7 +191,8 @@ direction_state(r) := "unknown" if {
 } else := "fail"
 
 result contains found if {
-	some r in input.by_type.aws_security_group
+	some type_ in ["aws_security_group", "aws_default_security_group"]
+	some r in input.by_type[type_]
 	lib.open_block(r.values, "egress")
 	found := lib.said("aws_open_egress", r, "unknown", "Every port of every address may be reached from inside.")
 }
@@ -209,7 +211,7 @@ result contains found if {
 }
 
 result contains found if {
-	some type_ in ["aws_instance", "aws_launch_configuration"]
+	some type_ in ["aws_instance", "aws_spot_instance_request", "aws_launch_configuration"]
 	some r in input.by_type[type_]
 	state := lib.must_not(lib.get(r, "associate_public_ip_address", false))
 	found := lib.said("aws_public_ip", r, state, "associate_public_ip_address is true.")

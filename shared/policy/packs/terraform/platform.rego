@@ -78,7 +78,7 @@ rules := {
 	"aws_lb_old_tls": {
 		"title": "Load balancer speaks old TLS", "severity": "medium",
 		"rationale": "TLS 1.0 and 1.1 are broken.", "remedy": "Use ELBSecurityPolicy-TLS13-1-2-2021-06 or another one with TLS 1.2 at least.",
-		"aliases": ["CKV_AWS_103", "AVD-AWS-0047", "AWS-0047"], "source": "AWS ELB documentation, security policies",
+		"aliases": ["CKV_AWS_103", "CKV_AWS_213", "AVD-AWS-0047", "AWS-0047"], "source": "AWS ELB documentation, security policies",
 	},
 	"aws_eks_public": {
 		"title": "API server of EKS has a public address", "severity": "medium",
@@ -158,6 +158,10 @@ result contains found if {
 
 action_state(s) := "unknown" if {
 	s == lib.unknown
+} else := "fail" if {
+	# Every action but a few.
+	lib.allows(s)
+	count(lib.part(s, "NotAction")) > 0
 } else := lib.all_of({lib.ban(lower(lib.text(action)), {"*", "*:*", "sqs:*", "sns:*"}) | some action in lib.part(s, "Action")}) if {
 	lib.allows(s)
 } else := "pass"
@@ -258,6 +262,12 @@ result contains found if {
 	found := lib.said("aws_lb_plain", c.r, state, "A listener speaks HTTP.")
 }
 
+result contains found if {
+	some r in input.by_type.aws_elb
+	lib.open_block(r.values, "listener")
+	found := lib.said("aws_lb_plain", r, "unknown", "A listener speaks HTTP.")
+}
+
 modern := `^ELBSecurityPolicy-(TLS13-1-[23]-|TLS-1-2-|FS-1-2-)`
 
 policy_state(policy) := "unknown" if {
@@ -273,6 +283,26 @@ result contains found if {
 	state := lib.both(safe, policy_state(lib.get(r, "ssl_policy", "ELBSecurityPolicy-2016-08")))
 	found := lib.said("aws_lb_old_tls", r, state, "ssl_policy allows TLS 1.0 or 1.1.")
 }
+
+# The policy of a classic load balancer: old protocols that are switched on, or one of AWS's by name.
+result contains found if {
+	some r in input.by_type.aws_load_balancer_policy
+	sort_ := lib.ban(lib.get(r, "policy_type_name", ""), {"SSLNegotiationPolicyType"})
+	attributes := {state | some a in lib.blocks(r.values, "policy_attribute"); state := attribute_state(a)}
+	open := {"unknown" | lib.open_block(r.values, "policy_attribute")}
+	state := lib.both(sort_, lib.all_of(attributes | open))
+	found := lib.said("aws_lb_old_tls", r, state, "The policy allows TLS 1.0 or 1.1, or SSL.")
+}
+
+attribute_state(a) := "unknown" if {
+	a == lib.unknown
+} else := "unknown" if {
+	lib.attr(a, "name", "") == lib.unknown
+} else := lib.must_not(lib.attr(a, "value", "")) if {
+	lib.attr(a, "name", "") in {"Protocol-SSLv2", "Protocol-SSLv3", "Protocol-TLSv1", "Protocol-TLSv1.1"}
+} else := policy_state(lib.attr(a, "value", "")) if {
+	lib.attr(a, "name", "") == "Reference-Security-Policy"
+} else := "pass"
 
 endpoint(r) := lib.must_not(lib.at(r.values, ["vpc_config", 0, "endpoint_public_access"], true))
 
@@ -327,7 +357,8 @@ logs_state(given) := "pass" if {
 
 result contains found if {
 	some r in input.by_type.ncloud_nks_cluster
-	state := lib.must_not(lib.get(r, "public_network", true))
+	# The provider sends it only when it is true.
+	state := lib.must_not(lib.get(r, "public_network", false))
 	found := lib.said("ncp_nks_public", r, state, "public_network is true.")
 }
 

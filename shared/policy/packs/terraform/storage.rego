@@ -318,6 +318,15 @@ result contains found if {
 }
 
 result contains found if {
+	some r in input.by_type.google_storage_bucket_iam_policy
+	state := lib.all_of({lib.ban(member, anybody) |
+		some binding in lib.bindings(lib.get(r, "policy_data", ""))
+		some member in binding.members
+	})
+	found := lib.said("gcp_bucket_public", r, state, "Everybody is a member.")
+}
+
+result contains found if {
 	some type_ in ["google_storage_bucket_access_control", "google_storage_default_object_access_control", "google_storage_object_access_control"]
 	some r in input.by_type[type_]
 	state := lib.ban(lib.get(r, "entity", ""), anybody)
