@@ -13,12 +13,18 @@ const NEVER_COMPUTED: &[&str] = &[
     "allow",
     "authorized_networks",
     "block_device_mappings",
+    "default_action",
     "deny",
+    "ebs",
     "environment",
     "inbound",
+    "layer4_configs",
+    "listener",
+    "match",
     "network_interfaces",
     "outbound",
     "permissions",
+    "policy_attribute",
     "rule",
     "statement",
 ];
@@ -159,7 +165,7 @@ mod tests {
     fn what_a_dynamic_block_may_have_set_stays() {
         // Terraform's document says nothing of `dynamic`: neither the block nor what is in it.
         for (expressions, values) in [
-            (json!({}), json!({"allow": UNKNOWN})),
+            (json!({}), json!({"allow": UNKNOWN, "default_action": UNKNOWN, "listener": UNKNOWN})),
             (json!({}), json!({"disk": [{"encrypted": UNKNOWN}]})),
             (json!({"disk": [{}]}), json!({"disk": [{"a": UNKNOWN}, {"encrypted": UNKNOWN}]})),
         ] {

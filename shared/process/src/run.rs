@@ -243,17 +243,14 @@ pub async fn run(
                 out.end();
                 deadline = Some(tokio::time::Instant::now() + DRAIN);
             }
-            _ = &mut gently, if status.is_none() && asked.is_none() => {
-                asked = Some(Stop::Gently);
-                child.interrupt();
-            }
-            _ = &mut now, if status.is_none() && asked != Some(Stop::Now) => {
-                asked = Some(Stop::Now);
-                kill_at = child.kill();
-            }
-            () = stops.halt.cancelled(), if status.is_none() && asked != Some(Stop::Now) => {
-                asked = Some(Stop::Now);
-                kill_at = child.kill();
+            stop = hardest(&mut now, &stops.halt, &mut gently, asked.is_none()),
+                if status.is_none() && asked != Some(Stop::Now) =>
+            {
+                asked = Some(stop);
+                match stop {
+                    Stop::Gently => child.interrupt(),
+                    Stop::Now => kill_at = child.kill(),
+                }
             }
             end = either(&mut renewed), if status.is_none() => {
                 if let Some(rein) = &child.rein {
@@ -280,6 +277,22 @@ pub async fn run(
         }
     }
     Ok(Ended { code: status.code(), signal: status.signal(), asked, stdout: out.kept(), measure })
+}
+
+/// What is asked for. Whoever is to be killed is not interrupted just before: what it then says and does
+/// would look like an end of its own.
+async fn hardest<T>(
+    now: &mut (impl Future<Output = T> + Unpin),
+    halt: &CancellationToken,
+    gently: &mut (impl Future<Output = T> + Unpin),
+    also_gently: bool,
+) -> Stop {
+    tokio::select! {
+        biased;
+        _ = now => Stop::Now,
+        () = halt.cancelled() => Stop::Now,
+        _ = gently, if also_gently => Stop::Gently,
+    }
 }
 
 async fn either<T>(future: &mut Option<impl Future<Output = T> + Unpin>) -> T {

@@ -178,6 +178,19 @@ async fn a_hard_stop_leaves_nothing_alive() {
 }
 
 #[tokio::test]
+async fn whoever_is_to_be_killed_is_not_interrupted_before() {
+    let halt = CancellationToken::new();
+    let (mut asked, mut never) = (std::future::ready(()), std::future::pending());
+    for _ in 0..64 {
+        let mut also = std::future::ready(());
+        assert_eq!(hardest(&mut asked.clone(), &halt, &mut also, true).await, Stop::Now);
+    }
+    assert_eq!(hardest(&mut never, &halt, &mut asked, true).await, Stop::Gently);
+    halt.cancel();
+    assert_eq!(hardest(&mut never, &halt, &mut std::future::ready(()), true).await, Stop::Now);
+}
+
+#[tokio::test]
 async fn a_grandchild_that_stays_behind_is_killed_and_not_waited_for() {
     let start = Instant::now();
     let (ended, heard) = lines("sleep 300 & echo $!", Stdout::Lines).await;
