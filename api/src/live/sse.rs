@@ -17,7 +17,9 @@ use slipway_domain::id::DeploymentId;
 use slipway_services::auth::authenticate;
 use slipway_services::{deployment, event};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use utoipa::ToSchema;
 
 use crate::state::ApiState;
@@ -79,8 +81,9 @@ struct Stream {
     of: DeploymentId,
     followed: Followed,
     until: Instant,
-    /// When it is looked again whether its reader may read it.
+    /// When it is looked again whether its reader may read it, and who looks.
     look_at: Instant,
+    looking: Option<JoinHandle<bool>>,
     at: At,
     /// Held as long as the stream is open.
     _permit: OwnedSemaphorePermit,
@@ -126,8 +129,15 @@ impl Stream {
                 biased;
                 () = self.state.shutdown.cancelled() => return None,
                 () = tokio::time::sleep_until(self.until) => return None,
-                () = tokio::time::sleep_until(self.look_at) => {
-                    if !may_follow(&self.state, &self.who, self.of).await {
+                () = tokio::time::sleep_until(self.look_at), if self.looking.is_none() => {
+                    // By itself: what comes next may have taken the last connection to the
+                    // database, and would never give it back to somebody who waits here.
+                    let looking = may_follow(self.state.clone(), self.who.clone(), self.of);
+                    self.looking = Some(tokio::spawn(looking.in_current_span()));
+                }
+                may = async { self.looking.as_mut()?.await.ok() }, if self.looking.is_some() => {
+                    self.looking = None;
+                    if may != Some(true) {
                         tracing::info!(deployment_id = %self.of, by = self.who.actor.id,
                             "a stream was closed: its reader may not read it any more");
                         return None;
@@ -147,9 +157,9 @@ impl Stream {
 }
 
 /// Whether the reader may still read it, as far as can be found out now.
-async fn may_follow(state: &ApiState, who: &Principal, of: DeploymentId) -> bool {
+async fn may_follow(state: ApiState, who: Principal, of: DeploymentId) -> bool {
     let looked = async {
-        let who = authenticate::again(&state.cx, who).await?;
+        let who = authenticate::again(&state.cx, &who).await?;
         deployment::get(&state.cx, &who, of).await
     };
     match looked.await {
@@ -172,7 +182,8 @@ pub(crate) async fn answer(
     let now = Instant::now();
     let (until, look_at) = (now + state.options.stream_max, now + state.options.stream_check);
     let at = At::Begin;
-    let begun = Stream { state, who, of, followed, until, look_at, at, _permit: permit };
+    let begun =
+        Stream { state, who, of, followed, until, look_at, looking: None, at, _permit: permit };
     let messages = stream::unfold(begun, |mut stream| async move {
         let message = stream.next().await?;
         Some((Ok::<_, Infallible>(message), stream))

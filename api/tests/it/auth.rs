@@ -288,16 +288,17 @@ async fn a_stream_ends_when_its_reader_may_not_read_it_any_more() {
             .header(header::ACCEPT, "text/event-stream");
         let answer = house.open(request.body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status(), 200);
-        // Read all the time: one that is left alone in the middle of a question keeps its connection
-        // to the database.
-        tokio::spawn(answer.into_body().collect())
+        answer.into_body()
     };
+    // Read all the time: one that is left alone in the middle of a question keeps its connection to
+    // the database.
+    let read = |body: Body| tokio::spawn(body.collect());
     let key = made["token"].as_str().unwrap();
-    let mut of_key = open("logs?follow=true", key).await;
-    let mut of_session = open("events", &bobs.access).await;
+    let mut of_key = read(open("logs?follow=true", key).await);
+    let mut of_session = read(open("events", &bobs.access).await);
     let again = signed_in(&house, "bob").await;
-    let mut of_member = open("events", &again.access).await;
-    let mut of_ann = open("events", &ann.access).await;
+    let mut of_member = read(open("events", &again.access).await);
+    let mut of_ann = read(open("events", &ann.access).await);
     let soon = async |stream: &mut tokio::task::JoinHandle<_>| {
         let ended = tokio::time::timeout(std::time::Duration::from_secs(10), stream).await;
         let ended: Result<http_body_util::Collected<_>, axum::Error> =
