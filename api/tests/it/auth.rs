@@ -17,6 +17,7 @@ use slipway_domain::Secret;
 use slipway_domain::access::{Door, Principal, Role};
 use slipway_domain::auth::account::Account;
 use slipway_domain::member::{Member, MemberRoles};
+use slipway_queue::Signal;
 use slipway_services::auth::sign_in::{self, NewPerson};
 use slipway_services::auth::{AuthSettings, hashes_of_passwords};
 
@@ -320,6 +321,33 @@ async fn a_stream_ends_when_its_reader_may_not_read_it_any_more() {
     tx.commit().await.unwrap();
     soon(&mut of_member).await;
     assert!(tokio::time::timeout(wait, &mut of_ann).await.is_err(), "somebody else's");
+}
+
+#[tokio::test]
+async fn a_stream_does_not_keep_what_others_wait_for() {
+    // One connection to the database, and a look at the rights of the reader every 50 ms.
+    let (house, _) = house().await;
+    let ann = signed_in(&house, "ann").await;
+    let made = call(&house, "POST", "/api/v1/deployments", &ann.access, Some(submission())).await;
+    let made = made.ok(202);
+    let id = made["id"].as_str().unwrap();
+    let request = Request::get(format!("/api/v1/deployments/{id}/events"))
+        .header(header::AUTHORIZATION, format!("Bearer {}", ann.access))
+        .header(header::ACCEPT, "text/event-stream");
+    let stream = house.open(request.body(Body::empty()).unwrap()).await.into_body();
+    let _stream = tokio::spawn(stream.collect());
+    let moment = std::time::Duration::from_millis(200);
+    tokio::time::sleep(moment).await;
+    for _ in 0..3 {
+        // What comes next waits for the connection, and then the look does.
+        let tx = house.cx.store.read().await.unwrap();
+        house.cx.transport.publish(Signal::Changed(id.parse().unwrap())).await.unwrap();
+        tokio::time::sleep(moment).await;
+        drop(tx);
+        let answer = get(&house, "/api/v1/stacks", &ann.access);
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(3), answer).await;
+        answer.expect("it is answered soon").ok(200);
+    }
 }
 
 #[tokio::test]
