@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use slipway_domain::id::JobId;
 use slipway_domain::job::Queue;
 use slipway_queue::Bells;
 use slipway_services::execution;
@@ -15,6 +16,7 @@ use crate::{Shared, job};
 pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
     let free = Arc::new(Semaphore::new(usize::from(slots)));
     let mut bells: Option<Box<dyn Bells>> = None;
+    let mut rung = Rung::default();
     let drain = shared.shutdown.drain.clone();
     loop {
         // A slot first: nothing is taken that cannot be run at once.
@@ -55,8 +57,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
                 tokio::select! {
                     biased;
                     () = drain.cancelled() => break,
-                    () = bell(&shared, queue, &mut bells) => {}
-                    () = tokio::time::sleep(shared.options.poll) => {}
+                    again = rung.again(&shared) => if again { continue },
+                }
+                rung = tokio::select! {
+                    biased;
+                    () = drain.cancelled() => break,
+                    rung = bell(&shared, queue, &mut bells) => rung,
+                    () = tokio::time::sleep(shared.options.poll) => Rung::default(),
                 }
             }
             Err(error) => {
@@ -96,8 +103,41 @@ async fn take(shared: &Shared, queue: Queue, most: usize) -> slipway_store::Resu
     execution::take(&shared.cx, queue, shared.id, lease_ms, most).await
 }
 
+/// Until it is looked again for a job whose doorbell came before its commit. Together they are more
+/// than a commit may take that is not rung for once more.
+const PAUSES_MS: [u64; 7] = [0, 1, 2, 4, 8, 16, 32];
+
+/// What the doorbell rang for.
+#[derive(Default)]
+struct Rung {
+    job: Option<JobId>,
+    looked: usize,
+}
+
+impl Rung {
+    /// Nothing was to be had. Whether to look again, for a job that was not there yet, when the
+    /// time for that has come.
+    async fn again(&mut self, shared: &Shared) -> bool {
+        let (Some(job), Some(pause)) = (self.job, PAUSES_MS.get(self.looked)) else { return false };
+        self.looked += 1;
+        match execution::expected(&shared.cx, job).await {
+            Ok(None) => {
+                tokio::time::sleep(Duration::from_millis(*pause)).await;
+                true
+            }
+            Ok(Some(waits)) => {
+                // It came in between. If it is passed over now, there is a reason for that.
+                self.job = None;
+                waits
+            }
+            // The next claim says so.
+            Err(_) => false,
+        }
+    }
+}
+
 /// Waits for the doorbell. One that does not work is set up again; the poll goes on meanwhile.
-async fn bell(shared: &Shared, queue: Queue, bells: &mut Option<Box<dyn Bells>>) {
+async fn bell(shared: &Shared, queue: Queue, bells: &mut Option<Box<dyn Bells>>) -> Rung {
     let rung = match bells {
         Some(bells) => bells.wait().await,
         None => match shared.cx.transport.listen(queue).await {
@@ -105,9 +145,12 @@ async fn bell(shared: &Shared, queue: Queue, bells: &mut Option<Box<dyn Bells>>)
             Err(error) => Err(error),
         },
     };
-    if let Err(error) = rung {
-        tracing::warn!(%queue, %error, "the doorbell does not work; the database is polled");
-        *bells = None;
-        std::future::pending::<()>().await;
+    match rung {
+        Ok(job) => Rung { job, looked: 0 },
+        Err(error) => {
+            tracing::warn!(%queue, %error, "the doorbell does not work; the database is polled");
+            *bells = None;
+            std::future::pending().await
+        }
     }
 }

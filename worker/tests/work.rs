@@ -1,6 +1,9 @@
 //! A whole worker over a real database, with a driver that does what the test says.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "work/early.rs"]
+mod early;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use slipway_domain::id::JobId;
 use slipway_domain::job::{Doorbell, Queue};
 use tokio::sync::{Notify, broadcast};
 
@@ -40,9 +41,9 @@ struct EmbeddedBells(Arc<Notify>);
 
 #[async_trait]
 impl Bells for EmbeddedBells {
-    async fn wait(&mut self) -> Result<(), TransportError> {
+    async fn wait(&mut self) -> Result<Option<JobId>, TransportError> {
         self.0.notified().await;
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -57,6 +58,11 @@ impl Transport for Embedded {
         // late still looks.
         self.bell(bell.queue).notify_one();
         Ok(())
+    }
+
+    /// Many rings are one notification.
+    fn names_the_job(&self) -> bool {
+        false
     }
 
     async fn listen(&self, queue: Queue) -> Result<Box<dyn Bells>, TransportError> {
@@ -81,7 +87,7 @@ impl Transport for Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slipway_domain::id::{JobId, RandomMint};
+    use slipway_domain::id::RandomMint;
     use std::time::Duration;
 
     fn bell(queue: Queue) -> Doorbell {

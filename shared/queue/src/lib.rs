@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use slipway_domain::id::DeploymentId;
+use slipway_domain::id::{DeploymentId, JobId};
 use slipway_domain::job::{Doorbell, Queue};
 use tokio::sync::broadcast;
 
@@ -54,10 +54,17 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// `embedded`, `redis` or `rabbitmq`.
     fn name(&self) -> &'static str;
 
-    /// Tells one worker of the bell's queue to look. Call it after the commit. Never waits for a
+    /// Tells one worker of the bell's queue to look. Call it after the commit; or just before it,
+    /// for a job that it adds, where [`Transport::names_the_job`]. Never waits for a
     /// broker: the bell is handed to the transport, which delivers it when it can; one that cannot
     /// be handed over (too many wait already) is refused, and the relay rings again later.
     async fn ring(&self, bell: &Doorbell) -> Result<(), TransportError>;
+
+    /// Whether [`Bells::wait`] says for which job a bell rings, so that who hears it before that job
+    /// is committed knows that there is something to wait for.
+    fn names_the_job(&self) -> bool {
+        true
+    }
 
     /// Listens for doorbells of one queue.
     async fn listen(&self, queue: Queue) -> Result<Box<dyn Bells>, TransportError>;
@@ -87,10 +94,11 @@ pub trait Transport: Send + Sync + fmt::Debug {
 /// Doorbells of one queue.
 #[async_trait]
 pub trait Bells: Send {
-    /// Returns when there may be work. May return for nothing. Call it only with a free slot:
+    /// Returns when there may be work, with the job that it rings for where that is known. May
+    /// return for nothing, and before the job is committed. Call it only with a free slot:
     /// what is taken from a broker here is not offered to another worker again. Safe to drop:
     /// a bell that was taken and not yet answered is answered by the next call.
-    async fn wait(&mut self) -> Result<(), TransportError>;
+    async fn wait(&mut self) -> Result<Option<JobId>, TransportError>;
 
     /// There is no free slot any more: gives back what is on its way here, and takes nothing until
     /// the next [`Bells::wait`].

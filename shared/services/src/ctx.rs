@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use slipway_domain::clock::Clock;
 use slipway_domain::drift::schedule::Schedule;
+use slipway_domain::fault::Fault;
 use slipway_domain::gate_settings::GateSettings;
 use slipway_domain::id::{DeploymentId, Mint};
 use slipway_domain::job::{Doorbell, JobKind, JobLimits};
 use slipway_domain::port::driver::Inspect;
 use slipway_domain::tree::Limits;
 use slipway_queue::{SharedTransport, Signal};
-use slipway_store::Store;
+use slipway_store::{Store, Tx};
+use tokio::time::Instant;
 
 use crate::audit::Denials;
 use crate::auth::{Auth, AuthSettings};
@@ -26,6 +29,9 @@ use crate::setting;
 use crate::source::Trees;
 use crate::taking::Starts;
 use crate::unchanged::Ends;
+
+/// A commit that takes longer is rung for once more: who heard of it before may have stopped looking.
+const LATE: Duration = Duration::from_millis(20);
 
 /// The house. Cheap to clone.
 #[derive(Clone)]
@@ -123,6 +129,30 @@ impl Ctx {
         if let Err(error) = self.transport.ring(bell).await {
             tracing::warn!(job_id = %bell.job_id, queue = %bell.queue, %error,
                 "the doorbell did not ring; the relay will ring again");
+        }
+    }
+
+    /// Commits a unit of work that adds jobs, and rings for them.
+    ///
+    /// Where a bell names its job it goes out just before: it is on its way while the database
+    /// writes, and who hears it too early looks again for a moment ([`crate::taking::expected`]). A
+    /// commit that takes longer than that moment is rung for once more.
+    pub(crate) async fn commit_with_jobs(&self, tx: Tx, added: &[Doorbell]) -> Result<(), Fault> {
+        let early = self.transport.names_the_job();
+        if early {
+            self.ring_all(added).await;
+        }
+        let asked = Instant::now();
+        tx.commit().await?;
+        if !early || asked.elapsed() > LATE {
+            self.ring_all(added).await;
+        }
+        Ok(())
+    }
+
+    async fn ring_all(&self, bells: &[Doorbell]) {
+        for bell in bells {
+            self.ring(bell).await;
         }
     }
 

@@ -481,8 +481,7 @@ pub async fn apply(cx: &Ctx, who: &Principal, id: DeploymentId) -> Result<Deploy
     let detail =
         serde_json::json!({"plan_digest": record.deployment.plan.as_ref().map(|p| &p.digest)});
     audit(cx, &mut tx, who, "deployment.apply", id.to_string(), detail).await?;
-    tx.commit().await?;
-    cx.ring(&bell).await;
+    cx.commit_with_jobs(tx, &[bell]).await?;
     cx.tell(id).await;
     Ok(get_after(cx, record).await)
 }

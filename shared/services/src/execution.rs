@@ -36,7 +36,7 @@ pub use crate::ending::{Ending, ended, ring_waiting};
 pub use crate::planned::plan_finished;
 use crate::planned::{approved_before, variables_digest};
 use crate::setting::usage::{self, Filled};
-pub use crate::taking::take;
+pub use crate::taking::{expected, take};
 use crate::taking::{Wanted, start_detail};
 use crate::{Ctx, approval, cancel, deployment, drift, recovery, source, test};
 

@@ -168,14 +168,13 @@ async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
         verdicts[number] = Some(verdict);
     }
     let (bells, superseded) = write(cx, &mut tx, &made, now).await?;
-    tx.commit().await?;
-    for (made, bell) in made.into_iter().zip(&bells) {
+    cx.commit_with_jobs(tx, &bells).await?;
+    for made in made {
         let deployment = made.record.deployment;
         made.entry.span.in_scope(|| {
             tracing::info!(deployment_id = %deployment.id, stack = %deployment.stack,
                 source = deployment.source.kind(), "deployment accepted");
         });
-        cx.ring(bell).await;
         verdicts[made.number] = Some(Verdict::Accepted(Box::new(deployment)));
     }
     // The bells go out before the answers are put together.

@@ -130,10 +130,7 @@ async fn plan_finished_alone(
     let mut change = Change::by(cx, &who, &mut record);
     let bell = present(cx, &mut change, &mut tx, Move::FinishPlan, &plan, holds).await?;
     tx.end_job(job.id, JobState::Succeeded, None, now).await?;
-    tx.commit().await?;
-    if let Some(bell) = bell {
-        cx.ring(&bell).await;
-    }
+    cx.commit_with_jobs(tx, bell.as_slice()).await?;
     cx.tell(job.deployment_id).await;
     Ok(record.deployment)
 }

@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 use slipway_domain::deployment::Variables;
 use slipway_domain::fault::{Fault, Kind};
-use slipway_domain::id::WorkerId;
-use slipway_domain::job::{Job, Lease, Queue};
+use slipway_domain::id::{JobId, WorkerId};
+use slipway_domain::job::{Job, JobState, Lease, Queue};
 use slipway_domain::state::Move;
 use slipway_store::Error;
 use slipway_store::deployment::Record;
@@ -26,6 +26,13 @@ pub async fn take(
     most: i64,
 ) -> Result<Claimed, Error> {
     cx.store.claim_jobs(queue, worker, lease_ms, most, cx.now()).await
+}
+
+/// Whether a job that a doorbell rang for is still to be had: `None` when it is not there, which it
+/// may be in a moment (see [`Ctx::commit_with_jobs`]), and else whether it waits in its queue.
+pub async fn expected(cx: &Ctx, job: JobId) -> Result<Option<bool>, Error> {
+    let state = cx.store.read().await?.job_state(job).await?;
+    Ok(state.map(|state| state == JobState::Queued))
 }
 
 /// A plan that was taken and is to be begun.

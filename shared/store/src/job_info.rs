@@ -36,13 +36,16 @@ struct Row {
     ended_at: Option<DateTime<Utc>>,
 }
 
+fn known_state(text: &str) -> Result<JobState> {
+    JobState::parse(text).ok_or_else(|| Error::corrupt("jobs", format!("state {text:?}")))
+}
+
 impl TryFrom<Row> for JobInfo {
     type Error = Error;
     fn try_from(row: Row) -> Result<Self> {
         Ok(Self {
             id: row.id,
-            state: JobState::parse(&row.state)
-                .ok_or_else(|| Error::corrupt("jobs", format!("state {:?}", row.state)))?,
+            state: known_state(&row.state)?,
             kind: row.kind,
             queue: row.queue,
             deployment_id: row.deployment_id,
@@ -131,6 +134,13 @@ impl Tx {
     /// One job.
     pub async fn job_info(&mut self, id: JobId) -> Result<Option<JobInfo>> {
         sql!(maybe Row, self, select!("where id = $1"), id)?.map(JobInfo::try_from).transpose()
+    }
+
+    /// Where a job is; `None` when it is not there, or not yet.
+    pub async fn job_state(&mut self, id: JobId) -> Result<Option<JobState>> {
+        let state: Option<String> =
+            sql!(scalar_maybe String, self, "select state from jobs where id = $1", id)?;
+        state.as_deref().map(known_state).transpose()
     }
 
     /// One job, locked.

@@ -1,10 +1,11 @@
 //! Doorbells in.
 //!
-//! The broker gives a consumer one doorbell and no other before that one is answered (prefetch 1).
-//! It is answered by the next `wait` or `rest`, so between a bell and the next question nothing
-//! comes here that another worker could have had; the worker asks, or rests, as soon as it has
-//! looked at the database, not when the job is done. Whatever else is on its way goes back when
-//! the channel is closed.
+//! There are two consumers, one of what comes right now and one of what waits (see
+//! [`super::topology`]). The broker gives each one doorbell and no other before that one is answered
+//! (prefetch 1). It is answered by the next `wait` or `rest`, so between a bell and the next
+//! question at most one more comes here that another worker could have had; the worker asks, or
+//! rests, as soon as it has looked at the database, not when the job is done. Whatever else is on
+//! its way goes back when the channel is closed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +17,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Acker, Channel, Consumer};
+use slipway_domain::id::JobId;
 use slipway_domain::job::{Doorbell, Queue};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -45,6 +47,14 @@ pub(super) struct RabbitBells {
     missed: bool,
 }
 
+/// What waiting came to.
+enum Next {
+    /// It rings, for this job if it is known.
+    Rung(Option<JobId>),
+    /// There was nothing for so long that the consumer was given up.
+    Quiet,
+}
+
 /// How far it is.
 enum Stage {
     Resting,
@@ -54,11 +64,28 @@ enum Stage {
     Taking(Box<Taking>),
 }
 
-/// A consumer at work.
+/// Of what comes right now, and of what waits.
+struct Consumers {
+    now: Consumer,
+    waiting: Consumer,
+}
+
+impl Consumers {
+    /// The next delivery, and whether it has waited. May be dropped.
+    async fn next(&mut self) -> (Option<lapin::Result<Delivery>>, bool) {
+        tokio::select! {
+            biased;
+            delivery = self.now.next() => (delivery, false),
+            delivery = self.waiting.next() => (delivery, true),
+        }
+    }
+}
+
+/// Consumers at work.
 struct Taking {
     link: Arc<Link>,
     channel: Channel,
-    consumer: Consumer,
+    consumers: Consumers,
     /// The doorbell that was told of and is not answered yet.
     told: Option<Acker>,
     /// When it began, or brought something last.
@@ -79,9 +106,8 @@ impl RabbitBells {
         }
     }
 
-    /// Waits for a doorbell over one connection. Returns false if there was none for so long that
-    /// the consumer was given up.
-    async fn next(&mut self, link: &Arc<Link>) -> Result<bool, Lost> {
+    /// Waits for a doorbell over one connection.
+    async fn next(&mut self, link: &Arc<Link>) -> Result<Next, Lost> {
         // Every step is kept, because a caller may drop this at any time.
         if let Stage::Resting = self.stage {
             let beginning = Taking::begin(link.clone(), self.house.clone(), self.queue);
@@ -94,25 +120,25 @@ impl RabbitBells {
             self.stage = Stage::Taking(Box::new(begun));
             self.house.ward.well(&self.part);
         }
-        let Stage::Taking(taking) = &mut self.stage else { return Ok(false) };
+        let Stage::Taking(taking) = &mut self.stage else { return Ok(Next::Quiet) };
         if !Arc::ptr_eq(&taking.link, link) {
             return Err(Lost("the connection is another".into()));
         }
         if std::mem::take(&mut self.missed) {
             // Look, in case a bell was lost with the consumer before.
-            return Ok(true);
+            return Ok(Next::Rung(None));
         }
         if let Some(told) = taking.told.take() {
             link.answer("ack", told.ack(BasicAckOptions::default())).await?;
         }
         loop {
             let quiet = taking.heard + QUIET;
-            let delivery = tokio::select! {
+            let (delivery, waited) = tokio::select! {
                 biased;
-                delivery = taking.consumer.next() => delivery,
+                next = taking.consumers.next() => next,
                 () = tokio::time::sleep_until(quiet) => {
                     tokio::spawn(self.end());
-                    return Ok(false);
+                    return Ok(Next::Quiet);
                 }
                 () = over(&mut self.line, link) => {
                     return Err(Lost("the connection was lost".into()));
@@ -122,12 +148,15 @@ impl RabbitBells {
                 delivery.ok_or_else(|| Lost("the broker ended the consumer".into()))??;
             self.backoff.reset();
             taking.heard = Instant::now();
-            if self.house.reads(self.queue, &delivery) {
+            if let Some(job) = self.house.reads(self.queue, &delivery) {
                 taking.told = Some(delivery.acker);
-                return Ok(true);
+                return Ok(Next::Rung(Some(job)));
             }
-            self.house.quarantined.fetch_add(1, Ordering::Relaxed);
-            // To the quarantine, by the queue's dead letter exchange.
+            if waited {
+                self.house.quarantined.fetch_add(1, Ordering::Relaxed);
+            }
+            // To the quarantine, by the queue's dead letter exchange; or first to where bells wait,
+            // and from there.
             let rejected = delivery.acker.reject(BasicRejectOptions { requeue: false });
             link.answer("reject", rejected).await?;
         }
@@ -151,18 +180,18 @@ impl RabbitBells {
 }
 
 impl House {
-    /// Whether this is a doorbell of this queue. What it says besides does not matter: the
-    /// database knows.
-    fn reads(&self, queue: Queue, delivery: &Delivery) -> bool {
+    /// The job of this doorbell, if it is one of this queue. What it says besides does not matter:
+    /// the database knows.
+    fn reads(&self, queue: Queue, delivery: &Delivery) -> Option<JobId> {
         let why = match serde_json::from_slice::<Doorbell>(&delivery.data) {
-            Ok(bell) if bell.queue == queue => return true,
+            Ok(bell) if bell.queue == queue => return Some(bell.job_id),
             Ok(bell) => format!("it is for the queue {}", bell.queue),
             // Not the error's own text, which may repeat what is in the message.
             Err(error) => format!("it is no doorbell ({:?} error)", error.classify()),
         };
         tracing::warn!(%queue, bytes = delivery.data.len(), why,
             quarantine = %self.topology.quarantine(), "a message was put aside");
-        false
+        None
     }
 }
 
@@ -173,7 +202,7 @@ impl Taking {
             link.declare(&house, true).await?;
         }
         link.declare(&house, false).await?;
-        let (channel, consumer) = match consume(&link, &house, queue).await {
+        let (channel, consumers) = match consume(&link, &house, queue).await {
             Err(error) if not_found(&error) => {
                 // Deleted since.
                 link.declare(&house, true).await?;
@@ -181,7 +210,7 @@ impl Taking {
             }
             other => other?,
         };
-        Ok(Self { link, channel, consumer, told: None, heard: Instant::now() })
+        Ok(Self { link, channel, consumers, told: None, heard: Instant::now() })
     }
 
     /// Answers what was told of, and gives back whatever else is on its way.
@@ -197,32 +226,36 @@ impl Taking {
     }
 }
 
-async fn consume(link: &Link, house: &House, queue: Queue) -> lapin::Result<(Channel, Consumer)> {
+async fn consume(
+    link: &Link,
+    house: &House,
+    queue: Queue,
+) -> lapin::Result<(Channel, Consumers)> {
     let channel = link.channel().await?;
+    // Of each consumer.
     link.answer("prefetch", channel.basic_qos(1, BasicQosOptions::default())).await?;
-    let consumed = channel.basic_consume(
-        house.topology.bells(queue),
-        ShortString::default(),
-        BasicConsumeOptions::default(),
-        FieldTable::default(),
-    );
-    match link.answer("consume", consumed).await {
-        Ok(consumer) => {
-            house.mute.answered(queue);
-            Ok((channel, consumer))
-        }
+    let consumer = |name| {
+        let options = BasicConsumeOptions::default();
+        let none = ShortString::default();
+        link.answer("consume", channel.basic_consume(name, none, options, FieldTable::default()))
+    };
+    let waiting = match consumer(house.topology.bells(queue)).await {
+        Ok(waiting) => waiting,
         Err(error) => {
             if timed_out(&error) {
                 house.mute.silent(queue);
             }
-            Err(error)
+            return Err(error);
         }
-    }
+    };
+    house.mute.answered(queue);
+    let now = consumer(house.topology.now(queue)).await?;
+    Ok((channel, Consumers { now, waiting }))
 }
 
 #[async_trait]
 impl Bells for RabbitBells {
-    async fn wait(&mut self) -> Result<(), TransportError> {
+    async fn wait(&mut self) -> Result<Option<JobId>, TransportError> {
         loop {
             if let Some(again) = self.again {
                 tokio::time::sleep_until(again).await;
@@ -230,8 +263,8 @@ impl Bells for RabbitBells {
             }
             let link = up(&mut self.line).await.ok_or_else(closed)?;
             let lost = match self.next(&link).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => continue,
+                Ok(Next::Rung(job)) => return Ok(job),
+                Ok(Next::Quiet) => continue,
                 Err(lost) => lost,
             };
             self.missed = true;

@@ -7,7 +7,7 @@
 //! out, signals out, signals in, each [`bells`]) sets itself up again on the next one, so there is
 //! one way to begin and no state that is half recovered.
 //!
-//! Doorbells go through one quorum queue a work queue, signals through a fanout exchange to a queue
+//! Doorbells that have to wait do so in one quorum queue a work queue, signals go through a fanout exchange to a queue
 //! of each process. [`topology`] has them all.
 
 mod address;
@@ -105,7 +105,7 @@ struct House {
     signals_lost: AtomicBool,
 }
 
-/// Doorbells over quorum queues, signals over a fanout exchange.
+/// Doorbells over quorum queues, and past them to who waits; signals over a fanout exchange.
 pub struct RabbitMq {
     address: Address,
     house: Arc<House>,

@@ -25,7 +25,7 @@ pub(super) const PART: &str = "doorbells out";
 /// Doorbells that the broker has not answered yet, at most.
 const IN_FLIGHT: usize = 256;
 
-/// What the broker may take to say that it has a doorbell: a quorum has to write it.
+/// What the broker may take to say that it has a doorbell.
 const CONFIRM: Duration = Duration::from_secs(10);
 
 /// After a refusal, until the next try.
@@ -34,8 +34,8 @@ const REFUSED: Duration = Duration::from_millis(50);
 /// A doorbell that waited longer is not sent any more. The relay has rung for its job since.
 const STALE: Duration = Duration::from_secs(5);
 
-/// `delivery_mode` of a message that is kept on disk.
-const PERSISTENT: u8 = 2;
+/// `delivery_mode` of a message that is not kept on disk. Where it has to wait, a quorum keeps it.
+const TRANSIENT: u8 = 1;
 
 /// A doorbell that was handed over.
 pub(super) struct Rung {
@@ -160,7 +160,7 @@ async fn insist(channel: &Channel, house: &House, rung: Rung) -> Result<Fate, Lo
 async fn publish(channel: &Channel, house: &House, bell: &Doorbell) -> Result<Fate, Lost> {
     let body = serde_json::to_vec(bell).map_err(|error| Lost(error.to_string()))?;
     let properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
+        .with_delivery_mode(TRANSIENT)
         .with_content_type("application/json".into())
         .with_type("doorbell".into())
         .with_app_id("slipway".into());
@@ -169,7 +169,7 @@ async fn publish(channel: &Channel, house: &House, bell: &Doorbell) -> Result<Fa
         channel
             .basic_publish(
                 ShortString::default(),
-                house.topology.bells(bell.queue),
+                house.topology.now(bell.queue),
                 BasicPublishOptions { mandatory: true, ..Default::default() },
                 &body,
                 properties,

@@ -1,5 +1,11 @@
 //! The queues and exchanges, their names, and their bounds.
 //!
+//! A work queue has two. Doorbells are published to a classic one, in which nothing stays: it gives
+//! a bell to a listener that waits right now, and has it go on to the quorum queue when there is
+//! none, or when that one goes away without an answer (TTL 0, and the quorum queue as where dead
+//! letters go). So what waits is kept by a quorum, and a bell that somebody waits for is not kept
+//! waiting by its write to the disk, which is longer than all the rest of its way.
+//!
 //! Nothing here grows without bound: a doorbell is worth nothing after a minute (the relay rings
 //! every few seconds for what is due), and of too many the oldest go first. Neither is a loss, so
 //! neither goes to the quarantine: its exchange looks at *why* a message was turned away.
@@ -64,7 +70,12 @@ impl Topology {
         &self.prefix
     }
 
-    /// The queue of doorbells of a work queue.
+    /// The queue through which doorbells of a work queue come.
+    pub(super) fn now(&self, queue: Queue) -> ShortString {
+        format!("{}.{queue}.now", self.prefix).into()
+    }
+
+    /// The queue of doorbells of a work queue for which nobody waited.
     pub(super) fn bells(&self, queue: Queue) -> ShortString {
         format!("{}.{queue}", self.prefix).into()
     }
@@ -88,6 +99,15 @@ impl Topology {
             ("x-max-length-bytes", AMQPValue::LongInt(BELL_BYTES)),
             ("x-overflow", text("drop-head")),
             ("x-dead-letter-exchange", AMQPValue::LongString(self.quarantine().as_str().into())),
+        ])
+    }
+
+    fn now_arguments(&self, queue: Queue) -> FieldTable {
+        table([
+            ("x-queue-type", text("classic")),
+            ("x-message-ttl", AMQPValue::LongInt(0)),
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text(self.bells(queue).as_str())),
         ])
     }
 
@@ -143,6 +163,7 @@ pub(super) async fn declare(link: &Link, topology: &Topology) -> lapin::Result<V
     ];
     for queue in Queue::ALL {
         parts.push(Part::Queue(topology.bells(*queue), topology.bell_arguments()));
+        parts.push(Part::Queue(topology.now(*queue), topology.now_arguments(*queue)));
     }
     let mut conflicts = Vec::new();
     let mut channel = link.channel().await?;
@@ -226,6 +247,7 @@ mod tests {
     fn names_begin_with_the_prefix_and_an_odd_prefix_is_refused() {
         let topology = Topology::new("prod.slipway-2").unwrap();
         assert_eq!(topology.bells(Queue::Plan).as_str(), "prod.slipway-2.plan");
+        assert_eq!(topology.now(Queue::Plan).as_str(), "prod.slipway-2.plan.now");
         assert_eq!(topology.signals().as_str(), "prod.slipway-2.signals");
         assert_eq!(topology.quarantine().as_str(), "prod.slipway-2.quarantine");
         for odd in ["", "a b", "a/b", "ä", "a\n", &"a".repeat(101)] {

@@ -170,9 +170,10 @@ impl Broker for RabbitBroker {
 
     async fn empty(&self) {
         let (_connection, channel) = self.channel().await;
-        for queue in Queue::ALL.iter().map(|queue| queue.as_str()).chain(["quarantine"]) {
+        let bells = Queue::ALL.iter().flat_map(|queue| [queue.to_string(), format!("{queue}.now")]);
+        for queue in bells.chain(["quarantine".to_owned()]) {
             let options = QueueDeleteOptions::default();
-            channel.queue_delete(self.name(queue), options).await.unwrap();
+            channel.queue_delete(self.name(&queue), options).await.unwrap();
         }
         for exchange in ["quarantine", "signals"] {
             let options = ExchangeDeleteOptions::default();
@@ -218,7 +219,7 @@ async fn ring_until_woken(transport: &RabbitMq, bells: &mut Box<dyn Bells>, queu
 }
 
 #[tokio::test]
-async fn a_second_bell_goes_to_whoever_is_free() {
+async fn whoever_looks_keeps_one_more_bell_at_most_from_whoever_is_free() {
     let broker = RabbitBroker::shared();
     let (one, two) = (broker.well().await, broker.well().await);
     let mut busy = one.listen(Queue::Plan).await.unwrap();
@@ -228,11 +229,60 @@ async fn a_second_bell_goes_to_whoever_is_free() {
     // The first has been told, looks at the database, and has asked for nothing more.
     for _ in 0..10 {
         one.ring(&bell(Queue::Plan)).await.unwrap();
+    }
+    for _ in 0..9 {
         rings(&mut idle).await;
     }
+    busy.rest().await;
+    rings(&mut idle).await;
     // Whoever is gone before it asked again has answered all the same.
     drop(busy);
     assert!(is_silent(&mut idle).await, "a bell rang twice");
+}
+
+#[tokio::test]
+async fn a_bell_that_nobody_waits_for_is_kept_by_a_quorum() {
+    let broker = RabbitBroker::shared();
+    let transport = broker.well().await;
+    let rung = bell(Queue::Plan);
+    transport.ring(&rung).await.unwrap();
+    until("it waits", || async { broker.counts("plan").await.0 == 1 }).await;
+    assert_eq!(broker.counts("plan.now").await.0, 0);
+    let mut bells = transport.listen(Queue::Plan).await.unwrap();
+    assert_eq!(bells.wait().await.unwrap(), Some(rung.job_id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bell_of_a_process_that_died_rings_elsewhere() {
+    let mut broker = RabbitBroker::shared();
+    let staying = broker.well().await;
+    let wire = Wire::to(&broker.url).await;
+    broker.url.clone_from(&wire.url);
+    let dying = broker.well().await;
+    broker.url.clone_from(&wire.to);
+    let mut dead = dying.listen(Queue::Plan).await.unwrap();
+    for _ in 0..5 {
+        // It is told, and dies before it asked again.
+        let rung = bell(Queue::Plan);
+        let told = async {
+            loop {
+                let heard = dead.wait().await.unwrap();
+                if heard == Some(rung.job_id) {
+                    return;
+                }
+            }
+        };
+        let ring = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            staying.ring(&rung).await.unwrap();
+        };
+        tokio::time::timeout(PATIENCE, async { tokio::join!(told, ring) }).await.unwrap();
+        wire.cut();
+        let mut living = staying.listen(Queue::Plan).await.unwrap();
+        let heard = tokio::time::timeout(PATIENCE, living.wait()).await.unwrap().unwrap();
+        assert_eq!(heard, Some(rung.job_id));
+        living.rest().await;
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,119 @@
+//! Bells that come before the commit of what they ring for.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use slipway_domain::id::JobId;
+use slipway_domain::job::{Doorbell, Queue};
+use slipway_domain::state::DeploymentState as S;
+use slipway_queue::{Bells, Embedded, Signal, Transport, TransportError};
+use sqlx::{Connection as _, Executor as _};
+use tokio::sync::{Notify, broadcast};
+
+use super::postgres_and_url;
+
+/// A transport in memory whose bells name their jobs, as those of brokers do. Nothing is faster.
+#[derive(Debug, Default)]
+struct Named {
+    inner: Embedded,
+    desk: Arc<Desk>,
+}
+
+#[derive(Debug, Default)]
+struct Desk {
+    waiting: Mutex<VecDeque<Doorbell>>,
+    rung: Mutex<Vec<JobId>>,
+    more: Notify,
+}
+
+struct NamedBells(Queue, Arc<Desk>);
+
+#[async_trait]
+impl Bells for NamedBells {
+    async fn wait(&mut self) -> Result<Option<JobId>, TransportError> {
+        loop {
+            let mut more = std::pin::pin!(self.1.more.notified());
+            more.as_mut().enable();
+            let mine = {
+                let mut waiting = self.1.waiting.lock().unwrap();
+                let at = waiting.iter().position(|bell| bell.queue == self.0);
+                at.and_then(|at| waiting.remove(at))
+            };
+            if let Some(bell) = mine {
+                return Ok(Some(bell.job_id));
+            }
+            more.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for Named {
+    fn name(&self) -> &'static str {
+        "named"
+    }
+
+    async fn ring(&self, bell: &Doorbell) -> Result<(), TransportError> {
+        self.desk.rung.lock().unwrap().push(bell.job_id);
+        self.desk.waiting.lock().unwrap().push_back(bell.clone());
+        self.desk.more.notify_waiters();
+        Ok(())
+    }
+
+    async fn listen(&self, queue: Queue) -> Result<Box<dyn Bells>, TransportError> {
+        Ok(Box::new(NamedBells(queue, self.desk.clone())))
+    }
+
+    async fn publish(&self, signal: Signal) -> Result<(), TransportError> {
+        self.inner.publish(signal).await
+    }
+
+    fn signals(&self) -> broadcast::Receiver<Signal> {
+        self.inner.signals()
+    }
+
+    async fn health(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
+}
+
+/// Neither a poll nor the relay comes to help here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bell_may_come_before_its_job_is_committed() {
+    let (mut rig, url) = postgres_and_url().await;
+    let desk = Arc::new(Desk::default());
+    rig.cx.transport = Arc::new(Named { inner: Embedded::default(), desk: desk.clone() });
+    let mut db = sqlx::PgConnection::connect(&url).await.unwrap();
+    db.execute(
+        "create function pause() returns trigger language plpgsql as
+             $$ begin perform pg_sleep(0.001); return null; end $$;
+         create constraint trigger late after insert on jobs deferrable initially deferred
+             for each row execute function pause()",
+    )
+    .await
+    .unwrap();
+    let worker = rig.start(false);
+    for (stack, seconds) in [("quick", "0.001"), ("slow", "0.012"), ("stuck", "0.4")] {
+        let function = format!(
+            "create or replace function pause() returns trigger language plpgsql as
+                 $$ begin perform pg_sleep({seconds}); return null; end $$"
+        );
+        db.execute(sqlx::AssertSqlSafe(function)).await.unwrap();
+        for _ in 0..10 {
+            desk.rung.lock().unwrap().clear();
+            let id = rig.submit(stack, "document, the same").await;
+            rig.until(id, S::NoChanges).await;
+            let rung = desk.rung.lock().unwrap().clone();
+            // On a busy machine any commit may be a long one.
+            let most = rung.len() <= 2 && rung.iter().all(|job| *job == rung[0]);
+            assert!(most, "{stack}: rung for {rung:?}");
+            if stack == "stuck" {
+                assert_eq!(rung.len(), 2, "nobody looks for so long: rung for once more");
+                break;
+            }
+        }
+    }
+    rig.shutdown.drain.cancel();
+    worker.await.unwrap();
+}
