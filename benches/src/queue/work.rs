@@ -24,8 +24,8 @@ use crate::settings::Settings;
 /// Jobs of one round of draining.
 const JOBS: u64 = 1500;
 /// Jobs of one round of pickups, and how often one is submitted.
-const PICKUPS: u64 = 60;
-const PICKUP_ROUNDS: usize = 3;
+const PICKUPS: u64 = 100;
+const PICKUP_ROUNDS: usize = 5;
 const PICKUP_EVERY: Duration = Duration::from_millis(100);
 
 /// Running: draining, looking at what has ended, picking up.

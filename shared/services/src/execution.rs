@@ -36,8 +36,8 @@ pub use crate::ending::{Ending, ended, ring_waiting};
 pub use crate::planned::plan_finished;
 use crate::planned::{approved_before, variables_digest};
 use crate::setting::usage::{self, Filled};
-pub use crate::taking::{expected, take};
 use crate::taking::{Wanted, start_detail};
+pub use crate::taking::{expected, take};
 use crate::{Ctx, approval, cancel, deployment, drift, recovery, source, test};
 
 /// When the state is locked by somebody else, it is looked at again after so long.

@@ -1,5 +1,6 @@
 //! Waiting for a deployment, with its events as progress.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -11,6 +12,7 @@ use slipway_domain::event::{Event, EventBody, ResourceStatus};
 use slipway_domain::fault::Fault;
 use slipway_domain::id::DeploymentId;
 use slipway_services::{deployment, event as verb};
+use tokio_util::sync::CancellationToken;
 
 use super::deployment::{View, waits_for_person};
 use super::{Call, Entry, WAIT, entry, reads};
@@ -21,6 +23,8 @@ const TIMEOUT_S: u64 = 60;
 const MAX_TIMEOUT_S: u64 = 300;
 /// Events read in one go.
 const BATCH: u32 = 1000;
+/// How long a client may take for the progress that is told last.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -104,48 +108,38 @@ async fn wait_for_deployment(call: Call<'_>) -> Outcome {
     let _permit = call.state.open_stream()?;
     let done =
         |d: &slipway_domain::deployment::Deployment| d.state.is_terminal() || waits_for_person(d);
-    let wait = verb::wait(call.cx, call.who, id, Duration::from_secs(timeout_s), done);
-    tokio::pin!(wait);
-
-    let mut follow = None;
-    let mut progress = None;
-    if let Some(token) = call.context.meta.get_progress_token() {
-        let now = deployment::get(call.cx, call.who, id).await?;
-        let last = last_event(&call, id).await?;
-        let teller = Progress { call: &call, token, last };
-        teller.tell(last, format!("{}: {}", now.stack, now.state)).await;
-        follow = Some(verb::follow(call.cx, call.who, id, last, false).await?);
-        progress = Some(teller);
-    }
-    let (deployment, reached) = loop {
-        let next = async {
-            match &mut follow {
-                Some(follow) => follow.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            waited = &mut wait => break waited?,
-            event = next => match (event?, &mut progress) {
-                (Some(event), Some(progress)) => progress.event(&event).await,
-                _ => follow = None,
-            },
-            () = call.shutdown.cancelled() => {
-                break (deployment::get(call.cx, call.who, id).await?, false);
-            }
-            // Nobody reads the answer, but the call has to end.
-            () = call.context.ct.cancelled() => {
-                break (deployment::get(call.cx, call.who, id).await?, false);
-            }
+    let progress = match call.context.meta.get_progress_token() {
+        Some(token) => {
+            let last = last_event(&call, id).await?;
+            Some(Progress { call: &call, token, last })
         }
+        None => None,
     };
-    if let Some(mut progress) = progress {
-        // What happened last is told before the answer.
-        for event in verb::page(call.cx, call.who, id, progress.last, BATCH).await? {
-            progress.event(&event).await;
+    let over = CancellationToken::new();
+    let mut telling = pin!(tell(&call, id, progress, &over).fuse());
+    // Both go on all the time: one that is left alone may hold what the other waits for, and a
+    // client that takes no progress must not keep the wait from its end.
+    let waited = tokio::select! {
+        biased;
+        waited = verb::wait(call.cx, call.who, id, Duration::from_secs(timeout_s), done) => {
+            Some(waited?)
         }
+        told = &mut telling => {
+            told?;
+            None
+        }
+        () = call.shutdown.cancelled() => None,
+        // Nobody reads the answer, but the call has to end.
+        () = call.context.ct.cancelled() => None,
+    };
+    over.cancel();
+    if let Ok(told) = tokio::time::timeout(LAST_WORDS, telling).await {
+        told?;
     }
+    let (deployment, reached) = match waited {
+        Some(waited) => waited,
+        None => (deployment::get(call.cx, call.who, id).await?, false),
+    };
     let view = View::of(&deployment);
     let reached = match (deployment.state.is_terminal(), reached) {
         (true, _) => Reached::Ended,
@@ -157,6 +151,42 @@ async fn wait_for_deployment(call: Call<'_>) -> Outcome {
         text = format!("Still going on after {timeout_s} s. {text}");
     }
     answer(&Waited { reached, view }, text)
+}
+
+/// Tells what happens until it is `over`, and then what happened last. Without `progress` there is
+/// nobody to tell.
+async fn tell(
+    call: &Call<'_>,
+    id: DeploymentId,
+    progress: Option<Progress<'_>>,
+    over: &CancellationToken,
+) -> Result<(), Fault> {
+    let Some(mut progress) = progress else {
+        over.cancelled().await;
+        return Ok(());
+    };
+    let now = deployment::get(call.cx, call.who, id).await?;
+    progress.tell(progress.last, format!("{}: {}", now.stack, now.state)).await;
+    let mut follow = verb::follow(call.cx, call.who, id, progress.last, false).await?;
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = over.cancelled() => break,
+            event = follow.next() => event?,
+        };
+        match event {
+            Some(event) => progress.event(&event).await,
+            None => {
+                over.cancelled().await;
+                break;
+            }
+        }
+    }
+    drop(follow);
+    for event in verb::page(call.cx, call.who, id, progress.last, BATCH).await? {
+        progress.event(&event).await;
+    }
+    Ok(())
 }
 
 /// The number of the newest event.

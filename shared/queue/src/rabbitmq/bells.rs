@@ -226,11 +226,7 @@ impl Taking {
     }
 }
 
-async fn consume(
-    link: &Link,
-    house: &House,
-    queue: Queue,
-) -> lapin::Result<(Channel, Consumers)> {
+async fn consume(link: &Link, house: &House, queue: Queue) -> lapin::Result<(Channel, Consumers)> {
     let channel = link.channel().await?;
     // Of each consumer.
     link.answer("prefetch", channel.basic_qos(1, BasicQosOptions::default())).await?;
