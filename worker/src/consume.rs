@@ -105,7 +105,7 @@ async fn take(shared: &Shared, queue: Queue, most: usize) -> slipway_store::Resu
 
 /// Until it is looked again for a job whose doorbell came before its commit. Together they are more
 /// than a commit may take that is not rung for once more.
-const PAUSES_MS: [u64; 7] = [0, 1, 2, 4, 8, 16, 32];
+const PAUSES_MS: [u64; 11] = [0, 1, 1, 2, 2, 3, 4, 6, 8, 12, 24];
 
 /// What the doorbell rang for.
 #[derive(Default)]

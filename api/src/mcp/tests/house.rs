@@ -153,8 +153,13 @@ impl House {
 
     /// Opens the door for one caller.
     pub(super) async fn open_as(&self, who: Option<Principal>) -> String {
-        let metrics = Metrics::new("0.0.0-test").unwrap();
         let options = ApiOptions { max_body_bytes: 256 << 10, ..ApiOptions::default() };
+        self.open_with(options, who).await
+    }
+
+    /// Opens the door with these options.
+    pub(super) async fn open_with(&self, options: ApiOptions, who: Option<Principal>) -> String {
+        let metrics = Metrics::new("0.0.0-test").unwrap();
         let state = ApiState::new(self.cx.clone(), metrics, options, self.shutdown.clone());
         let door = crate::mcp::router(state, self.shutdown.clone());
         let mut router = axum::Router::new().nest_service("/mcp", door);
@@ -195,6 +200,17 @@ impl House {
             equality: None,
         };
         execution::plan_finished(&self.cx, &job, &lease, planned, &Seen::default()).await.unwrap();
+    }
+
+    /// Begins the next plan job, and says so many steps of it.
+    pub(super) async fn say_steps(&self, count: usize) {
+        let (job, lease) = self.claim(Queue::Plan).await;
+        execution::begin(&self.cx, &job, &lease).await.unwrap();
+        let step = EventBody::Step { step: "x".repeat(180), detail: None };
+        for _ in 0..count.div_ceil(500) {
+            let steps = vec![step.clone(); 500];
+            execution::append(&self.cx, &lease, job.deployment_id, &[], &steps).await.unwrap();
+        }
     }
 
     /// Begins the next plan job and fails it.

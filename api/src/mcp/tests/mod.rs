@@ -7,4 +7,5 @@ mod house;
 mod journey;
 mod refusals;
 mod size;
+mod slow;
 mod toolset;
