@@ -122,7 +122,15 @@ impl Store {
     /// would. There are no house keys in it.
     pub async fn open_without_house(options: &Options, keys: impl Into<Keys>) -> Result<Self> {
         let db = connect(options).await?;
+        let alone = match &options.database {
+            DatabaseUrl::Sqlite(path) => {
+                crate::migrate::alone(path, options.connect_timeout).await?
+            }
+            // PostgreSQL has a lock for it; what is in memory has nobody else.
+            DatabaseUrl::Postgres(_) | DatabaseUrl::Memory => None,
+        };
         crate::migrate::run(&db).await?;
+        drop(alone);
         Self::of(db, options, keys.into())
     }
 

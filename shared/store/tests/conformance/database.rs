@@ -7,15 +7,37 @@ on_both_engines! {
     keys_that_do_not_fit_are_noticed_and_looking_changes_nothing,
 }
 
+fn options(database: DatabaseUrl, rig: &Rig) -> Options {
+    Options {
+        database,
+        max_connections: 2,
+        connect_timeout: Duration::from_secs(20),
+        artifacts_dir: rig.dir.path().join("artifacts"),
+        inline_max_bytes: 4096,
+    }
+}
+
 async fn two_processes_may_open_the_same_database_at_once(rig: Rig) {
-    // The migrations are done; a second opening finds nothing to do and both can work.
-    let record = deployment(&rig.store, "net").await;
-    rig.store.ping().await.unwrap();
-    let mut tx = rig.store.read().await.unwrap();
+    let database = if let Some(url) = &rig.url {
+        let mut db = sqlx::PgConnection::connect(url).await.unwrap();
+        db.execute("drop schema public cascade; create schema public").await.unwrap();
+        DatabaseUrl::Postgres(url.clone())
+    } else {
+        DatabaseUrl::Sqlite(rig.dir.path().join("other.db"))
+    };
+    let options = options(database, &rig);
+    let ring = Keyring::generate().unwrap();
+    let open = || Store::open(&options, Keyring::parse(&ring).unwrap());
+    // Each of them finds nothing there, and makes it.
+    let (one, other) = tokio::join!(open(), open());
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let record = deployment(&one, "net").await;
+    let mut tx = other.read().await.unwrap();
     assert!(tx.deployment(record.deployment.id).await.unwrap().is_some());
     drop(tx);
-    rig.store.close().await;
-    assert!(rig.store.ping().await.is_err(), "closed is closed");
+    one.close().await;
+    assert!(one.ping().await.is_err(), "closed is closed");
+    other.ping().await.unwrap();
 }
 
 async fn keys_that_do_not_fit_are_noticed_and_looking_changes_nothing(rig: Rig) {
@@ -23,13 +45,7 @@ async fn keys_that_do_not_fit_are_noticed_and_looking_changes_nothing(rig: Rig) 
         Some(url) => DatabaseUrl::Postgres(url.clone()),
         None => DatabaseUrl::Sqlite(rig.dir.path().join("test.db")),
     };
-    let options = Options {
-        database,
-        max_connections: 2,
-        connect_timeout: Duration::from_secs(20),
-        artifacts_dir: rig.dir.path().join("artifacts"),
-        inline_max_bytes: 4096,
-    };
+    let options = options(database, &rig);
     let others = || Keyring::parse(&Keyring::generate().unwrap()).unwrap();
     rig.store.check_keys().await.unwrap();
     assert!(
