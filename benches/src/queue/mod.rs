@@ -14,7 +14,8 @@
 //!   between the first and the last end, on the rows.
 //! - `pickup_*`: ten jobs a second, one at a time, the worker idle: from the moment the API had
 //!   committed to the job's start: a worker has it and begins (ours when its lease is committed, the
-//!   peer's at the first line of its task). `pickup_work_*`: to the start of the work itself, when
+//!   peer's at the first line of its task). Our bell goes out before the commit: a job that a worker
+//!   has before the API says that it is committed counts as picked up in no time. `pickup_work_*`: to the start of the work itself, when
 //!   the row says that it runs (ours when the driver's `plan` is called).
 //! - `recovery_*`: three workers with a job each are killed, at three moments of a heartbeat's
 //!   period; the longest time until another worker runs the job again. Our lease and the peer's

@@ -29,7 +29,8 @@ pub async fn take(
 }
 
 /// Whether a job that a doorbell rang for is still to be had: `None` when it is not there, which it
-/// may be in a moment (see [`Ctx::commit_with_jobs`]), and else whether it waits in its queue.
+/// may be in a moment (who adds jobs rings just before the commit), and else whether it waits in its
+/// queue.
 pub async fn expected(cx: &Ctx, job: JobId) -> Result<Option<bool>, Error> {
     let state = cx.store.read().await?.job_state(job).await?;
     Ok(state.map(|state| state == JobState::Queued))

@@ -174,13 +174,11 @@ async fn tell(
             () = over.cancelled() => break,
             event = follow.next() => event?,
         };
-        match event {
-            Some(event) => progress.event(&event).await,
-            None => {
-                over.cancelled().await;
-                break;
-            }
-        }
+        let Some(event) = event else {
+            over.cancelled().await;
+            break;
+        };
+        progress.event(&event).await;
     }
     drop(follow);
     for event in verb::page(call.cx, call.who, id, progress.last, BATCH).await? {
