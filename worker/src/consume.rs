@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipway_domain::id::JobId;
-use slipway_domain::job::Queue;
+use slipway_domain::job::{Doorbell, Queue};
 use slipway_queue::Bells;
 use slipway_services::execution;
 use slipway_store::job::Claimed;
@@ -23,7 +23,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
         let slot = tokio::select! {
             biased;
             () = drain.cancelled() => break,
-            slot = take_slot(&free, &mut bells) => slot,
+            slot = take_slot(&shared, queue, &free, &mut bells, &mut rung) => slot,
         };
         let Ok(slot) = slot else { break };
         let mut slots = vec![slot];
@@ -35,6 +35,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
         }
         match take(&shared, queue, slots.len()).await {
             Ok(Claimed { jobs, asked }) if !jobs.is_empty() => {
+                if jobs.iter().any(|(job, _)| rung.job == Some(job.id)) {
+                    rung = Rung::default();
+                }
                 for ((job, lease), slot) in jobs.into_iter().zip(slots) {
                     if shared.held.holds(&lease) {
                         // PostgreSQL died and forgot the claim: the run that is there has its lease
@@ -77,6 +80,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
             }
         }
     }
+    rung.pass_on(&shared, queue).await;
     if let Some(bells) = &mut bells {
         bells.rest().await;
     }
@@ -84,12 +88,16 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
 
 /// Waits for a free slot; while there is none, this worker takes nothing from the broker.
 async fn take_slot(
+    shared: &Shared,
+    queue: Queue,
     free: &Arc<Semaphore>,
     bells: &mut Option<Box<dyn Bells>>,
+    rung: &mut Rung,
 ) -> Result<OwnedSemaphorePermit, AcquireError> {
     if let Ok(slot) = free.clone().try_acquire_owned() {
         return Ok(slot);
     }
+    rung.pass_on(shared, queue).await;
     if let Some(bells) = bells {
         bells.rest().await;
     }
@@ -133,6 +141,20 @@ impl Rung {
             // The next claim says so.
             Err(_) => false,
         }
+    }
+
+    /// Rings for somebody else when this worker cannot take the job: it found others, and has no
+    /// slot left for one that may have been committed only since.
+    async fn pass_on(&mut self, shared: &Shared, queue: Queue) {
+        let Some(job_id) = self.job else { return };
+        let still = execution::expected(&shared.cx, job_id).await;
+        if matches!(still, Ok(None | Some(true))) {
+            let bell = Doorbell { job_id, queue, traceparent: None };
+            if let Err(error) = shared.cx.transport.ring(&bell).await {
+                tracing::debug!(%job_id, %error, "a doorbell was not passed on; the relay rings again");
+            }
+        }
+        self.job = None;
     }
 }
 

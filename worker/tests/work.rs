@@ -130,6 +130,10 @@ impl Driver for Acting {
                 });
             }
             Some("panic") => panic!("the driver has a bug"),
+            Some("hang in plan") => {
+                run.stopped(Stop::Gently).await;
+                return Err(DriverError::Stopped);
+            }
             _ => {}
         }
         run.measured(Measure { wall_ms: 25_000, peak_rss_bytes: Some(3 << 20) });

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use slipway_domain::id::JobId;
+use slipway_domain::id::{JobId, RandomMint};
 use slipway_domain::job::{Doorbell, Queue};
 use slipway_domain::state::DeploymentState as S;
 use slipway_queue::{Bells, Embedded, Signal, Transport, TransportError};
@@ -116,4 +116,36 @@ async fn a_bell_may_come_before_its_job_is_committed() {
     }
     rig.shutdown.drain.cancel();
     worker.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bell_that_finds_other_jobs_rings_for_somebody_else_when_there_is_no_slot_left() {
+    let (mut rig, url) = postgres_and_url().await;
+    let desk = Arc::new(Desk::default());
+    let named = Arc::new(Named { inner: Embedded::default(), desk: desk.clone() });
+    rig.cx.transport = named.clone();
+    let mut db = sqlx::PgConnection::connect(&url).await.unwrap();
+    db.execute("update queues set paused_at = now() where name = 'plan'").await.unwrap();
+    let worker = rig.start(false);
+    let mut slow = Vec::new();
+    for stack in ["one", "two"] {
+        slow.push(rig.submit(stack, "hang in plan").await);
+    }
+    super::wait_for(|| desk.waiting.lock().unwrap().is_empty(), "the bells are not heard").await;
+    // Longer than anybody looks for a job that is not there.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    db.execute("update queues set paused_at = null").await.unwrap();
+    let coming =
+        Doorbell { job_id: JobId::new(&RandomMint), queue: Queue::Plan, traceparent: None };
+    named.ring(&coming).await.unwrap();
+    // It takes the two that wait, and has no slot for what it was called for.
+    let rung = || desk.rung.lock().unwrap().iter().filter(|job| **job == coming.job_id).count();
+    super::wait_for(|| rung() == 2, "nobody else is told").await;
+    for id in slow {
+        rig.until(id, S::Planning).await;
+    }
+    rig.shutdown.drain.cancel();
+    rig.shutdown.stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(rung(), 2, "once");
 }
