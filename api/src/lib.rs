@@ -29,12 +29,13 @@ pub use state::{ApiOptions, ApiState, AuthMode};
 
 /// The OpenAPI document of everything that [`router`] serves.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    openapi::finish(rest::routes(&ApiOptions::default()).into_openapi())
+    let routes = rest::routes(&ApiOptions::default(), rest::Wanted::Document);
+    openapi::finish(routes.describe(openapi::base()))
 }
 
 /// Every door, ready to be served.
 pub fn router(state: ApiState) -> Router {
-    let (documented, _) = rest::routes(&state.options).split_for_parts();
+    let documented = rest::routes(&state.options, rest::Wanted::Router).into_router();
     let shutdown = state.shutdown.clone();
     let router = documented
         .merge(docs::routes())

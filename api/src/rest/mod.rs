@@ -7,6 +7,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 mod conditional;
 pub(crate) mod deployment;
+pub(crate) mod documented;
 pub(crate) mod drift;
 pub(crate) mod exemption;
 pub(crate) mod follow;
@@ -33,18 +34,19 @@ pub(crate) mod worker;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::state::{ApiOptions, ApiState, UPLOAD_FACTOR};
+use crate::state::{ApiOptions, UPLOAD_FACTOR};
 use crate::{docs, health, middleware, openapi};
+
+use documented::routes;
+pub(crate) use documented::{Documented, Wanted};
 
 /// A long poll waits at most this long.
 pub(crate) const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// Every documented route.
-pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
-    let quick = OpenApiRouter::new()
+pub(crate) fn routes(options: &ApiOptions, wanted: Wanted) -> Documented {
+    let quick = Documented::new(wanted)
         .routes(routes!(deployment::list_deployments))
         .routes(routes!(deployment::get_deployment_plan))
         .routes(routes!(approval::approve_deployment))
@@ -133,25 +135,25 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(health::get_metrics))
         .routes(routes!(openapi::get_openapi))
         .routes(routes!(docs::get_problem_page))
-        .merge(auth::routes());
-    let waiting = OpenApiRouter::new().routes(routes!(deployment::get_deployment));
-    let upload = OpenApiRouter::new()
+        .merge(auth::routes(wanted));
+    let waiting = Documented::new(wanted).routes(routes!(deployment::get_deployment));
+    let upload = Documented::new(wanted)
         .routes(routes!(deployment::submit_deployment))
         .routes(routes!(artifact::upload_artifact))
         .routes(routes!(template::publish_template))
         // Tests of a pack, and a pack on many plans, may take their time.
         .routes(routes!(policy::list_policy_versions, policy::upload_policy))
         .routes(routes!(policy::dry_run_policy))
-        .routes(routes!(price::list_prices, price::import_prices))
-        // Both parts of a multipart body, and what is between them.
-        .layer(DefaultBodyLimit::max(
-            options.max_archive_bytes.saturating_add(options.max_body_bytes).saturating_add(65536),
-        ));
-    let (schemas, paths, methods) =
-        routes!(state::get_state, state::write_state, state::delete_state);
-    let states = OpenApiRouter::new()
-        // Terraform's own methods, which OpenAPI has no words for, come with the rest.
-        .routes((schemas, paths, methods.fallback(state::other_method)))
+        .routes(routes!(price::list_prices, price::import_prices));
+    // Both parts of a multipart body, and what is between them.
+    let body = DefaultBodyLimit::max(
+        options.max_archive_bytes.saturating_add(options.max_body_bytes).saturating_add(65536),
+    );
+    let mut state = routes!(state::get_state, state::write_state, state::delete_state);
+    // Terraform's own methods, which OpenAPI has no words for, come with the rest.
+    state.methods = state.methods.fallback(state::other_method);
+    let states = Documented::new(wanted)
+        .routes(state)
         .routes(routes!(state::get_state_lock, state::take_state_lock, state::release_state))
         .routes(routes!(state::unlock_state))
         .routes(routes!(state_version::import_state))
@@ -165,9 +167,10 @@ pub(crate) fn routes(options: &ApiOptions) -> OpenApiRouter<ApiState> {
         .routes(routes!(state_version::download_orphan_state))
         .routes(routes!(state_version::adopt_orphan_state));
     let within = |limit: Duration| axum::middleware::from_fn_with_state(limit, middleware::in_time);
-    OpenApiRouter::with_openapi(openapi::base())
-        .merge(quick.layer(within(options.request_timeout)))
-        .merge(waiting.layer(within(options.request_timeout + MAX_WAIT)))
-        .merge(states.layer(within(options.request_timeout * UPLOAD_FACTOR)))
-        .merge(upload.layer(within(options.request_timeout * UPLOAD_FACTOR)))
+    let long = within(options.request_timeout * UPLOAD_FACTOR);
+    quick
+        .wrapped(|routes| routes.layer(within(options.request_timeout)))
+        .merge(waiting.wrapped(|routes| routes.layer(within(options.request_timeout + MAX_WAIT))))
+        .merge(states.wrapped(|routes| routes.layer(long.clone())))
+        .merge(upload.wrapped(|routes| routes.layer(body).layer(long)))
 }

@@ -8,14 +8,12 @@ pub(crate) mod session;
 pub(crate) mod sign_in;
 pub(crate) mod well_known;
 
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
-use crate::state::ApiState;
+use crate::rest::documented::routes;
+use crate::rest::{Documented, Wanted};
 
 /// Every route of these files.
-pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new()
+pub(crate) fn routes(wanted: Wanted) -> Documented {
+    Documented::new(wanted)
         .routes(routes!(sign_in::register))
         .routes(routes!(sign_in::login))
         .routes(routes!(sign_in::refresh))
