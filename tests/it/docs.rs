@@ -544,12 +544,40 @@ fn the_image_is_built_from_what_is_there() {
         let top = Path::new(member).iter().next().unwrap().to_str().unwrap();
         assert!(let_in.contains(top), "the workspace needs {member}, which is left out");
     }
-    for needed in ["Cargo.toml", "Cargo.lock", "examples", "migrations"] {
+    for needed in ["Cargo.toml", "Cargo.lock", "examples", "migrations", "release"] {
         assert!(let_in.contains(needed), "the build needs {needed}");
     }
     let dockerfile = page("compose/Dockerfile");
     let last = dockerfile.lines().rfind(|line| line.starts_with("USER "));
     assert_eq!(last, Some("USER slipway"), "it runs as root");
+}
+
+/// The order that `./release` links in fits any build: most of the functions are found by their
+/// paths in this one, which has other names for them, and none is named twice or is not there.
+#[test]
+fn the_order_of_functions_fits_another_build() {
+    let executable = command();
+    let executable = executable.get_program();
+    let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
+        let output = std::process::Command::new(program)
+            .args(arguments)
+            .current_dir(repository())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{program}: {said}");
+        (String::from_utf8(output.stdout).unwrap(), said)
+    };
+    let (order, said) = run("app/link/fit", &[executable]);
+    let (defined, _) =
+        run("nm", &["--defined-only".as_ref(), "--format=posix".as_ref(), executable]);
+    let defined: BTreeSet<&str> =
+        defined.lines().filter_map(|line| line.split(' ').next()).collect();
+    let named: BTreeSet<&str> = order.lines().collect();
+    assert_eq!(named.len(), order.lines().count(), "none is named twice");
+    assert!(named.is_subset(&defined), "{:?}", named.difference(&defined).next());
+    let listed: usize = said.split(' ').nth(2).unwrap().parse().unwrap();
+    assert!(listed > 5_000 && named.len() > listed / 2, "run app/link/train: {said}");
 }
 
 /// Nothing that depends on ring or OpenSSL: one TLS stack.
