@@ -10,8 +10,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use slipway_domain::event::EventBody;
+use slipway_domain::event::{EventBody, ResourceStatus};
 use slipway_domain::id::DeploymentId;
+use slipway_domain::plan::Action;
 use slipway_domain::state::DeploymentState as S;
 
 use super::fleet::Exit;
@@ -190,6 +191,18 @@ impl<'e> View<'e> {
         let address = format!("terraform_data.entry[{index}]");
         let reports = self.all.rows.reports.iter().filter(|(id, _)| *id == of.id);
         reports.filter(|(_, report)| report.tainted.contains(&address)).count()
+    }
+
+    /// Whether the product was told, between two moments, that a resource is made.
+    fn known_as_made(&self, of: &DeploymentRow, index: u32, after_us: i64, before_us: i64) -> bool {
+        let entry = format!("terraform_data.entry[{index}]");
+        self.events(of.id).iter().any(|event| {
+            let is_made = matches!(&event.body, EventBody::Resource { address, action, status, .. }
+                if *address == entry
+                    && *action == Action::Create
+                    && *status == ResourceStatus::Completed);
+            is_made && (after_us..before_us).contains(&event.at_us)
+        })
     }
 
     /// Whether an apply of somebody else was kept for its stack between two moments: what a

@@ -34,14 +34,22 @@ pub(super) fn once(view: &View<'_>, found: &mut Found) {
                     .map(|line| line.at_us)
                     .collect();
                 at.sort_unstable();
-                at.windows(2).filter(|pair| !view.replaced(deployment, pair[0], pair[1])).count()
+                let pairs = at.windows(2).map(|pair| (pair[0], pair[1]));
+                let pairs = pairs.filter(|(one, two)| !view.replaced(deployment, *one, *two));
+                pairs.collect::<Vec<_>>()
             };
-            let (begun, made) = (again(true), again(false));
+            let (begun, made) = (again(true).len(), again(false));
             let anew = deployment.map_or(0, |deployment| view.tainted(deployment, index));
             found.unless(begun <= anew, Promise::Once, || {
                 format!("resource {index} of {name} was begun twice: {begun} more, tainted {anew}")
             });
-            found.unless(made == 0, Promise::Once, || {
+            // The tool may be stopped when a resource is made and it does not know yet: to the tool
+            // it is half made, and is made anew.
+            let known = |(one, two): &(i64, i64)| {
+                deployment.is_none_or(|of| view.known_as_made(of, index, *one, *two))
+            };
+            let is_known = made.iter().any(known);
+            found.unless(!is_known && made.len() <= anew, Promise::Once, || {
                 format!("resource {index} of {name} was made twice")
             });
         }

@@ -375,6 +375,45 @@ fn what_another_apply_replaced_is_made_again_and_nothing_else_is() {
     }
 }
 
+/// A tool may be stopped in the moment in which a resource is made and it does not know that yet.
+#[test]
+fn what_is_made_anew_was_recorded_as_half_made_and_never_known_as_made() {
+    for (tainted, known, wrong) in [
+        (true, false, vec![]),
+        (true, true, vec!["resource 0 of a was made twice"]),
+        (
+            false,
+            false,
+            vec![
+                "resource 0 of a was begun twice: 1 more, tainted 0",
+                "resource 0 of a was made twice",
+            ],
+        ),
+    ] {
+        let mut evidence = sound();
+        let a = id_of(&evidence, "a");
+        let end_us = lines(&mut evidence, "a")[1].at_us;
+        for nth in [0, 1] {
+            let again = lines(&mut evidence, "a")[nth].clone();
+            evidence.ledger.push(Line { at_us: again.at_us + 10, ..again });
+        }
+        if tainted {
+            let report = json!({"collected": true, "tainted": ["terraform_data.entry[0]"]});
+            let report = serde_json::from_value(report).unwrap();
+            evidence.rows.reports.push((a, report));
+        }
+        if known {
+            let body = json!({"type": "resource", "address": "terraform_data.entry[0]",
+                "action": "create", "status": "completed"});
+            let body = serde_json::from_value(body).unwrap();
+            evidence.rows.events.push(EventRow { deployment: a, seq: 99, at_us: end_us + 5, body });
+        }
+        let once = |v: &&Violation| v.promise == Promise::Once;
+        let found: Vec<_> = check(&evidence).iter().filter(once).map(|v| v.what.clone()).collect();
+        assert_eq!(found, wrong);
+    }
+}
+
 #[test]
 fn what_nobody_approved_is_found() {
     use Promise::Approved as P;
