@@ -39,17 +39,21 @@ pub(super) fn once(view: &View<'_>, found: &mut Found) {
                 pairs.collect::<Vec<_>>()
             };
             let (begun, made) = (again(true).len(), again(false));
-            let anew = deployment.map_or(0, |deployment| view.tainted(deployment, index));
-            found.unless(begun <= anew, Promise::Once, || {
-                format!("resource {index} of {name} was begun twice: {begun} more, tainted {anew}")
+            let tainted = deployment.map_or(0, |of| view.tainted(of, index));
+            let shown = deployment.map_or(0, |of| view.lost_and_shown(of, index));
+            found.unless(begun <= tainted + shown, Promise::Once, || {
+                format!(
+                    "resource {index} of {name} was begun twice: {begun} more, tainted {tainted}"
+                )
             });
             // The tool may be stopped when a resource is made and it does not know yet: to the tool
-            // it is half made, and is made anew.
-            let known = |(one, two): &(i64, i64)| {
+            // it is half made, and is made anew. What it knew is replaced when its state was lost and
+            // a person has said yes to that.
+            let known = |(one, two): &&(i64, i64)| {
                 deployment.is_none_or(|of| view.known_as_made(of, index, *one, *two))
             };
-            let is_known = made.iter().any(known);
-            found.unless(!is_known && made.len() <= anew, Promise::Once, || {
+            let known = made.iter().filter(known).count();
+            found.unless(known <= shown && made.len() <= tainted + shown, Promise::Once, || {
                 format!("resource {index} of {name} was made twice")
             });
         }

@@ -414,6 +414,54 @@ fn what_is_made_anew_was_recorded_as_half_made_and_never_known_as_made() {
     }
 }
 
+/// What a killed tool had made and not written down is taken into the state and may be replaced then:
+/// a person says yes to that, or nobody does it.
+#[test]
+fn what_was_made_and_lost_is_replaced_when_a_person_has_seen_it() {
+    let (proposed, person) = (Some("proposed"), Some("person"));
+    for (lost, verdict, by, wrong) in [
+        (true, proposed, person, false),
+        (false, proposed, person, true),
+        (true, Some("continued"), person, true),
+        (true, proposed, Some("system"), true),
+        (true, proposed, None, true),
+        (true, None, person, true),
+    ] {
+        let mut evidence = sound();
+        let a = id_of(&evidence, "a");
+        let end_us = lines(&mut evidence, "a")[1].at_us;
+        for nth in [0, 1] {
+            let again = lines(&mut evidence, "a")[nth].clone();
+            evidence.ledger.push(Line { at_us: again.at_us + 10, ..again });
+        }
+        let address = "terraform_data.entry[0]";
+        let lost = if lost { json!([{"address": address}]) } else { json!([]) };
+        let report = serde_json::from_value(json!({"collected": true, "lost": lost})).unwrap();
+        evidence.rows.reports.push((a, report));
+        let made = json!({"type": "resource", "address": address, "action": "create",
+            "status": "completed"});
+        let verdict = verdict.map(|verdict| {
+            json!({"type": "recovery", "verdict": verdict, "summary": "s", "done": 0, "lost": 1,
+                "in_doubt": 0})
+        });
+        let approval = by.map(|kind| {
+            json!({"type": "approval", "decision": "approve", "plan_digest": "d",
+                "by": {"kind": kind, "id": "me", "via": "rest"}})
+        });
+        for (seq, body) in (98..).zip([Some(made), verdict, approval].into_iter().flatten()) {
+            let body = serde_json::from_value(body).unwrap();
+            evidence.rows.events.push(EventRow { deployment: a, seq, at_us: end_us + 5, body });
+        }
+        let once = |v: &&Violation| v.promise == Promise::Once;
+        let found: Vec<_> = check(&evidence).iter().filter(once).map(|v| v.what.clone()).collect();
+        let said = [
+            "resource 0 of a was begun twice: 1 more, tainted 0",
+            "resource 0 of a was made twice",
+        ];
+        assert_eq!(found, if wrong { said.to_vec() } else { Vec::new() });
+    }
+}
+
 #[test]
 fn what_nobody_approved_is_found() {
     use Promise::Approved as P;
