@@ -10,12 +10,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use slipway_domain::access::ActorKind;
-use slipway_domain::approval::Verb;
-use slipway_domain::event::{EventBody, ResourceStatus};
+use slipway_domain::event::EventBody;
 use slipway_domain::id::DeploymentId;
-use slipway_domain::plan::Action;
-use slipway_domain::recovery::RecoveryVerdict;
 use slipway_domain::state::DeploymentState as S;
 
 use super::fleet::Exit;
@@ -194,36 +190,6 @@ impl<'e> View<'e> {
         let address = format!("terraform_data.entry[{index}]");
         let reports = self.all.rows.reports.iter().filter(|(id, _)| *id == of.id);
         reports.filter(|(_, report)| report.tainted.contains(&address)).count()
-    }
-
-    /// How often a resource was made and its state lost, for which a plan was proposed to a person, who
-    /// approved it: to take something into a state and make it what it is to be may replace it.
-    fn lost_and_shown(&self, of: &DeploymentRow, index: u32) -> usize {
-        let address = format!("terraform_data.entry[{index}]");
-        let events = self.events(of.id);
-        let proposed = events.iter().position(|event| {
-            matches!(event.body, EventBody::Recovery { verdict: RecoveryVerdict::Proposed, .. })
-        });
-        let approved = proposed.is_some_and(|at| {
-            events[at..].iter().any(|event| {
-                matches!(&event.body, EventBody::Approval { decision: Verb::Approve, by, .. }
-                    if by.kind == ActorKind::Person)
-            })
-        });
-        let reports = self.all.rows.reports.iter().filter(|(id, _)| approved && *id == of.id);
-        reports.filter(|(_, report)| report.lost.iter().any(|lost| lost.address == address)).count()
-    }
-
-    /// Whether the product was told, between two moments, that a resource is made.
-    fn known_as_made(&self, of: &DeploymentRow, index: u32, after_us: i64, before_us: i64) -> bool {
-        let entry = format!("terraform_data.entry[{index}]");
-        self.events(of.id).iter().any(|event| {
-            let is_made = matches!(&event.body, EventBody::Resource { address, action, status, .. }
-                if *address == entry
-                    && *action == Action::Create
-                    && *status == ResourceStatus::Completed);
-            is_made && (after_us..before_us).contains(&event.at_us)
-        })
     }
 
     /// Whether an apply of somebody else was kept for its stack between two moments: what a

@@ -34,26 +34,14 @@ pub(super) fn once(view: &View<'_>, found: &mut Found) {
                     .map(|line| line.at_us)
                     .collect();
                 at.sort_unstable();
-                let pairs = at.windows(2).map(|pair| (pair[0], pair[1]));
-                let pairs = pairs.filter(|(one, two)| !view.replaced(deployment, *one, *two));
-                pairs.collect::<Vec<_>>()
+                at.windows(2).filter(|pair| !view.replaced(deployment, pair[0], pair[1])).count()
             };
-            let (begun, made) = (again(true).len(), again(false));
-            let tainted = deployment.map_or(0, |of| view.tainted(of, index));
-            let shown = deployment.map_or(0, |of| view.lost_and_shown(of, index));
-            found.unless(begun <= tainted + shown, Promise::Once, || {
-                format!(
-                    "resource {index} of {name} was begun twice: {begun} more, tainted {tainted}"
-                )
+            let (begun, made) = (again(true), again(false));
+            let anew = deployment.map_or(0, |deployment| view.tainted(deployment, index));
+            found.unless(begun <= anew, Promise::Once, || {
+                format!("resource {index} of {name} was begun twice: {begun} more, tainted {anew}")
             });
-            // The tool may be stopped when a resource is made and it does not know yet: to the tool
-            // it is half made, and is made anew. What it knew is replaced when its state was lost and
-            // a person has said yes to that.
-            let known = |(one, two): &&(i64, i64)| {
-                deployment.is_none_or(|of| view.known_as_made(of, index, *one, *two))
-            };
-            let known = made.iter().filter(known).count();
-            found.unless(known <= shown && made.len() <= tainted + shown, Promise::Once, || {
+            found.unless(made == 0, Promise::Once, || {
                 format!("resource {index} of {name} was made twice")
             });
         }
