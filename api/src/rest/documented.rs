@@ -1,9 +1,10 @@
 //! Routes that the OpenAPI document knows.
 
 use axum::Router;
-use axum::routing::{MethodFilter, MethodRouter};
+use axum::handler::Handler;
+use axum::routing::MethodRouter;
 use utoipa::openapi::OpenApi;
-use utoipa_axum::PathItemExt;
+use utoipa_axum::PathItemExt as _;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::state::ApiState;
@@ -34,15 +35,16 @@ macro_rules! routes {
         utoipa_axum::paste! {
             $crate::rest::documented::Route {
                 path: <$module::[<__path_ $handler>] as utoipa::Path>::path(),
-                methods: axum::routing::MethodRouter::new()
-                    .on(
-                        $crate::rest::documented::methods_of::<$module::[<__path_ $handler>]>(),
-                        $module::$handler,
-                    )
-                    $(.on(
-                        $crate::rest::documented::methods_of::<$modules::[<__path_ $handlers>]>(),
-                        $modules::$handlers,
-                    ))*,
+                methods: {
+                    let methods = axum::routing::MethodRouter::new();
+                    let methods = $crate::rest::documented::with::<
+                        $module::[<__path_ $handler>], _, _,
+                    >(methods, $module::$handler);
+                    $(let methods = $crate::rest::documented::with::<
+                        $modules::[<__path_ $handlers>], _, _,
+                    >(methods, $modules::$handlers);)*
+                    methods
+                },
                 describe: || {
                     utoipa_axum::routes!($module::$handler $(, $modules::$handlers)*)
                 },
@@ -53,12 +55,14 @@ macro_rules! routes {
 
 pub(crate) use routes;
 
-/// The methods that a handler says it is for.
-pub(crate) fn methods_of<P: utoipa::Path>() -> MethodFilter {
-    let methods = P::methods();
-    let mut filters = methods.iter().map(PathItemExt::to_method_filter);
-    let first = filters.next().expect("a handler is for a method");
-    filters.fold(first, MethodFilter::or)
+/// Adds a handler for the methods that it says it is for.
+pub(crate) fn with<P: utoipa::Path, H: Handler<T, ApiState>, T: 'static>(
+    methods: MethodRouter<ApiState>,
+    handler: H,
+) -> MethodRouter<ApiState> {
+    P::methods()
+        .iter()
+        .fold(methods, |methods, method| methods.on(method.to_method_filter(), handler.clone()))
 }
 
 /// Routes, or their descriptions. Those are several megabytes while a document is made of them, and the
