@@ -58,6 +58,11 @@ pub(crate) struct Goal<'a> {
 }
 
 impl Laid {
+    /// Has a plan of this be made against another version of the state, which is in its place.
+    pub(crate) fn restate(&mut self, state: &StateBlob) {
+        self.mark = state.mark.clone();
+    }
+
     /// The state that a plan of this is made against; the default where Slipway does not keep it.
     pub(crate) fn made_from(&self) -> StateMark {
         if self.keeping.is_own() { StateMark::default() } else { self.mark.clone() }

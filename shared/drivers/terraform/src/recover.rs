@@ -1,5 +1,5 @@
 //! Finds out what a lost apply did, and plans what is left of it. Changes nothing in the world: it
-//! reads, compares and plans. What is left goes on under the old approval only if it is proved to
+//! reads, compares and plans, and takes the mark from what a person has found to be whole. What is left goes on under the old approval only if it is proved to
 //! be inside of what was approved; what was made and lost is taken in only by a new approval; and
 //! where nobody knows what happened, it asks.
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use slipway_domain::deployment::Approval;
 use slipway_domain::event::ResourceStatus;
-use slipway_domain::plan::{Action, Binding, Diagnostic};
+use slipway_domain::plan::{Action, Binding, Diagnostic, ResourceChange};
 use slipway_domain::port::driver::{
     AfterRecovery, Applied, DriverError, Planned, RecoverInput, Recovered, Run, StateBlob,
 };
@@ -67,7 +67,7 @@ pub(crate) async fn recover(
     }
     stream::step(run, STEP, None);
     let source = input.source.clone();
-    let site = {
+    let mut site = {
         let (host, top) = (host.clone(), run.workspace().to_path_buf());
         let (context, plan_file) =
             (std::mem::take(&mut input.context), std::mem::take(&mut input.plan_file));
@@ -83,7 +83,7 @@ pub(crate) async fn recover(
     run.hide(site.context.secrets.clone());
     run.hide(site.laid.secrets.clone());
     run.source_laid(site.laid.workspace.source(), site.laid.workspace.root());
-    let ws = &site.laid.workspace;
+    let ws = &site.laid.workspace.clone();
     let ready = prepare(host, run, &site).await?;
     let json = plan::show(host, run, ws, &ws.approved_plan_file()).await?;
     let approved = blocking(move || {
@@ -99,7 +99,7 @@ pub(crate) async fn recover(
         (Keeping::Backend(_), _) => pull_state(host, run, ws).await?,
         (Keeping::Slipway(_), state) => state.as_ref().map(|state| state.content.clone()),
     };
-    let case = Case {
+    let mut case = Case {
         journal: journal(input.journal),
         approved,
         binding: input.approved,
@@ -135,6 +135,9 @@ pub(crate) async fn recover(
         return Ok(Recovered { report: judged.report, next: AfterRecovery::Ask });
     }
 
+    if let Some(marked) = untaint(host, run, &mut site.laid, &judged.untaint).await? {
+        case.state = Some(marked);
+    }
     let imports = imports(&judged.report.imports);
     if let Some(content) = import_file(&imports) {
         let file = import_place(ws, &source);
@@ -151,6 +154,11 @@ pub(crate) async fn recover(
         }
         Err(error) => return Err(error),
     };
+    made_twice(&mut judged, &fresh.planned.changes);
+    if !judged.report.in_doubt.is_empty() {
+        judged.report.refusals.append(&mut judged.unused);
+        return Ok(Recovered { report: judged.report, next: AfterRecovery::Ask });
+    }
     conclude(run, own, case, judged, fresh).await
 }
 
@@ -217,6 +225,65 @@ async fn pull_state(
     }
     let empty = ended.stdout.iter().all(u8::is_ascii_whitespace);
     Ok((!empty).then(|| ended.stdout.into()))
+}
+
+/// Takes the mark from what is tainted and whole, as a person said, in the state; the house keeps
+/// the new version where it keeps the state. `None` when there is none of it.
+async fn untaint(
+    host: &Host,
+    run: &dyn Run,
+    laid: &mut Laid,
+    addresses: &[String],
+) -> Result<Option<StateBlob>, DriverError> {
+    let ws = laid.workspace.clone();
+    for address in addresses {
+        failure::asked_before(run)?;
+        let locks = if laid.keeping.is_own() { "-lock-timeout=60s" } else { "-lock=false" };
+        // Done already, when this was cut off after it.
+        let command = host.command(run, &ws, ["untaint", locks, "-allow-missing", "--", address]);
+        let mut ears = Ears::new(run, host.clock.as_ref(), &ws, STEP);
+        let ended = process::run(command, &Stops::of(run), Stdout::Lines, &mut |s, l| {
+            ears.hear(s, l);
+        })
+        .await
+        .map_err(|failed| failure::of_process("taking away of a mark", &failed))?;
+        if ended.code != Some(0) || ended.asked.is_some() {
+            return Err(failure::of_reading("taking away of a mark", &ended, &ears));
+        }
+    }
+    let Some(path) = laid.keeping.path().filter(|_| !addresses.is_empty()) else { return Ok(None) };
+    let file = ws.state_file(path);
+    let content = blocking(move || Workspace::read(&file)).await?;
+    let (_, blob) = content.and_then(state::blob).ok_or_else(|| {
+        DriverError::permanent("the state cannot be read any more after a mark was taken away")
+    })?;
+    run.save_state(blob.clone()).await?;
+    laid.restate(&blob);
+    Ok(Some(blob))
+}
+
+/// What would be taken into the state only to be made anew at once: made twice, and by a plan that
+/// looks as if it takes things in. Nobody has asked for that.
+fn made_twice(judged: &mut Judgement, changes: &[ResourceChange]) {
+    let anew = |change: &&ResourceChange| {
+        matches!(change.action, Action::DeleteThenCreate | Action::CreateThenDelete)
+            && judged.unasked.contains(&change.address)
+    };
+    let anew: Vec<String> = changes.iter().filter(anew).map(|c| c.address.clone()).collect();
+    for address in anew {
+        let id = judged.report.imports.remove(&address);
+        judged.report.in_doubt.push(InDoubt {
+            detail: format!(
+                "exists, and would be removed and made anew as soon as it is taken into the state: \
+                 say \"exists\" with the id {} to have just that, or \"absent\" to leave it where \
+                 it is and have another one made",
+                id.as_deref().unwrap_or_default()
+            ),
+            address,
+            action: Action::Create,
+            resource_id: id,
+        });
+    }
 }
 
 fn journal(entries: Vec<JournalEntry>) -> Journal {

@@ -43,6 +43,10 @@ pub(crate) struct Judgement {
     pub(crate) settled: BTreeSet<String>,
     /// Addresses of what is to be made anew although the state has it.
     pub(crate) replace: Vec<String>,
+    /// Addresses of what the state has as tainted, and a person as whole.
+    pub(crate) untaint: Vec<String>,
+    /// Addresses of what would be taken into the state without a word of a person about it.
+    pub(crate) unasked: BTreeSet<String>,
     /// What a person said that was of no use; a sentence each.
     pub(crate) unused: Vec<String>,
 }
@@ -60,7 +64,14 @@ impl Judgement {
             imports: BTreeMap::new(),
             refusals: Vec::new(),
         };
-        Self { report, settled: BTreeSet::new(), replace: Vec::new(), unused: Vec::new() }
+        Self {
+            report,
+            settled: BTreeSet::new(),
+            replace: Vec::new(),
+            untaint: Vec::new(),
+            unasked: BTreeSet::new(),
+            unused: Vec::new(),
+        }
     }
 }
 
@@ -73,6 +84,8 @@ enum Question {
     Changed,
     /// It is there, and its provisioners may not have come to their end.
     Provisioned,
+    /// The same, and the tool, which was stopped too, has it for half made.
+    Tainted,
 }
 
 struct Candidate {
@@ -139,6 +152,10 @@ impl<'a> Judge<'a> {
                 self.half_made(address);
             }
         }
+        // A provisioner that is cut off in its last moment has done everything and failed.
+        for address in &recovery.tainted {
+            self.tainted(address);
+        }
         if self.facts.collected {
             return;
         }
@@ -161,14 +178,26 @@ impl<'a> Judge<'a> {
     }
 
     fn half_made(&mut self, address: &str) {
+        let detail = "exists, and its provisioners may not have come to their end: say \"exists\" \
+                      when all is well with it, or \"absent\" to have it made anew";
+        self.of_provisioners(Question::Provisioned, address, detail);
+    }
+
+    fn tainted(&mut self, address: &str) {
+        let detail = "exists, and is marked as tainted: its provisioners were cut off or failed, and \
+                      may have done anything up to all of their work: say \"exists\" when all is \
+                      well with it, which takes the mark away, or \"absent\" to have it removed \
+                      and made anew";
+        self.of_provisioners(Question::Tainted, address, detail);
+    }
+
+    fn of_provisioners(&mut self, question: Question, address: &str, detail: &str) {
         if !self.provisioned(address) || self.candidates.contains_key(address) {
             return;
         }
         let recorded = self.recorded(address).and_then(|recorded| recorded.current.as_ref());
         let id = recorded.and_then(|current| current.text("id"));
-        let detail = "exists, and its provisioners may not have come to their end: say \"exists\" \
-                      when all is well with it, or \"absent\" to have it made anew";
-        self.ask(Question::Provisioned, address, Action::Create, id, detail.to_owned());
+        self.ask(question, address, Action::Create, id, detail.to_owned());
     }
 
     fn doubtful(&mut self, address: &str, action: Action, id: Option<String>, detail: String) {
@@ -226,6 +255,7 @@ impl<'a> Judge<'a> {
         let candidates = &self.candidates;
         let report = &mut self.judgement.report;
         report.done.retain(|address| !candidates.contains_key(address));
+        report.tainted.retain(|address| !candidates.contains_key(address));
         report.untouched.retain(|address| !candidates.contains_key(address));
         let lists = [&report.done, &report.tainted, &report.failed, &report.untouched];
         let listed: BTreeSet<&String> = lists.into_iter().flatten().collect();
@@ -251,6 +281,7 @@ impl<'a> Judge<'a> {
             obstacle: obstacle.map(|obstacle| obstacle.words().to_owned()),
         });
         let told = said.and_then(|said| said.id.clone());
+        let unasked = said.is_none();
         let problem = match (said.map(|said| said.outcome), obstacle) {
             (Some(ResolutionOutcome::Absent), _) => {
                 self.judgement.settled.insert(address);
@@ -268,7 +299,12 @@ impl<'a> Judge<'a> {
             )),
         };
         let problem = match (problem, told.or_else(|| id.clone())) {
-            (None, Some(id)) => self.import(&address, &id).err(),
+            (None, Some(id)) => {
+                if unasked {
+                    self.judgement.unasked.insert(address.clone());
+                }
+                self.import(&address, &id).err()
+            }
             (None, None) => Some("its id is needed".to_owned()),
             (problem, _) => problem,
         };
@@ -347,6 +383,16 @@ impl<'a> Judge<'a> {
                 self.judgement.replace.push(address.clone());
                 Ok(())
             }
+            (Question::Tainted, ResolutionOutcome::Exists, _) => {
+                self.judgement.untaint.push(address.clone());
+                self.judgement.report.done.push(address.clone());
+                Ok(())
+            }
+            // As the mark has it.
+            (Question::Tainted, ResolutionOutcome::Absent, _) => {
+                self.judgement.report.tainted.push(address.clone());
+                Ok(())
+            }
             (Question::Made, ResolutionOutcome::Exists, id) => {
                 let taken = self.recorded(address).is_some_and(|known| known.current.is_some());
                 match id {
@@ -368,6 +414,7 @@ impl<'a> Judge<'a> {
             ));
         }
         self.judgement.report.done.sort();
+        self.judgement.report.tainted.sort();
         self.judgement.report.in_doubt.sort_by(|a, b| a.address.cmp(&b.address));
         self.judgement
     }

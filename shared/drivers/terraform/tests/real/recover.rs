@@ -20,6 +20,8 @@ use slipway_domain::tree::Tree;
 
 use crate::job::{Job, Rig, key, output, permanent, tree, values};
 
+mod anew;
+
 /// What is written down outside.
 struct Ledger {
     dir: tempfile::TempDir,

@@ -171,6 +171,44 @@ fn what_is_recorded_before_its_provisioners_have_run_is_asked_about() {
 }
 
 #[test]
+fn what_is_tainted_is_made_anew_by_itself_only_when_no_provisioner_ran() {
+    let mut provisioned = create("t.p");
+    provisioned.3 = true;
+    let failed = |address| entry(address, Action::Create, Phase::Failed, None);
+    let half = |name: &str, id: &str| {
+        json!({"mode": "managed", "type": "t", "name": name,
+               "instances": [{"status": "tainted", "attributes": {"id": id}}]})
+    };
+    let state = json!({"version": 4, "lineage": "l", "serial": 3,
+                       "resources": [half("p", "i-p"), half("a", "i-a")]});
+    let scene = Scene::new(
+        vec![
+            began("t.p", Action::Create),
+            failed("t.p"),
+            began("t.a", Action::Create),
+            failed("t.a"),
+        ],
+        state.to_string(),
+        plan(&[create("t.a"), provisioned]),
+    );
+    let judged = scene.judge(&[]);
+    assert_eq!(doubted(&judged), ["t.p"]);
+    let doubt = &judged.report.in_doubt[0];
+    assert_eq!(doubt.resource_id.as_deref(), Some("i-p"));
+    assert!(doubt.detail.contains("tainted"), "{doubt:?}");
+    assert_eq!(judged.report.tainted, ["t.a"]);
+    let judged = scene.judge(&[exists("t.p", None)]);
+    assert!(doubted(&judged).is_empty() && judged.replace.is_empty());
+    assert_eq!(
+        (&*judged.untaint, &*judged.report.done),
+        (&["t.p".into()][..], &["t.p".into()][..])
+    );
+    let judged = scene.judge(&[absent("t.p")]);
+    assert!(doubted(&judged).is_empty() && judged.untaint.is_empty() && judged.replace.is_empty());
+    assert_eq!(judged.report.tainted, ["t.a", "t.p"]);
+}
+
+#[test]
 fn what_is_lost_is_taken_in_or_asked_about() {
     let taken = json!({"id": "old"});
     let scene = Scene::new(
@@ -190,6 +228,7 @@ fn what_is_lost_is_taken_in_or_asked_about() {
     assert_eq!(judged.report.lost.len(), 3, "{judged:?}");
     assert_eq!(doubted(&judged), ["null_resource.n", "t.r"]);
     assert_eq!(judged.report.imports, [("t.a".to_owned(), "i-a".to_owned())].into());
+    assert_eq!(judged.unasked, ["t.a".to_owned()].into());
     // A place that is taken cannot be filled, whatever a person says.
     let said = [exists("null_resource.n", Some("by-hand")), exists("t.r", Some("new"))];
     let judged = scene.judge(&said);
@@ -201,6 +240,7 @@ fn what_is_lost_is_taken_in_or_asked_about() {
     // A person knows better by what it is imported.
     let judged = scene.judge(&[exists("t.a", Some("better"))]);
     assert_eq!(judged.report.imports["t.a"], "better");
+    assert!(judged.unasked.is_empty(), "{judged:?}");
     let old = Scene { knows_imports: false, ..scene };
     assert_eq!(doubted(&old.judge(&[])), ["null_resource.n", "t.a", "t.r"]);
 }
