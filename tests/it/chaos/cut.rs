@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use slipway_app::client::http::Client;
 use slipway_domain::deployment::{Deployment, Operation, Options};
 use slipway_domain::id::{DeploymentId, JobId, WorkerId};
+use slipway_domain::recovery::{RecoveryVerdict, Resolution, ResolutionOutcome};
 use slipway_domain::source::Source;
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::deployment::Submit;
@@ -166,6 +167,16 @@ impl Cut {
         .unwrap()
     }
 
+    /// Whether somebody is asked about a resource of a lost apply that its state has as tainted.
+    async fn is_tainted(&self, id: DeploymentId) -> bool {
+        let recoveries = self.client.recovery(id).await.unwrap().recoveries;
+        let last = recoveries.first().unwrap();
+        last.verdict == Some(RecoveryVerdict::NeedsAttention)
+            && last.report.as_ref().is_some_and(|report| {
+                report.collected && report.in_doubt.iter().any(|d| d.detail.contains("tainted"))
+            })
+    }
+
     /// Workers that were heard of after a moment of the database's clock.
     async fn heard_since(&self, since_ms: i64) -> i64 {
         let mut connection = sqlx::PgConnection::connect(&self.rig.url).await.unwrap();
@@ -312,7 +323,17 @@ pub(super) async fn from_the_database(transport: Transport, mode: Mode) {
     for (id, written) in before {
         assert_eq!(cut.written(id).await, written, "{id} was written to after it was lost");
     }
-    // What was on the far machines is known now: half made, and on record as such. So it goes on.
+    // What was on the far machines is known now: cut off in the middle, and on record as tainted.
+    // Whether to make it anew is for somebody who can look.
+    for id in &lost {
+        soon("it is known what was on the far machine", async || cut.is_tainted(*id).await).await;
+        let anew = Resolution {
+            address: "terraform_data.entry[0]".to_owned(),
+            outcome: ResolutionOutcome::Absent,
+            id: None,
+        };
+        cut.client.resolve(*id, &[anew]).await.unwrap();
+    }
     for id in &lost {
         until(&cut.client, *id, &[S::Succeeded]).await;
     }
