@@ -27,6 +27,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
         };
         let Ok(slot) = slot else { break };
         let mut slots = vec![slot];
+        // Jobs that were recorded together give their slots back together.
+        tokio::task::yield_now().await;
         // One apply a stack: of jobs with one key, only one may be taken, so they come one by one.
         while queue != Queue::Apply
             && let Ok(slot) = free.clone().try_acquire_owned()

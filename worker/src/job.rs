@@ -167,8 +167,10 @@ async fn drive(
         Work::Test(input) => test(shared, job, lease, &run, *input, brake).await,
         Work::Drift(input) => drift(shared, job, lease, &run, *input, brake).await,
     };
-    // The workspace is wiped off the async threads.
-    let _ = tokio::task::spawn_blocking(move || drop(run)).await;
+    if !run.wiped_if_empty() {
+        // It is wiped off the async threads.
+        let _ = tokio::task::spawn_blocking(move || drop(run)).await;
+    }
     outcome
 }
 

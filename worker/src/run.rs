@@ -189,6 +189,11 @@ impl JobRun {
         }
     }
 
+    /// Wipes the workspace when nothing is in it; says whether that was so.
+    pub(crate) fn wiped_if_empty(&self) -> bool {
+        self.workspace.wiped_if_empty()
+    }
+
     /// The run was lost: what its tool left in the workspace is to be collected.
     pub(crate) fn leave(&self) {
         self.workspace.leave();

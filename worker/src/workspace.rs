@@ -161,6 +161,11 @@ impl Workspace {
         &self.run.path
     }
 
+    /// Wipes it when nothing is in it, which takes no time; says whether that was so.
+    pub(crate) fn wiped_if_empty(&self) -> bool {
+        !self.left.load(Ordering::Relaxed) && std::fs::remove_dir(&self.run.path).is_ok()
+    }
+
     /// Its run was lost: what is in it is to be collected.
     pub(crate) fn leave(&self) {
         self.left.store(true, Ordering::Relaxed);

@@ -36,7 +36,7 @@ pub use crate::ending::{Ending, ended, ring_waiting};
 pub use crate::planned::plan_finished;
 use crate::planned::{approved_before, variables_digest};
 use crate::setting::usage::{self, Filled};
-use crate::taking::{Wanted, start_detail};
+use crate::taking::{Started, Wanted, start_detail};
 pub use crate::taking::{expected, take};
 use crate::{Ctx, approval, cancel, deployment, drift, recovery, source, test};
 
@@ -115,6 +115,14 @@ pub(crate) async fn state_of(cx: &Ctx, record: &Record) -> Result<Option<StateBl
         .await?
         .ok_or_else(|| Fault::not_found("stack", record.deployment.stack_id))?;
     drop(tx);
+    state_in(cx, &stack).await
+}
+
+/// The state that a stack names, opened.
+async fn state_in(
+    cx: &Ctx,
+    stack: &slipway_store::stack::Record,
+) -> Result<Option<StateBlob>, Fault> {
     let (Some(artifact), Some(info)) = (stack.state_artifact, &stack.stack.state) else {
         return Ok(None);
     };
@@ -147,8 +155,11 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
     };
     if job.kind == JobKind::Plan {
         let wanted = Wanted { job: job.clone(), lease: *lease };
-        if let Some((record, given)) = cx.gathered.starts.ask(cx, wanted).await? {
-            return begun_plan(cx, &record, given).await;
+        if let Some(Started { record, variables, stack }) =
+            cx.gathered.starts.ask(cx, wanted).await?
+        {
+            let state = state_in(cx, &stack).await?;
+            return begun_plan(cx, &record, variables, state).await;
         }
     }
     let who = system();
@@ -193,7 +204,8 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
     tx.commit().await?;
     cx.tell(job.deployment_id).await;
     if job.kind == JobKind::Plan {
-        return begun_plan(cx, &record, given).await;
+        let state = state_of(cx, &record).await?;
+        return begun_plan(cx, &record, given, state).await;
     }
     apply_input(cx, &record, given).await
 }
@@ -238,14 +250,20 @@ pub(crate) async fn begun_plan(
     cx: &Ctx,
     record: &Record,
     given: Variables,
+    state: Option<StateBlob>,
 ) -> Result<Begun, Fault> {
     let filled = usage::filled_newest(cx, &record.deployment.stack, given).await?;
     let redactor = filled.redactor(&record.deployment);
-    let input = Box::new(plan_input(cx, record, filled).await?);
+    let input = Box::new(plan_input(cx, record, filled, state).await?);
     Ok(Begun::Plan { input, redactor })
 }
 
-async fn plan_input(cx: &Ctx, record: &Record, filled: Filled) -> Result<PlanInput, Fault> {
+async fn plan_input(
+    cx: &Ctx,
+    record: &Record,
+    filled: Filled,
+    state: Option<StateBlob>,
+) -> Result<PlanInput, Fault> {
     let d = &record.deployment;
     let source = match record.source_artifact {
         Some(artifact) => SourceInput::Tree(source::kept(cx, artifact).await?),
@@ -260,7 +278,6 @@ async fn plan_input(cx: &Ctx, record: &Record, filled: Filled) -> Result<PlanInp
             }
         },
     };
-    let state = state_of(cx, record).await?;
     let approved = approved_before(cx, record, &filled).await?;
     Ok(PlanInput {
         deployment_id: d.id,

@@ -92,6 +92,8 @@ impl<T: Together> Gather<T> {
 
     /// Does rounds until nobody waits.
     async fn rounds(self, cx: T::House) {
+        // Whoever is about to ask comes along: who was answered together mostly asks together again.
+        tokio::task::yield_now().await;
         while let Some((items, answers)) = self.take() {
             // A task of its own: a round that panics takes its own callers with it, nobody else.
             let Ok(done) = tokio::spawn(T::all(cx.clone(), items)).await else { continue };
@@ -100,6 +102,7 @@ impl<T: Together> Gather<T> {
                 // Whoever has gone away does not want it any more.
                 let _ = answer.send(done);
             }
+            tokio::task::yield_now().await;
         }
     }
 

@@ -5,6 +5,7 @@ use slipway_domain::deployment::Output;
 use slipway_domain::fault::{Code, Fault};
 use slipway_domain::id::DeploymentId;
 use slipway_domain::secret::MASK;
+use slipway_domain::state::DeploymentState;
 
 use crate::access::{self, read_deployment};
 use crate::{Ctx, change};
@@ -24,6 +25,9 @@ pub async fn get(
     }
     let outputs = tx.outputs(of).await?;
     drop(tx);
+    // A plan that found nothing to do, of a configuration without outputs, keeps none.
+    let none = record.deployment.state == DeploymentState::NoChanges;
+    let outputs = outputs.or_else(|| none.then(Vec::new));
     let Some(mut outputs) = outputs else {
         return Err(Fault::new(
             Code::NotReady,

@@ -10,6 +10,7 @@ use slipway_domain::state::Move;
 use slipway_store::Error;
 use slipway_store::deployment::Record;
 use slipway_store::job::Claimed;
+use slipway_store::stack;
 
 use crate::Ctx;
 use crate::change::Change;
@@ -43,6 +44,15 @@ pub(crate) struct Wanted {
     pub(crate) lease: Lease,
 }
 
+/// A plan that was begun.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) record: Box<Record>,
+    pub(crate) variables: Variables,
+    /// As it is now that the deployment is `planning`.
+    pub(crate) stack: stack::Record,
+}
+
 /// Moves deployments into `planning`. `None`: there is more to it, and it must be begun alone.
 pub(crate) struct Starts;
 
@@ -50,7 +60,7 @@ pub(crate) struct Starts;
 impl Together for Starts {
     type House = Ctx;
     type Item = Wanted;
-    type Done = Option<(Box<Record>, Variables)>;
+    type Done = Option<Started>;
     // Whoever is taken while one is at the database begins at once.
     const ROUNDS: usize = 2;
     const MOST: usize = 50;
@@ -74,11 +84,11 @@ impl Together for Starts {
             }
         };
         let mut done: Vec<_> = wanted.iter().map(|_| Ok(None)).collect();
-        for (record, variables) in started {
-            let of = record.deployment.id;
+        for started in started {
+            let of = started.record.deployment.id;
             let at = wanted.iter().position(|wanted| wanted.job.deployment_id == of);
             if let Some(done) = at.and_then(|at| done.get_mut(at)) {
-                *done = Ok(Some((Box::new(record), variables)));
+                *done = Ok(Some(started));
             }
         }
         done
@@ -87,7 +97,7 @@ impl Together for Starts {
 
 /// Moves those of the deployments that wait for their plan, and that nobody else has in hand, into
 /// `planning`; gives them.
-async fn start(cx: &Ctx, wanted: &[Wanted]) -> Result<Vec<(Record, Variables)>, Fault> {
+async fn start(cx: &Ctx, wanted: &[Wanted]) -> Result<Vec<Started>, Fault> {
     let who = system();
     let mut tx = cx.store.begin().await?;
     let held: Vec<_> = wanted.iter().map(|one| (one.job.deployment_id, one.lease)).collect();
@@ -112,11 +122,18 @@ async fn start(cx: &Ctx, wanted: &[Wanted]) -> Result<Vec<(Record, Variables)>, 
     }
     Change::save_all(&mut tx, &mut changes).await?;
     drop(changes);
+    let stacks: Vec<_> = deployments.iter().map(|(of, _)| of.deployment.stack_id).collect();
+    let stacks = tx.stacks_of(&stacks).await?;
     tx.commit().await?;
-    for (record, _) in &deployments {
+    let mut started = Vec::with_capacity(deployments.len());
+    for (record, variables) in deployments {
         cx.tell(record.deployment.id).await;
+        let its = |stack: &&stack::Record| stack.stack.id == record.deployment.stack_id;
+        if let Some(stack) = stacks.iter().find(its).cloned() {
+            started.push(Started { record: Box::new(record), variables, stack });
+        }
     }
-    Ok(deployments)
+    Ok(started)
 }
 
 pub(crate) fn start_detail(job: &Job, lease: &Lease) -> serde_json::Value {

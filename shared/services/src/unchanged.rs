@@ -5,7 +5,7 @@ use slipway_domain::deployment::{Deployment, Output};
 use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::job::{Job, Lease};
 use slipway_domain::plan::StateMark;
-use slipway_domain::state::Move;
+use slipway_domain::state::{DeploymentState, Move};
 
 use crate::Ctx;
 use crate::change::Change;
@@ -89,9 +89,21 @@ async fn record(
         .iter()
         .filter(|end| records.iter().any(|r| r.deployment.id == end.job.deployment_id))
         .collect();
-    let outputs: Vec<_> =
-        ended.iter().map(|end| (end.job.deployment_id, end.outputs.as_slice())).collect();
-    tx.set_outputs_of_many(&outputs).await?;
+    // Only who was applied before has some that are to go.
+    let was_applied = |end: &&&Unchanged| {
+        let its = records.iter().find(|r| r.deployment.id == end.job.deployment_id);
+        its.is_some_and(|record| {
+            record.deployment.phases.iter().any(|phase| phase.state == DeploymentState::Verifying)
+        })
+    };
+    let outputs: Vec<_> = ended
+        .iter()
+        .filter(|end| !end.outputs.is_empty() || was_applied(end))
+        .map(|end| (end.job.deployment_id, end.outputs.as_slice()))
+        .collect();
+    if !outputs.is_empty() {
+        tx.set_outputs_of_many(&outputs).await?;
+    }
     // What only plans is not what the stack runs.
     let only_plans = |end: &&&Unchanged| {
         let its = records.iter().find(|r| r.deployment.id == end.job.deployment_id);

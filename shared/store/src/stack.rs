@@ -197,8 +197,8 @@ impl Tx {
         sql!(maybe Row, self, text, id)?.map(Record::try_from).transpose()
     }
 
-    /// Stacks, locked until the unit of work ends; those that are there.
-    pub async fn lock_stacks(&mut self, ids: &[StackId]) -> Result<Vec<Record>> {
+    /// Stacks; those that are there.
+    pub async fn stacks_of(&mut self, ids: &[StackId]) -> Result<Vec<Record>> {
         let rows: Vec<Row> = match self.conn() {
             Conn::Sqlite(_) => {
                 let mut found = Vec::new();
@@ -207,6 +207,19 @@ impl Tx {
                 }
                 return Ok(found);
             }
+            Conn::Postgres(conn) => {
+                let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+                sqlx::query_as(select!("where id = any($1)")).bind(ids).fetch_all(conn).await?
+            }
+        };
+        rows.into_iter().map(Record::try_from).collect()
+    }
+
+    /// Stacks, locked until the unit of work ends; those that are there.
+    pub async fn lock_stacks(&mut self, ids: &[StackId]) -> Result<Vec<Record>> {
+        let rows: Vec<Row> = match self.conn() {
+            // Nobody else writes.
+            Conn::Sqlite(_) => return self.stacks_of(ids).await,
             Conn::Postgres(conn) => {
                 let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
                 // In one order everywhere.
