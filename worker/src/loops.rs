@@ -154,9 +154,6 @@ impl Turn {
     async fn holds(&self) -> Result<bool, Fault> {
         let lease = (self.period * LEASE_PERIODS).max(Duration::from_secs(3));
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        let mut tx = self.cx.store.begin().await?;
-        let mine = tx.take_loop_lease(self.name, self.id, lease_ms).await?;
-        tx.commit().await?;
-        Ok(mine)
+        Ok(self.cx.store.take_loop_lease(self.name, self.id, lease_ms).await?)
     }
 }

@@ -51,6 +51,26 @@ pub(crate) fn filled(tx: &mut Tx, text: &'static str) -> String {
     }
 }
 
+/// Fills `{lazily}`, which stands before the first of a statement's `with` queries, and `{looked}`, which
+/// follows a condition: the unit of work in which it stands is not waited for until it is on disk;
+/// only there `when`, which is empty or ` where $n`. SQLite knows no such difference.
+pub(crate) fn lazily(
+    AssertSqlSafe(text): AssertSqlSafe<String>,
+    postgres: bool,
+    when: &str,
+) -> AssertSqlSafe<String> {
+    let (lazily, looked) = if postgres {
+        let set = "select set_config('synchronous_commit', 'off', true)";
+        (
+            format!("lazily as materialized ({set}{when}), "),
+            " and (select count(*) from lazily) >= 0",
+        )
+    } else {
+        (String::new(), "")
+    };
+    AssertSqlSafe(text.replace("{lazily}", &lazily).replace("{looked}", looked))
+}
+
 /// Keeps those conditions of a list's text that are asked for. In the text they stand in braces,
 /// `{project = $3}`; `asked` says of each whether it counts. One that does not is left out, so that
 /// the plan of a statement fits what is asked, and its parameter is still there.

@@ -3,12 +3,11 @@
 use chrono::{DateTime, Utc};
 use slipway_domain::id::WorkerId;
 use slipway_domain::job::{Job, Lease, Queue};
-use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 
 use super::{Row, known_kinds};
 use crate::db::{Store, Tx, sql};
-use crate::dialect::fill;
+use crate::dialect::{fill, lazily};
 use crate::error::{Error, Result};
 
 /// Jobs that were claimed.
@@ -18,22 +17,6 @@ pub struct Claimed {
     pub jobs: Vec<(Job, Lease)>,
     /// Their leases began no earlier: a process that measures with its own clock counts from here.
     pub asked: Instant,
-}
-
-/// Fills `{lazily}` and `{looked}`: with `$7`, the unit of work in which the statement stands is not
-/// waited for until it is on disk. (The statement names `$7` itself too: SQLite wants every value
-/// that is bound to be asked for.)
-fn lazy(text: AssertSqlSafe<String>, postgres: bool) -> AssertSqlSafe<String> {
-    let (lazily, looked) = if postgres {
-        (
-            "lazily as materialized (
-                 select set_config('synchronous_commit', 'off', true) where $7), ",
-            " and (select count(*) from lazily) >= 0",
-        )
-    } else {
-        ("", "")
-    };
-    AssertSqlSafe(text.0.replace("{lazily}", lazily).replace("{looked}", looked))
 }
 
 impl Store {
@@ -109,7 +92,7 @@ impl Tx {
         // of the database is written in order, so that is never there without the claim. Whoever
         // waits for the plan need not wait for a disk twice. (A check for drift changes nothing: one
         // that is forgotten is made again.)
-        let lazily = queue == Queue::Plan;
+        let without_disk = queue == Queue::Plan;
         let text = known_kinds(fill(
             self,
             concat!(
@@ -138,9 +121,9 @@ impl Tx {
                 columns!()
             ),
         ));
-        let text = lazy(text, self.is_postgres());
-        let claimed =
-            sql!(all Row, self, text, queue.as_str(), worker, lease_ms, now, most, within, lazily);
+        // It names `$7` itself too: SQLite wants every value that is bound to be asked for.
+        let text = lazily(text, self.is_postgres(), " where $7");
+        let claimed = sql!(all Row, self, text, queue.as_str(), worker, lease_ms, now, most, within, without_disk);
         match claimed {
             Ok(rows) => rows
                 .into_iter()

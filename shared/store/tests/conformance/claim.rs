@@ -1,4 +1,4 @@
-//! Which claims wait for PostgreSQL's disk. SQLite knows no such difference.
+//! Which claims, and which leases, wait for PostgreSQL's disk. SQLite knows no such difference.
 
 use super::*;
 
@@ -29,9 +29,12 @@ async fn watched() -> (Rig, sqlx::PgConnection) {
         "create table done (id bigserial primary key, state text, how text);
          create function look() returns trigger language plpgsql as $$ begin
              insert into done (state, how)
-             values (new.state, current_setting('synchronous_commit'));
+             values (coalesce(to_jsonb(new) ->> 'state', tg_table_name),
+                     current_setting('synchronous_commit'));
              return null;
          end $$;
+         create constraint trigger look after insert or update on loop_leases
+             deferrable initially deferred for each row execute function look();
          create constraint trigger look after update on jobs deferrable initially deferred
              for each row execute function look()",
     )
@@ -90,4 +93,21 @@ async fn a_claim_of_a_plan_does_not_wait_for_the_disk_and_nothing_else_follows_i
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lease_of_a_loop_does_not_wait_for_the_disk() {
+    let (rig, mut c) = watched().await;
+    let (one, other) = (worker(), worker());
+    for (holder, taken) in [(one, true), (one, true), (other, false)] {
+        assert_eq!(rig.store.take_loop_lease("reap", holder, 60_000).await.unwrap(), taken);
+        let written: Vec<_> = taken.then(|| kept("loop_leases", "off")).into_iter().collect();
+        assert_eq!(done(&mut c).await, written);
+    }
+    let of = deployment(&rig.store, "net").await;
+    job(&rig.store, &of, JobKind::Plan, 0).await;
+    let lease = claim(&rig.store, Queue::Plan, one, 60_000).await.unwrap();
+    done(&mut c).await;
+    end(&rig.store, lease).await;
+    assert_eq!(done(&mut c).await, [kept("succeeded", "local")], "what follows does");
 }
