@@ -5,29 +5,36 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use slipway_domain::cancel::CancelPhase;
 use slipway_domain::deployment::Deployment;
-use slipway_domain::event::EventBody;
+use slipway_domain::event::{EventBody, ResourceStatus};
+use slipway_domain::plan::Action;
 use slipway_domain::recovery::RecoveryVerdict;
 use slipway_domain::state::DeploymentState as S;
 
 use crate::harness::{
-    Database, Server, command, digest, hello, planned, refused, request, template, until, upload,
+    Database, Server, command, digest, hello, planned, provider_mirror, refused, request, template,
+    until, upload,
 };
 
 /// A slow apply that has begun.
 async fn applying(server: &Server, seconds: u32) -> Deployment {
+    begun(server, "slow", &[("seconds", seconds)], "terraform_data.step_1").await
+}
+
+/// An apply that is at a resource.
+async fn begun(server: &Server, stack: &str, given: &[(&str, u32)], at: &str) -> Deployment {
     let client = &server.client;
-    let source = upload(client, "slow").await;
-    let variables = [("seconds".to_owned(), seconds.into())].into();
-    let first = planned(client, &request("slow", source, variables)).await;
+    let source = upload(client, stack).await;
+    let variables = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).into()));
+    let first = planned(client, &request(stack, source, variables.collect())).await;
     client.approve(first.id, digest(&first), None).await.unwrap();
     until(client, first.id, &[S::Applying]).await;
-    // Until the first slow step really runs.
+    // Until that really runs.
     let end = Instant::now() + crate::harness::PATIENCE;
     loop {
         let events = client.event_page(first.id, 0, 1000).await.unwrap();
         let began = events.iter().any(|e| {
             matches!(&e.body,
-            EventBody::Resource { address, .. } if address == "terraform_data.step_1")
+            EventBody::Resource { address, .. } if address == at)
         });
         if began {
             return first;
@@ -182,25 +189,73 @@ async fn a_plan_whose_process_was_killed_is_made_again() {
     assert_nothing_runs(&server).await;
 }
 
-#[tokio::test]
-async fn an_apply_whose_process_was_killed_is_recovered() {
-    let env = [("SLIPWAY_WORKER_LEASE_S", "3"), ("SLIPWAY_WORKER_HEARTBEAT_S", "1")];
-    let server = Server::start_with(Database::Sqlite, &env).await;
-    let running = applying(&server, 2).await;
-    let server = server.crash_and_restart().await;
-    // Its guard asked Terraform to stop, which wrote down what was half made. Nothing is in doubt, so
-    // what is left goes on under the approval that there is.
-    let done = until(&server.client, running.id, &[S::Succeeded]).await;
-    let seen = running.plan.unwrap().digest;
+/// What is left goes on under the approval that there is.
+fn went_on(begun: Deployment, done: Deployment) {
+    let seen = begun.plan.unwrap().digest;
     let approval = done.approval.unwrap();
     assert_eq!((approval.carried_from.as_ref(), approval.carries), (Some(&seen), 1));
     assert_ne!(approval.plan_digest, seen);
-    let all = server.client.recovery(running.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_apply_whose_process_was_killed_is_recovered() {
+    let mirror = provider_mirror();
+    let env = [
+        ("SLIPWAY_WORKER_LEASE_S", "3"),
+        ("SLIPWAY_WORKER_HEARTBEAT_S", "1"),
+        ("SLIPWAY_TERRAFORM_PROVIDER_MIRROR", mirror.to_str().unwrap()),
+    ];
+    let server = Server::start_with(Database::Sqlite, &env).await;
+    let running = begun(&server, "waits", &[("seconds", 3)], "time_sleep.wait").await;
+    let server = server.crash_and_restart().await;
+    // Its guard asked Terraform to stop, which wrote down what there is. Nothing is in doubt.
+    let done = until(&server.client, running.id, &[S::Succeeded]).await;
+    let id = running.id;
+    went_on(running, done);
+    let all = server.client.recovery(id).await.unwrap();
     let [recovery] = all.recoveries.as_slice() else { panic!("{all:?}") };
     assert_eq!(recovery.verdict, Some(RecoveryVerdict::Continued));
     let report = recovery.report.as_ref().unwrap();
     assert!(report.collected, "{report:?}");
     assert!(report.done.iter().any(|address| address == "terraform_data.before"), "{report:?}");
+    assert_nothing_runs(&server).await;
+}
+
+/// What a provisioner did that was cut off nobody knows; a person does, and it is not run again.
+#[tokio::test]
+async fn a_provisioner_that_was_cut_off_runs_again_only_when_a_person_says_so() {
+    let env = [("SLIPWAY_WORKER_LEASE_S", "3"), ("SLIPWAY_WORKER_HEARTBEAT_S", "1")];
+    let server = Server::start_with(Database::Sqlite, &env).await;
+    let running = applying(&server, 2).await;
+    let server = server.crash_and_restart().await;
+    until(&server.client, running.id, &[S::NeedsAttention]).await;
+    let all = server.client.recovery(running.id).await.unwrap();
+    let report = all.recoveries[0].report.as_ref().unwrap();
+    assert!(report.collected && report.tainted.is_empty(), "{report:?}");
+    let [doubt] = report.in_doubt.as_slice() else { panic!("{report:?}") };
+    assert_eq!(doubt.address, "terraform_data.step_1");
+    assert!(doubt.detail.contains("tainted"), "{doubt:?}");
+    let said = command()
+        .args(["recovery", &running.id.to_string(), "--exists", "terraform_data.step_1"])
+        .env("SLIPWAY_URL", &server.url)
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let id = running.id;
+    let done = until(&server.client, id, &[S::Succeeded]).await;
+    went_on(running, done);
+    let all = server.client.recovery(id).await.unwrap();
+    let verdicts: Vec<_> =
+        all.recoveries.iter().map(|recovery| recovery.verdict.unwrap()).collect();
+    assert_eq!(verdicts, [RecoveryVerdict::Continued, RecoveryVerdict::NeedsAttention]);
+    let events = server.client.event_page(id, 0, 1000).await.unwrap();
+    let begun = events.iter().filter(|event| {
+        matches!(&event.body, EventBody::Resource { address, action, status, .. }
+            if address == "terraform_data.step_1"
+                && *action == Action::Create
+                && *status == ResourceStatus::Started)
+    });
+    assert_eq!(begun.count(), 1, "{events:?}");
     assert_nothing_runs(&server).await;
 }
 
