@@ -89,12 +89,13 @@ async fn record(
         .iter()
         .filter(|end| records.iter().any(|r| r.deployment.id == end.job.deployment_id))
         .collect();
-    // Only who was applied before has some that are to go.
-    let was_applied = |end: &&&Unchanged| {
+    let its = |end: &Unchanged, holds: fn(&Deployment) -> bool| {
         let its = records.iter().find(|r| r.deployment.id == end.job.deployment_id);
-        its.is_some_and(|record| {
-            record.deployment.phases.iter().any(|phase| phase.state == DeploymentState::Verifying)
-        })
+        its.is_some_and(|record| holds(&record.deployment))
+    };
+    // Only who was applied before has some that are to go.
+    let was_applied = |end: &Unchanged| {
+        its(end, |of| of.phases.iter().any(|phase| phase.state == DeploymentState::Verifying))
     };
     let outputs: Vec<_> = ended
         .iter()
@@ -105,13 +106,9 @@ async fn record(
         tx.set_outputs_of_many(&outputs).await?;
     }
     // What only plans is not what the stack runs.
-    let only_plans = |end: &&&Unchanged| {
-        let its = records.iter().find(|r| r.deployment.id == end.job.deployment_id);
-        its.is_some_and(|record| record.deployment.options.plan_only)
-    };
     let current: Vec<_> = ended
         .iter()
-        .filter(|end| !only_plans(end))
+        .filter(|end| !its(end, |of| of.options.plan_only))
         .map(|end| (end.job.stack_id, end.job.deployment_id))
         .collect();
     tx.set_current_deployments(&current, now).await?;

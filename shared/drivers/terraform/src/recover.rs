@@ -1,7 +1,8 @@
 //! Finds out what a lost apply did, and plans what is left of it. Changes nothing in the world: it
-//! reads, compares and plans, and takes the mark from what a person has found to be whole. What is left goes on under the old approval only if it is proved to
-//! be inside of what was approved; what was made and lost is taken in only by a new approval; and
-//! where nobody knows what happened, it asks.
+//! reads, compares and plans, and takes the mark from what is tainted and what a person has found to
+//! be whole. What is left goes on under the old approval only if it is proved to be inside of what was
+//! approved; what was made and lost is taken in only by a new approval; and where nobody knows what
+//! happened, it asks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -123,7 +123,8 @@ impl Tx {
         ));
         // It names `$7` itself too: SQLite wants every value that is bound to be asked for.
         let text = lazily(text, self.is_postgres(), " where $7");
-        let claimed = sql!(all Row, self, text, queue.as_str(), worker, lease_ms, now, most, within, without_disk);
+        let claimed = sql!(all Row, self, text,
+            queue.as_str(), worker, lease_ms, now, most, within, without_disk);
         match claimed {
             Ok(rows) => rows
                 .into_iter()
