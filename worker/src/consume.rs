@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipway_domain::id::JobId;
-use slipway_domain::job::{Doorbell, Queue};
+use slipway_domain::job::{Doorbell, Job, Lease, Queue};
 use slipway_queue::Bells;
 use slipway_services::execution;
 use slipway_store::job::Claimed;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use crate::slot::{Slot, Slots};
 use crate::{Shared, job};
 
 /// Serves `queue` until draining begins. Jobs that run then go on in `shared.jobs`.
 pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
-    let free = Arc::new(Semaphore::new(usize::from(slots)));
+    let free = Slots::new(slots);
     let mut bells: Option<Box<dyn Bells>> = None;
     let mut rung = Rung::default();
     let drain = shared.shutdown.drain.clone();
@@ -25,21 +24,18 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
             () = drain.cancelled() => break,
             slot = take_slot(&shared, queue, &free, &mut bells, &mut rung) => slot,
         };
-        let Ok(slot) = slot else { break };
         let mut slots = vec![slot];
         // Jobs that were recorded together give their slots back together.
         tokio::task::yield_now().await;
         // One apply a stack: of jobs with one key, only one may be taken, so they come one by one.
         while queue != Queue::Apply
-            && let Ok(slot) = free.clone().try_acquire_owned()
+            && let Some(slot) = free.try_take()
         {
             slots.push(slot);
         }
         match take(&shared, queue, slots.len()).await {
             Ok(Claimed { jobs, asked }) if !jobs.is_empty() => {
-                if jobs.iter().any(|(job, _)| rung.job == Some(job.id)) {
-                    rung = Rung::default();
-                }
+                rung.taken(&jobs);
                 for ((job, lease), slot) in jobs.into_iter().zip(slots) {
                     if shared.held.holds(&lease) {
                         // PostgreSQL died and forgot the claim: the run that is there has its lease
@@ -50,8 +46,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
                     }
                     let shared_for_job = shared.clone();
                     shared.jobs.spawn(async move {
-                        job::run(&shared_for_job, job, lease, asked).await;
-                        drop(slot);
+                        job::run(&shared_for_job, job, lease, asked, slot).await;
                     });
                 }
             }
@@ -92,18 +87,18 @@ pub(crate) async fn serve(shared: Arc<Shared>, queue: Queue, slots: u16) {
 async fn take_slot(
     shared: &Shared,
     queue: Queue,
-    free: &Arc<Semaphore>,
+    free: &Slots,
     bells: &mut Option<Box<dyn Bells>>,
     rung: &mut Rung,
-) -> Result<OwnedSemaphorePermit, AcquireError> {
-    if let Ok(slot) = free.clone().try_acquire_owned() {
-        return Ok(slot);
+) -> Slot {
+    if let Some(slot) = free.try_take() {
+        return slot;
     }
     rung.pass_on(shared, queue).await;
     if let Some(bells) = bells {
         bells.rest().await;
     }
-    free.clone().acquire_owned().await
+    free.take().await
 }
 
 /// Takes jobs.
@@ -120,43 +115,63 @@ const PAUSES_MS: [u64; 11] = [0, 1, 1, 2, 2, 3, 4, 6, 8, 12, 24];
 /// What the doorbell rang for.
 #[derive(Default)]
 struct Rung {
-    job: Option<JobId>,
+    /// The bell, and for how many it rings that were not taken since.
+    bell: Option<Doorbell>,
+    /// Whether the job that it names is not known to be there.
+    awaited: bool,
     looked: usize,
 }
 
 impl Rung {
+    fn by(bell: Option<Doorbell>) -> Self {
+        Self { awaited: bell.is_some(), bell, looked: 0 }
+    }
+
+    /// Jobs were taken, perhaps others than it rang for: whoever enqueued those rang for them, too.
+    fn taken(&mut self, jobs: &[(Job, Lease)]) {
+        let Some(bell) = &mut self.bell else { return };
+        let named = jobs.iter().any(|(job, _)| job.id == bell.job_id);
+        let others = jobs.len() - usize::from(named);
+        bell.others = bell.others.saturating_sub(u32::try_from(others).unwrap_or(u32::MAX));
+        self.awaited &= !named;
+        if !self.awaited && bell.others == 0 {
+            self.bell = None;
+        }
+    }
+
     /// Nothing was to be had. Whether to look again, for a job that was not there yet, when the
     /// time for that has come.
     async fn again(&mut self, shared: &Shared) -> bool {
-        let (Some(job), Some(pause)) = (self.job, PAUSES_MS.get(self.looked)) else { return false };
+        let (Some(bell), true) = (&self.bell, self.awaited) else { return false };
+        let Some(pause) = PAUSES_MS.get(self.looked) else { return false };
         self.looked += 1;
-        match execution::expected(&shared.cx, job).await {
+        match execution::expected(&shared.cx, bell.job_id).await {
             Ok(None) => {
                 tokio::time::sleep(Duration::from_millis(*pause)).await;
                 true
             }
             Ok(Some(waits)) => {
-                // It came in between. If it is passed over now, there is a reason for that.
-                self.job = None;
-                waits
+                // It came in between, with the others. If they are passed over now, there is a
+                // reason for that.
+                self.awaited = false;
+                waits || bell.others > 0
             }
             // The next claim says so.
             Err(_) => false,
         }
     }
 
-    /// Rings for somebody else when this worker cannot take the job: it found others, and has no
-    /// slot left for one that may have been committed only since.
+    /// Rings for somebody else when this worker cannot take what it rang for: there is no slot left
+    /// for the others, or for a job that may have been committed only since.
     async fn pass_on(&mut self, shared: &Shared, queue: Queue) {
-        let Some(job_id) = self.job else { return };
-        let still = execution::expected(&shared.cx, job_id).await;
-        if matches!(still, Ok(None | Some(true))) {
-            let bell = Doorbell { job_id, queue, traceparent: None };
-            if let Err(error) = shared.cx.transport.ring(&bell).await {
-                tracing::debug!(%job_id, %error, "a doorbell was not passed on; the relay rings again");
-            }
+        let Some(bell) = std::mem::take(self).bell else { return };
+        let job_id = bell.job_id;
+        let waits = bell.others > 0
+            || matches!(execution::expected(&shared.cx, job_id).await, Ok(None | Some(true)));
+        if waits && let Err(error) = shared.cx.transport.ring(&bell).await {
+            tracing::debug!(%job_id, %queue, %error,
+                "a doorbell was not passed on; the relay rings again");
         }
-        self.job = None;
     }
 }
 
@@ -170,7 +185,7 @@ async fn bell(shared: &Shared, queue: Queue, bells: &mut Option<Box<dyn Bells>>)
         },
     };
     match rung {
-        Ok(job) => Rung { job, looked: 0 },
+        Ok(bell) => Rung::by(bell),
         Err(error) => {
             tracing::warn!(%queue, %error, "the doorbell does not work; the database is polled");
             *bells = None;

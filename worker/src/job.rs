@@ -24,10 +24,11 @@ use crate::estimate::estimated;
 use crate::held::{Brake, Holding, Reason};
 use crate::run::JobRun;
 use crate::scan::Scans;
+use crate::slot::Slot;
 use crate::verdict;
 
 /// Runs a claimed job and records how it ended.
-pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instant) {
+pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instant, slot: Slot) {
     let span = tracing::info_span!("job", job_id = %job.id, deployment_id = %job.deployment_id,
         kind = %job.kind, queue = %job.queue, attempt = job.attempt, epoch = lease.epoch);
     carrier::set_parent(&span, job.traceparent.as_deref());
@@ -37,7 +38,7 @@ pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instan
     let began = Instant::now();
     let ended = job.clone();
     // It is large: boxed, those that hold it are not.
-    let running = Box::pin(run_in_span(shared, job, lease, claimed));
+    let running = Box::pin(run_in_span(shared, job, lease, claimed, slot));
     let outcome = running.instrument(span).await;
     execution::ring_waiting(&shared.cx, &ended).await;
     shared.metrics.job_ended(queue.as_str(), outcome, began.elapsed());
@@ -46,9 +47,40 @@ pub(crate) async fn run(shared: &Shared, job: Job, lease: Lease, claimed: Instan
 /// How a run is counted.
 type Outcome = &'static str;
 
-async fn run_in_span(shared: &Shared, job: Job, lease: Lease, claimed: Instant) -> Outcome {
+/// A run of a job.
+struct Turn<'a> {
+    shared: &'a Shared,
+    job: &'a Job,
+    lease: &'a Lease,
+    holding: Holding<'a>,
+    slot: Slot,
+}
+
+impl Turn<'_> {
+    fn brake(&self) -> &Brake {
+        &self.holding.brake
+    }
+
+    /// Records the end of it. Nothing is left to do but that.
+    async fn record<T, F>(&self, work: impl FnMut() -> F) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        self.slot.worked();
+        persist(self.brake(), work).await
+    }
+}
+
+async fn run_in_span(
+    shared: &Shared,
+    job: Job,
+    lease: Lease,
+    claimed: Instant,
+    slot: Slot,
+) -> Outcome {
     let holding = shared.held.hold(&job, lease, shared.options.lease, claimed);
     let brake = holding.brake.clone();
+    let turn = Turn { shared, job: &job, lease: &lease, holding, slot };
     tracing::info!("job started");
     let begun = persist(&brake, || execution::begin(&shared.cx, &job, &lease)).await;
     let (work, redactor) = match begun {
@@ -62,14 +94,14 @@ async fn run_in_span(shared: &Shared, job: Job, lease: Lease, claimed: Instant) 
             return "skipped";
         }
         Err(fault) => {
-            return end(shared, &job, &lease, &brake, could_not_begin(&job, &fault)).await;
+            return end(&turn, could_not_begin(&job, &fault)).await;
         }
     };
     let soft_limit_s = run_history::soft_limit_s(&shared.cx, &job).await;
     let limits = tokio::spawn(watch_limits(brake.clone(), soft_limit_s, job.hard_limit_s));
     let cancels =
         tokio::spawn(tell_of_cancel(shared.cx.clone(), brake.clone(), job.clone(), lease));
-    let driven = drive(shared, &job, &lease, work, redactor, &holding);
+    let driven = drive(&turn, work, redactor);
     // Large, and there for as long as the job.
     let outcome = Box::pin(driven).await;
     limits.abort();
@@ -129,43 +161,37 @@ async fn tell_of_cancel(cx: Ctx, brake: Brake, job: Job, lease: Lease) {
     }
 }
 
-async fn drive(
-    shared: &Shared,
-    job: &Job,
-    lease: &Lease,
-    work: Work,
-    redactor: Redactor,
-    holding: &Holding<'_>,
-) -> Outcome {
-    let brake = &holding.brake;
+async fn drive(turn: &Turn<'_>, work: Work, redactor: Redactor) -> Outcome {
+    let Turn { shared, job, lease, holding, .. } = turn;
+    let brake = turn.brake();
     if let Some(reason) = brake.reason() {
         // Asked to stop before the driver was: nothing was touched, and an apply too may go back.
         tracing::info!(?reason, "stopped before it began");
-        return end(shared, job, lease, brake, verdict::untouched(job, reason)).await;
+        return end(turn, verdict::untouched(job, reason)).await;
     }
     let workspace = match shared.workspaces.make(lease) {
         Ok(workspace) => workspace,
         Err(error) => {
             let error = format!("no workspace could be made on this worker: {error}");
             let ending = Ending::Retry { error, delay_ms: 1000 };
-            return end(shared, job, lease, brake, Some(ending)).await;
+            return end(turn, Some(ending)).await;
         }
     };
     let run = Arc::new(JobRun::new(
         shared.cx.clone(),
-        job.clone(),
-        *lease,
+        (*job).clone(),
+        **lease,
         workspace,
         redactor,
         brake.clone(),
         holding.fuse.clone(),
     ));
     let outcome = match work {
-        Work::Plan(input) => plan(shared, job, lease, &run, *input, brake).await,
-        Work::Apply(input) => apply(shared, job, lease, &run, *input, brake).await,
-        Work::Recover(input) => recover(shared, job, lease, &run, *input, brake).await,
-        Work::Test(input) => test(shared, job, lease, &run, *input, brake).await,
-        Work::Drift(input) => drift(shared, job, lease, &run, *input, brake).await,
+        Work::Plan(input) => plan(turn, &run, *input).await,
+        Work::Apply(input) => apply(turn, &run, *input).await,
+        Work::Recover(input) => recover(turn, &run, *input).await,
+        Work::Test(input) => test(turn, &run, *input).await,
+        Work::Drift(input) => drift(turn, &run, *input).await,
     };
     if !run.wiped_if_empty() {
         // It is wiped off the async threads.
@@ -201,14 +227,8 @@ async fn seen(
     Ok(Seen { redactor: run.redactor(), scans, settings, estimate })
 }
 
-async fn plan(
-    shared: &Shared,
-    job: &Job,
-    lease: &Lease,
-    run: &Arc<JobRun>,
-    input: PlanInput,
-    brake: &Brake,
-) -> Outcome {
+async fn plan(turn: &Turn<'_>, run: &Arc<JobRun>, input: PlanInput) -> Outcome {
+    let Turn { shared, job, lease, .. } = turn;
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let scans = Scans::beside(shared, run);
@@ -216,14 +236,14 @@ async fn plan(
     let planned = guarded(run, async move { driver.plan(&*its_run, input).await }).await;
     let planned = match planned {
         Ok(planned) => verdict::planned(&run.redactor(), planned),
-        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+        Err(error) => return failed(turn, run, error).await,
     };
     let seen = match seen(shared, run, &planned, scans, settings).await {
         Ok(seen) => seen,
-        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+        Err(error) => return failed(turn, run, error).await,
     };
     let keep = || execution::plan_finished(&shared.cx, job, lease, planned.clone(), &seen);
-    let kept = persist(brake, keep).await;
+    let kept = turn.record(keep).await;
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, "plan finished");
@@ -231,18 +251,12 @@ async fn plan(
             count_end(shared, &deployment);
             "succeeded"
         }
-        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
+        Err(fault) => end(turn, could_not_record(job, &fault)).await,
     }
 }
 
-async fn apply(
-    shared: &Shared,
-    job: &Job,
-    lease: &Lease,
-    run: &Arc<JobRun>,
-    input: ApplyInput,
-    brake: &Brake,
-) -> Outcome {
+async fn apply(turn: &Turn<'_>, run: &Arc<JobRun>, input: ApplyInput) -> Outcome {
+    let Turn { shared, job, lease, .. } = turn;
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let applied = guarded(run, async move { driver.apply(&*its_run, input).await }).await;
@@ -251,20 +265,21 @@ async fn apply(
         Err(error) => {
             // Whoever recovers it reads what the tool left.
             let lost = matches!(error, DriverError::Lost { .. } | DriverError::Fenced)
-                || brake.reason() == Some(Reason::LeaseLost);
+                || turn.brake().reason() == Some(Reason::LeaseLost);
             if lost {
                 run.leave();
             }
-            return failed(shared, job, lease, run, brake, error).await;
+            return failed(turn, run, error).await;
         }
     };
-    let kept = persist(brake, || execution::apply_finished(&shared.cx, job, lease, &applied)).await;
+    let kept =
+        persist(turn.brake(), || execution::apply_finished(&shared.cx, job, lease, &applied)).await;
     if let Err(fault) = kept {
         run.leave();
-        return end(shared, job, lease, brake, could_not_record(job, &fault)).await;
+        return end(turn, could_not_record(job, &fault)).await;
     }
     remember(shared, job, run).await;
-    verify(shared, job, lease, run, applied, brake).await
+    verify(turn, run, applied).await
 }
 
 /// Keeps what the run took, for estimates. The job is not worse for it when that fails.
@@ -276,14 +291,8 @@ async fn remember(shared: &Shared, job: &Job, run: &JobRun) {
 }
 
 /// Finds out what a lost apply did.
-async fn recover(
-    shared: &Shared,
-    job: &Job,
-    lease: &Lease,
-    run: &Arc<JobRun>,
-    input: RecoverInput,
-    brake: &Brake,
-) -> Outcome {
+async fn recover(turn: &Turn<'_>, run: &Arc<JobRun>, input: RecoverInput) -> Outcome {
+    let Turn { shared, job, lease, .. } = turn;
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let scans = Scans::beside(shared, run);
@@ -291,7 +300,7 @@ async fn recover(
     let found = guarded(run, async move { driver.recover(&*its_run, input).await }).await;
     let found = match found {
         Ok(found) => verdict::recovered(&run.redactor(), found),
-        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+        Err(error) => return failed(turn, run, error).await,
     };
     let seen = match &found.next {
         AfterRecovery::Propose(planned) | AfterRecovery::Continue(planned) => {
@@ -303,99 +312,81 @@ async fn recover(
     };
     let seen = match seen {
         Ok(seen) => seen,
-        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+        Err(error) => return failed(turn, run, error).await,
     };
     let keep = || recovery::recovered(&shared.cx, job, lease, found.clone(), &seen);
-    let kept = persist(brake, keep).await;
+    // There may be something to look at yet.
+    let kept = persist(turn.brake(), keep).await;
     match kept {
-        Ok(AfterRecord::Verify(applied)) => verify(shared, job, lease, run, applied, brake).await,
+        Ok(AfterRecord::Verify(applied)) => verify(turn, run, applied).await,
         Ok(AfterRecord::Done(deployment)) => {
             tracing::info!(state = %deployment.state, "recovery finished");
             count_end(shared, &deployment);
             "succeeded"
         }
-        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
+        Err(fault) => end(turn, could_not_record(job, &fault)).await,
     }
 }
 
 /// Runs tests. Those that do not hold are no failure of the job.
-async fn test(
-    shared: &Shared,
-    job: &Job,
-    lease: &Lease,
-    run: &Arc<JobRun>,
-    input: TestInput,
-    brake: &Brake,
-) -> Outcome {
+async fn test(turn: &Turn<'_>, run: &Arc<JobRun>, input: TestInput) -> Outcome {
+    let Turn { shared, job, lease, .. } = turn;
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let found = guarded(run, async move { driver.test(&*its_run, input).await }).await;
     let found = match found {
         Ok(found) => verdict::tested(&run.redactor(), found),
-        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+        Err(error) => return failed(turn, run, error).await,
     };
-    let kept =
-        persist(brake, || tests::tests_finished(&shared.cx, job, lease, found.clone())).await;
+    let kept = turn.record(|| tests::tests_finished(&shared.cx, job, lease, found.clone())).await;
     match kept {
         Ok(_) => {
             tracing::info!("tests finished");
             "succeeded"
         }
-        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
+        Err(fault) => end(turn, could_not_record(job, &fault)).await,
     }
 }
 
 /// Looks for drift. That there is some is no failure of the job.
-async fn drift(
-    shared: &Shared,
-    job: &Job,
-    lease: &Lease,
-    run: &Arc<JobRun>,
-    input: DriftInput,
-    brake: &Brake,
-) -> Outcome {
+async fn drift(turn: &Turn<'_>, run: &Arc<JobRun>, input: DriftInput) -> Outcome {
+    let Turn { shared, job, lease, .. } = turn;
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let found = guarded(run, async move { driver.drift(&*its_run, input).await }).await;
     let found = match found {
         Ok(found) => verdict::drifted(&run.redactor(), found),
-        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+        Err(error) => return failed(turn, run, error).await,
     };
     let keep = || drifts::drift_finished(&shared.cx, job, lease, found.clone());
-    match persist(brake, keep).await {
+    match turn.record(keep).await {
         Ok(_) => {
             tracing::info!("drift check finished");
             "succeeded"
         }
-        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
+        Err(fault) => end(turn, could_not_record(job, &fault)).await,
     }
 }
 
 /// Looks at what was applied, and ends the deployment.
-async fn verify(
-    shared: &Shared,
-    job: &Job,
-    lease: &Lease,
-    run: &Arc<JobRun>,
-    applied: Applied,
-    brake: &Brake,
-) -> Outcome {
+async fn verify(turn: &Turn<'_>, run: &Arc<JobRun>, applied: Applied) -> Outcome {
+    let Turn { shared, job, lease, .. } = turn;
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
     let health = guarded(run, async move { driver.verify(&*its_run, &applied).await }).await;
     let health = match health {
         Ok(Health::Unhealthy(why)) => Health::Unhealthy(run.redactor().text(&why)),
         Ok(healthy) => healthy,
-        Err(error) => return failed(shared, job, lease, run, brake, error).await,
+        Err(error) => return failed(turn, run, error).await,
     };
-    let kept = persist(brake, || execution::verified(&shared.cx, job, lease, health.clone())).await;
+    let kept = turn.record(|| execution::verified(&shared.cx, job, lease, health.clone())).await;
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, "apply finished");
             count_end(shared, &deployment);
             "succeeded"
         }
-        Err(fault) => end(shared, job, lease, brake, could_not_record(job, &fault)).await,
+        Err(fault) => end(turn, could_not_record(job, &fault)).await,
     }
 }
 
@@ -414,27 +405,16 @@ fn could_not_record(job: &Job, fault: &Fault) -> Option<Ending> {
     })
 }
 
-async fn failed(
-    shared: &Shared,
-    job: &Job,
-    lease: &Lease,
-    run: &JobRun,
-    brake: &Brake,
-    error: DriverError,
-) -> Outcome {
+async fn failed(turn: &Turn<'_>, run: &JobRun, error: DriverError) -> Outcome {
+    let reason = turn.brake().reason();
     // What a tool says may quote what it was given.
     let error = verdict::redacted(&run.redactor(), error);
-    tracing::info!(%error, asked = ?brake.reason(), "the driver did not finish");
-    end(shared, job, lease, brake, verdict::ending(job, error, brake.reason())).await
+    tracing::info!(%error, asked = ?reason, "the driver did not finish");
+    end(turn, verdict::ending(turn.job, error, reason)).await
 }
 
-async fn end(
-    shared: &Shared,
-    job: &Job,
-    lease: &Lease,
-    brake: &Brake,
-    ending: Option<Ending>,
-) -> Outcome {
+async fn end(turn: &Turn<'_>, ending: Option<Ending>) -> Outcome {
+    let Turn { shared, job, lease, .. } = turn;
     let Some(ending) = ending else {
         tracing::error!("the lease is gone; nothing is written");
         return "fenced";
@@ -446,7 +426,7 @@ async fn end(
         Ending::Cancelled => "cancelled",
         Ending::Lost { .. } => "lost",
     };
-    let kept = persist(brake, || execution::ended(&shared.cx, job, lease, ending.clone())).await;
+    let kept = turn.record(|| execution::ended(&shared.cx, job, lease, ending.clone())).await;
     match kept {
         Ok(deployment) => {
             tracing::info!(state = %deployment.state, outcome, "job ended");

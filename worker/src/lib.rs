@@ -13,6 +13,7 @@ mod job;
 mod loops;
 mod run;
 mod scan;
+mod slot;
 mod verdict;
 mod workspace;
 

@@ -327,9 +327,43 @@ pub struct Doorbell {
     pub job_id: JobId,
     /// Its queue.
     pub queue: Queue,
+    /// Jobs of the queue beside this one that it rings for as well: who hears it and cannot take
+    /// them all rings for the rest.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub others: u32,
     /// Trace context of the request that caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_none(others: &u32) -> bool {
+    *others == 0
+}
+
+impl Doorbell {
+    /// Rings for one job.
+    pub fn new(job_id: JobId, queue: Queue, traceparent: Option<String>) -> Self {
+        Self { job_id, queue, others: 0, traceparent }
+    }
+
+    /// Rings for a job that goes back to its queue.
+    pub fn of(job: &Job) -> Self {
+        Self::new(job.id, job.queue, job.traceparent.clone())
+    }
+
+    /// Rings for the same jobs, once a queue.
+    pub fn together(bells: &[Self]) -> Vec<Self> {
+        let mut together: Vec<Self> = Vec::new();
+        for bell in bells {
+            if let Some(first) = together.iter_mut().find(|first| first.queue == bell.queue) {
+                first.others = first.others.saturating_add(bell.others.saturating_add(1));
+            } else {
+                together.push(bell.clone());
+            }
+        }
+        together
+    }
 }
 
 /// How a run of a job ended.
@@ -378,5 +412,20 @@ mod tests {
         check(JobKind::ALL, JobKind::as_str);
         check(JobState::ALL, JobState::as_str);
         check(Priority::ALL, Priority::as_str);
+    }
+
+    #[test]
+    fn bells_that_ring_together_are_one_a_queue_and_count_the_others() {
+        use crate::id::RandomMint;
+        let bell = |queue| Doorbell::new(JobId::new(&RandomMint), queue, None);
+        let (plan, apply) = (bell(Queue::Plan), bell(Queue::Apply));
+        let together = Doorbell::together(&[plan.clone(), apply.clone(), bell(Queue::Plan)]);
+        assert_eq!(together, [Doorbell { others: 1, ..plan.clone() }, apply.clone()]);
+        let again = Doorbell::together(&[together[0].clone(), bell(Queue::Plan)]);
+        assert_eq!(again, [Doorbell { others: 2, ..plan }]);
+        // As it has always looked; and one that says nothing of others is for one job.
+        let sent = serde_json::to_value(&apply).unwrap();
+        assert_eq!(sent, serde_json::json!({ "job_id": apply.job_id, "queue": "apply" }));
+        assert_eq!(serde_json::from_value::<Doorbell>(sent).unwrap(), apply);
     }
 }

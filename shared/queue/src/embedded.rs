@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use slipway_domain::id::JobId;
 use slipway_domain::job::{Doorbell, Queue};
 use tokio::sync::{Notify, broadcast};
 
@@ -41,7 +40,7 @@ struct EmbeddedBells(Arc<Notify>);
 
 #[async_trait]
 impl Bells for EmbeddedBells {
-    async fn wait(&mut self) -> Result<Option<JobId>, TransportError> {
+    async fn wait(&mut self) -> Result<Option<Doorbell>, TransportError> {
         self.0.notified().await;
         Ok(None)
     }
@@ -87,11 +86,11 @@ impl Transport for Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slipway_domain::id::RandomMint;
+    use slipway_domain::id::{JobId, RandomMint};
     use std::time::Duration;
 
     fn bell(queue: Queue) -> Doorbell {
-        Doorbell { job_id: JobId::new(&RandomMint), queue, traceparent: None }
+        Doorbell::new(JobId::new(&RandomMint), queue, None)
     }
 
     async fn rings(bells: &mut Box<dyn Bells>) -> bool {

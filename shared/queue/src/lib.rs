@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use slipway_domain::id::{DeploymentId, JobId};
+use slipway_domain::id::DeploymentId;
 use slipway_domain::job::{Doorbell, Queue};
 use tokio::sync::broadcast;
 
@@ -94,11 +94,11 @@ pub trait Transport: Send + Sync + fmt::Debug {
 /// Doorbells of one queue.
 #[async_trait]
 pub trait Bells: Send {
-    /// Returns when there may be work, with the job that it rings for where that is known. May
+    /// Returns when there may be work, with the bell that rings where that is known. May
     /// return for nothing, and before the job is committed. Call it only with a free slot:
     /// what is taken from a broker here is not offered to another worker again. Safe to drop:
     /// a bell that was taken and not yet answered is answered by the next call.
-    async fn wait(&mut self) -> Result<Option<JobId>, TransportError>;
+    async fn wait(&mut self) -> Result<Option<Doorbell>, TransportError>;
 
     /// There is no free slot any more: gives back what is on its way here, and takes nothing until
     /// the next [`Bells::wait`].

@@ -199,7 +199,7 @@ fn times_asked(d: &Deployment) -> usize {
 
 /// The bell of a job that has been enqueued.
 pub(crate) fn bell_of(job: &NewJob) -> Doorbell {
-    Doorbell { job_id: job.id, queue: job.kind.queue(), traceparent: job.traceparent.clone() }
+    Doorbell::new(job.id, job.kind.queue(), job.traceparent.clone())
 }
 
 /// Puts a record about something that is no move of a deployment on the audit log.

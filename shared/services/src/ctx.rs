@@ -150,9 +150,11 @@ impl Ctx {
         Ok(())
     }
 
-    async fn ring_all(&self, bells: &[Doorbell]) {
-        for bell in bells {
-            self.ring(bell).await;
+    /// Rings for jobs that came together: once a queue, and who hears it has the others rung for
+    /// that it cannot take. A bell for each would wake a worker for each, most of them for nothing.
+    pub(crate) async fn ring_all(&self, bells: &[Doorbell]) {
+        for bell in Doorbell::together(bells) {
+            self.ring(&bell).await;
         }
     }
 

@@ -216,8 +216,7 @@ pub(crate) async fn settle(
         Ending::HandBack => {
             hand_back(&mut change, tx, job, Some("handed back by its worker".to_owned())).await?;
             tx.requeue_job(job.id, 0, false, None).await?;
-            let bell =
-                Doorbell { job_id: job.id, queue: job.queue, traceparent: job.traceparent.clone() };
+            let bell = Doorbell::of(job);
             return Ok((record, Some(bell)));
         }
         Ending::Cancelled => {

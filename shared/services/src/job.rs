@@ -134,7 +134,7 @@ pub async fn requeue(cx: &Ctx, who: &Principal, id: JobId) -> Result<JobInfo, Fa
     let bell = if job.kind == JobKind::Plan.as_str() {
         tx.revive_job(id).await?;
         let traceparent = record.traceparent.clone();
-        Doorbell { job_id: id, queue: JobKind::Plan.queue(), traceparent }
+        Doorbell::new(id, JobKind::Plan.queue(), traceparent)
     } else {
         tx.delete_job(id).await?;
         change.enqueue(&mut tx, JobKind::Plan).await?

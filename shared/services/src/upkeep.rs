@@ -84,9 +84,7 @@ pub async fn relay(cx: &Ctx) -> Result<usize, Fault> {
     let mut tx = cx.store.begin().await?;
     let bells = tx.take_doorbells(RING_AGAIN_MS, BELLS).await?;
     tx.commit().await?;
-    for bell in &bells {
-        cx.ring(bell).await;
-    }
+    cx.ring_all(&bells).await;
     Ok(bells.len())
 }
 

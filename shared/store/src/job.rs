@@ -392,7 +392,7 @@ impl Tx {
         );
         let row = sql!(maybe BellRow, self, text, of)?;
         Ok(row.and_then(|(job_id, queue, traceparent)| {
-            Some(Doorbell { job_id, queue: Queue::parse(&queue)?, traceparent })
+            Some(Doorbell::new(job_id, Queue::parse(&queue)?, traceparent))
         }))
     }
 
@@ -448,7 +448,7 @@ impl Tx {
             key
         )?;
         Ok(row.and_then(|(job_id, queue, traceparent)| {
-            Some(Doorbell { job_id, queue: Queue::parse(&queue)?, traceparent })
+            Some(Doorbell::new(job_id, Queue::parse(&queue)?, traceparent))
         }))
     }
 
@@ -499,7 +499,7 @@ impl Tx {
         Ok(rows
             .into_iter()
             .filter_map(|(job_id, queue, traceparent)| {
-                Some(Doorbell { job_id, queue: Queue::parse(&queue)?, traceparent })
+                Some(Doorbell::new(job_id, Queue::parse(&queue)?, traceparent))
             })
             .collect())
     }

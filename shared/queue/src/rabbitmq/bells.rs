@@ -17,7 +17,6 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Acker, Channel, Consumer};
-use slipway_domain::id::JobId;
 use slipway_domain::job::{Doorbell, Queue};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -49,8 +48,8 @@ pub(super) struct RabbitBells {
 
 /// What waiting came to.
 enum Next {
-    /// It rings, for this job if it is known.
-    Rung(Option<JobId>),
+    /// It rings: this bell, if it is known.
+    Rung(Option<Doorbell>),
     /// There was nothing for so long that the consumer was given up.
     Quiet,
 }
@@ -148,9 +147,9 @@ impl RabbitBells {
                 delivery.ok_or_else(|| Lost("the broker ended the consumer".into()))??;
             self.backoff.reset();
             taking.heard = Instant::now();
-            if let Some(job) = self.house.reads(self.queue, &delivery) {
+            if let Some(bell) = self.house.reads(self.queue, &delivery) {
                 taking.told = Some(delivery.acker);
-                return Ok(Next::Rung(Some(job)));
+                return Ok(Next::Rung(Some(bell)));
             }
             if waited {
                 self.house.quarantined.fetch_add(1, Ordering::Relaxed);
@@ -180,11 +179,10 @@ impl RabbitBells {
 }
 
 impl House {
-    /// The job of this doorbell, if it is one of this queue. What it says besides does not matter:
-    /// the database knows.
-    fn reads(&self, queue: Queue, delivery: &Delivery) -> Option<JobId> {
+    /// This doorbell, if it is one of this queue.
+    fn reads(&self, queue: Queue, delivery: &Delivery) -> Option<Doorbell> {
         let why = match serde_json::from_slice::<Doorbell>(&delivery.data) {
-            Ok(bell) if bell.queue == queue => return Some(bell.job_id),
+            Ok(bell) if bell.queue == queue => return Some(bell),
             Ok(bell) => format!("it is for the queue {}", bell.queue),
             // Not the error's own text, which may repeat what is in the message.
             Err(error) => format!("it is no doorbell ({:?} error)", error.classify()),
@@ -251,7 +249,7 @@ async fn consume(link: &Link, house: &House, queue: Queue) -> lapin::Result<(Cha
 
 #[async_trait]
 impl Bells for RabbitBells {
-    async fn wait(&mut self) -> Result<Option<JobId>, TransportError> {
+    async fn wait(&mut self) -> Result<Option<Doorbell>, TransportError> {
         loop {
             if let Some(again) = self.again {
                 tokio::time::sleep_until(again).await;
@@ -259,7 +257,7 @@ impl Bells for RabbitBells {
             }
             let link = up(&mut self.line).await.ok_or_else(closed)?;
             let lost = match self.next(&link).await {
-                Ok(Next::Rung(job)) => return Ok(job),
+                Ok(Next::Rung(bell)) => return Ok(bell),
                 Ok(Next::Quiet) => continue,
                 Err(lost) => lost,
             };

@@ -10,7 +10,7 @@ use apalis::prelude::{Backend, WorkerContext};
 use apalis_redis::{RedisStorage, queries};
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use slipway_domain::id::{JobId, Mint as _, RandomMint};
+use slipway_domain::id::{Mint as _, RandomMint};
 use slipway_domain::job::{Doorbell, Queue};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -126,11 +126,11 @@ impl Drop for Waiting<'_> {
 
 #[async_trait]
 impl Bells for RedisBells {
-    async fn wait(&mut self) -> Result<Option<JobId>, TransportError> {
+    async fn wait(&mut self) -> Result<Option<Doorbell>, TransportError> {
         let waiting = Waiting::begin(&self.counter);
         loop {
             if let Some(bell) = waiting.0.desk().held.take() {
-                return Ok(Some(bell.job_id));
+                return Ok(Some(bell));
             }
             tokio::select! {
                 () = waiting.0.rung.notified() => {}

@@ -78,8 +78,9 @@ impl Ringer {
                 if more == 0 {
                     return;
                 }
+                // The same bell twice is one.
                 let mut seen = HashSet::new();
-                self.waiting.retain(|o| seen.insert((o.bell.queue, o.bell.job_id)));
+                self.waiting.retain(|o| seen.insert((o.bell.queue, o.bell.job_id, o.bell.others)));
             }
             self.waiting.retain(|outgoing| outgoing.since.elapsed() < FRESH);
             let Some(oldest) = self.waiting.first() else { continue };

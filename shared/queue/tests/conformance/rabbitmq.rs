@@ -249,7 +249,7 @@ async fn a_bell_that_nobody_waits_for_is_kept_by_a_quorum() {
     until("it waits", || async { broker.counts("plan").await.0 == 1 }).await;
     assert_eq!(broker.counts("plan.now").await.0, 0);
     let mut bells = transport.listen(Queue::Plan).await.unwrap();
-    assert_eq!(bells.wait().await.unwrap(), Some(rung.job_id));
+    assert_eq!(bells.wait().await.unwrap(), Some(rung));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -267,7 +267,7 @@ async fn a_bell_of_a_process_that_died_rings_elsewhere() {
         let told = async {
             loop {
                 let heard = dead.wait().await.unwrap();
-                if heard == Some(rung.job_id) {
+                if heard.as_ref() == Some(&rung) {
                     return;
                 }
             }
@@ -280,7 +280,7 @@ async fn a_bell_of_a_process_that_died_rings_elsewhere() {
         wire.cut();
         let mut living = staying.listen(Queue::Plan).await.unwrap();
         let heard = tokio::time::timeout(PATIENCE, living.wait()).await.unwrap().unwrap();
-        assert_eq!(heard, Some(rung.job_id));
+        assert_eq!(heard, Some(rung));
         living.rest().await;
     }
 }

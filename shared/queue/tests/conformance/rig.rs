@@ -134,7 +134,7 @@ pub(crate) fn env(name: &str) -> String {
 
 /// A doorbell of a new job.
 pub(crate) fn bell(queue: Queue) -> Doorbell {
-    Doorbell { job_id: JobId::new(&RandomMint), queue, traceparent: None }
+    Doorbell::new(JobId::new(&RandomMint), queue, None)
 }
 
 /// Waits until it rings.

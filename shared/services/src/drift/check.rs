@@ -172,8 +172,7 @@ pub(crate) async fn settle(
     let (summary, diagnostics) = match ending {
         Ending::HandBack => {
             tx.requeue_job(job.id, 0, false, None).await?;
-            let bell =
-                Doorbell { job_id: job.id, queue: job.queue, traceparent: job.traceparent.clone() };
+            let bell = Doorbell::of(job);
             return Ok((record, Some(bell)));
         }
         Ending::Retry { error, delay_ms } if may_repeat => {
