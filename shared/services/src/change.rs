@@ -118,32 +118,17 @@ impl<'a> Change<'a> {
 
     /// Writes everything that waits.
     pub(crate) async fn save(&mut self, tx: &mut Tx) -> Result<(), Fault> {
-        Ok(Self::save_all(tx, std::slice::from_mut(self)).await?)
+        tx.change_deployment(self.changed()).await?;
+        self.stored = self.record.deployment.state;
+        self.events.clear();
+        self.audit.clear();
+        Ok(())
     }
 
-    /// Writes everything that waits in several changes, of as many deployments.
-    pub(crate) async fn save_all(
-        tx: &mut Tx,
-        changes: &mut [Self],
-    ) -> Result<(), slipway_store::Error> {
-        let mut audit = Vec::new();
-        let mut rows = Vec::with_capacity(changes.len());
-        for change in changes.iter_mut() {
-            change.record.deployment.updated_at = change.now;
-            audit.append(&mut change.audit);
-            rows.push(Changed {
-                record: change.record,
-                from: change.stored,
-                events: &change.events,
-            });
-        }
-        tx.update_deployments(&mut rows, &audit).await?;
-        drop(rows);
-        for change in changes {
-            change.stored = change.record.deployment.state;
-            change.events.clear();
-        }
-        Ok(())
+    /// What waits to be written.
+    pub(crate) fn changed(&mut self) -> Changed<'_> {
+        self.record.deployment.updated_at = self.now;
+        Changed { record: self.record, from: self.stored, events: &self.events, audit: &self.audit }
     }
 
     /// Enqueues the job that follows, and returns the bell to ring after the commit.

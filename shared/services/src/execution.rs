@@ -27,7 +27,8 @@ use slipway_domain::state::{DeploymentState, Move};
 use slipway_domain::state_version::StateOrigin;
 use slipway_domain::variable::Hidden;
 use slipway_store::Tx;
-use slipway_store::deployment::Record;
+use slipway_store::deployment::{Record, ToBegin};
+use slipway_store::stack::KeptState;
 use slipway_store::state::NewStateVersion;
 
 use crate::change::{Change, lock};
@@ -36,7 +37,7 @@ pub use crate::ending::{Ending, ended, ring_waiting};
 pub use crate::planned::plan_finished;
 use crate::planned::{approved_before, variables_digest};
 use crate::setting::usage::{self, Filled};
-use crate::taking::{Started, Wanted, start_detail};
+use crate::taking::{Wanted, start_detail};
 pub use crate::taking::{expected, take};
 use crate::{Ctx, approval, cancel, deployment, drift, recovery, source, test};
 
@@ -115,19 +116,15 @@ pub(crate) async fn state_of(cx: &Ctx, record: &Record) -> Result<Option<StateBl
         .await?
         .ok_or_else(|| Fault::not_found("stack", record.deployment.stack_id))?;
     drop(tx);
-    state_in(cx, &stack).await
+    opened(cx, stack.kept_state()).await
 }
 
-/// The state that a stack names, opened.
-async fn state_in(
-    cx: &Ctx,
-    stack: &slipway_store::stack::Record,
-) -> Result<Option<StateBlob>, Fault> {
-    let (Some(artifact), Some(info)) = (stack.state_artifact, &stack.stack.state) else {
-        return Ok(None);
-    };
-    let (_, content) = open(cx, artifact).await?;
-    Ok(Some(StateBlob { mark: stack.state_mark(), resource_count: info.resource_count, content }))
+/// A state that is kept, opened.
+async fn opened(cx: &Ctx, kept: Option<KeptState>) -> Result<Option<StateBlob>, Fault> {
+    let Some(kept) = kept else { return Ok(None) };
+    let (_, content) = open(cx, kept.artifact).await?;
+    let resource_count = kept.info.resource_count;
+    Ok(Some(StateBlob { mark: kept.mark(), resource_count, content }))
 }
 
 pub(crate) async fn open(cx: &Ctx, id: ArtifactId) -> Result<(ArtifactKind, Bytes), Fault> {
@@ -155,10 +152,9 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
     };
     if job.kind == JobKind::Plan {
         let wanted = Wanted { job: job.clone(), lease: *lease };
-        if let Some(Started { record, variables, stack }) =
-            cx.gathered.starts.ask(cx, wanted).await?
-        {
-            let state = state_in(cx, &stack).await?;
+        if let Some(begun) = cx.gathered.starts.ask(cx, wanted).await? {
+            let ToBegin { record, variables, state } = *begun;
+            let state = opened(cx, state).await?;
             return begun_plan(cx, &record, variables, state).await;
         }
     }

@@ -2,15 +2,13 @@
 //! together.
 
 use async_trait::async_trait;
-use slipway_domain::deployment::Variables;
 use slipway_domain::fault::{Fault, Kind};
 use slipway_domain::id::{JobId, WorkerId};
 use slipway_domain::job::{Job, JobState, Lease, Queue};
 use slipway_domain::state::Move;
 use slipway_store::Error;
-use slipway_store::deployment::Record;
+use slipway_store::deployment::{HeldMove, ToBegin};
 use slipway_store::job::Claimed;
-use slipway_store::stack;
 
 use crate::Ctx;
 use crate::change::Change;
@@ -44,15 +42,6 @@ pub(crate) struct Wanted {
     pub(crate) lease: Lease,
 }
 
-/// A plan that was begun.
-#[derive(Debug)]
-pub(crate) struct Started {
-    pub(crate) record: Box<Record>,
-    pub(crate) variables: Variables,
-    /// As it is now that the deployment is `planning`.
-    pub(crate) stack: stack::Record,
-}
-
 /// Moves deployments into `planning`. `None`: there is more to it, and it must be begun alone.
 pub(crate) struct Starts;
 
@@ -60,7 +49,7 @@ pub(crate) struct Starts;
 impl Together for Starts {
     type House = Ctx;
     type Item = Wanted;
-    type Done = Option<Started>;
+    type Done = Option<Box<ToBegin>>;
     // Whoever is taken while one is at the database begins at once.
     const ROUNDS: usize = 2;
     const MOST: usize = 50;
@@ -88,7 +77,7 @@ impl Together for Starts {
             let of = started.record.deployment.id;
             let at = wanted.iter().position(|wanted| wanted.job.deployment_id == of);
             if let Some(done) = at.and_then(|at| done.get_mut(at)) {
-                *done = Ok(Some(started));
+                *done = Ok(Some(Box::new(started)));
             }
         }
         done
@@ -97,41 +86,35 @@ impl Together for Starts {
 
 /// Moves those of the deployments that wait for their plan, and that nobody else has in hand, into
 /// `planning`; gives them.
-async fn start(cx: &Ctx, wanted: &[Wanted]) -> Result<Vec<Started>, Fault> {
+async fn start(cx: &Ctx, wanted: &[Wanted]) -> Result<Vec<ToBegin>, Fault> {
     let who = system();
-    let mut tx = cx.store.begin().await?;
-    let held: Vec<_> = wanted.iter().map(|one| (one.job.deployment_id, one.lease)).collect();
-    let mut deployments = tx.try_lock_held(&held).await?;
-    deployments.retain(|(record, _)| record.deployment.state.next(Move::StartPlanning).is_ok());
-    let mut changes = Vec::with_capacity(deployments.len());
-    for (record, _) in &mut deployments {
+    let ids: Vec<_> = wanted.iter().map(|one| one.job.deployment_id).collect();
+    // Read without a lock: what is not as it was read is not moved.
+    let mut started = cx.store.read().await?.deployments_to_begin(&ids).await?;
+    let mut changes = Vec::with_capacity(started.len());
+    for ToBegin { record, .. } in &mut started {
         let of = record.deployment.id;
+        if record.deployment.state.next(Move::StartPlanning).is_err() {
+            continue;
+        }
         let Some(Wanted { job, lease }) = wanted.iter().find(|one| one.job.deployment_id == of)
         else {
             continue;
         };
         let mut change = Change::by(cx, &who, record);
         change.step(Move::StartPlanning, None, start_detail(job, lease))?;
-        changes.push(change);
+        changes.push((change, *lease));
     }
-    if changes.is_empty() {
-        drop(changes);
-        // Now, not some time later: each of them is begun alone next, and would wait for these locks.
-        tx.rollback().await?;
-        return Ok(Vec::new());
-    }
-    Change::save_all(&mut tx, &mut changes).await?;
+    let mut moves: Vec<_> = changes
+        .iter_mut()
+        .map(|(change, lease)| HeldMove { changed: change.changed(), lease: *lease, end: None })
+        .collect();
+    let moved = cx.store.move_held(&mut moves).await?;
+    drop(moves);
     drop(changes);
-    let stacks: Vec<_> = deployments.iter().map(|(of, _)| of.deployment.stack_id).collect();
-    let stacks = tx.stacks_of(&stacks).await?;
-    tx.commit().await?;
-    let mut started = Vec::with_capacity(deployments.len());
-    for (record, variables) in deployments {
-        cx.tell(record.deployment.id).await;
-        let its = |stack: &&stack::Record| stack.stack.id == record.deployment.stack_id;
-        if let Some(stack) = stacks.iter().find(its).cloned() {
-            started.push(Started { record: Box::new(record), variables, stack });
-        }
+    started.retain(|one| moved.contains(&one.record.deployment.id));
+    for id in moved {
+        cx.tell(id).await;
     }
     Ok(started)
 }

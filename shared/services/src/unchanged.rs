@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use slipway_domain::deployment::{Deployment, Output};
-use slipway_domain::fault::{Code, Fault, Kind};
+use slipway_domain::fault::{Fault, Kind};
 use slipway_domain::job::{Job, Lease};
 use slipway_domain::plan::StateMark;
 use slipway_domain::state::{DeploymentState, Move};
+use slipway_store::deployment::{HeldMove, NothingToDo};
 
 use crate::Ctx;
 use crate::change::Change;
@@ -55,81 +56,52 @@ async fn record(
     ends: &[Unchanged],
 ) -> Result<Vec<Result<Option<Box<Deployment>>, Fault>>, Fault> {
     let who = system();
-    let now = cx.now();
-    let mut tx = cx.store.begin().await?;
-    let stacks: Vec<_> = ends.iter().map(|end| end.job.stack_id).collect();
-    let stacks = tx.lock_stacks(&stacks).await?;
     let ids: Vec<_> = ends.iter().map(|end| end.job.deployment_id).collect();
-    let mut records = tx.lock_deployments(&ids).await?;
-    let leases: Vec<_> = ends.iter().map(|end| end.lease).collect();
-    let alive = tx.fence_each(&leases).await?;
-
-    // Those for which it is as simple as that.
-    let simple = |end: &&Unchanged| {
-        let stack = stacks.iter().find(|stack| stack.stack.id == end.job.stack_id);
-        let is_current = stack.is_some_and(|stack| {
-            end.made_from.lineage.is_empty() || end.made_from == stack.state_mark()
-        });
-        is_current && alive.contains(&end.job.id)
-    };
-    records.retain(|record| {
-        let end =
-            ends.iter().filter(simple).find(|end| end.job.deployment_id == record.deployment.id);
-        end.is_some() && record.deployment.state.next(Move::FindNoChanges).is_ok()
-    });
+    // Read without a lock: what is not as it was read is not moved.
+    let mut records = cx.store.read().await?.deployments_by_id(&ids).await?;
     let mut changes = Vec::with_capacity(records.len());
     for record in &mut records {
+        let of = record.deployment.id;
+        if record.deployment.state.next(Move::FindNoChanges).is_err() {
+            continue;
+        }
+        let Some(end) = ends.iter().find(|end| end.job.deployment_id == of) else { continue };
+        let d = &record.deployment;
+        // Only who was applied before has some that are to go.
+        let was_applied = d.phases.iter().any(|phase| phase.state == DeploymentState::Verifying);
+        let nothing_to_do = NothingToDo {
+            made_from: &end.made_from,
+            outputs: (was_applied || !end.outputs.is_empty()).then_some(end.outputs.as_slice()),
+            // What only plans is not what the stack runs.
+            is_current: !d.options.plan_only,
+        };
         let mut change = Change::by(cx, &who, record);
         change.step(Move::FindNoChanges, None, serde_json::json!({}))?;
-        changes.push(change);
+        changes.push((change, end.lease, nothing_to_do));
     }
-    Change::save_all(&mut tx, &mut changes).await?;
+    let mut moves: Vec<_> = changes
+        .iter_mut()
+        .map(|(change, lease, end)| HeldMove {
+            changed: change.changed(),
+            lease: *lease,
+            end: Some(*end),
+        })
+        .collect();
+    let ended = cx.store.move_held(&mut moves).await?;
+    drop(moves);
     drop(changes);
-    let ended: Vec<_> = ends
-        .iter()
-        .filter(|end| records.iter().any(|r| r.deployment.id == end.job.deployment_id))
-        .collect();
-    let its = |end: &Unchanged, holds: fn(&Deployment) -> bool| {
-        let its = records.iter().find(|r| r.deployment.id == end.job.deployment_id);
-        its.is_some_and(|record| holds(&record.deployment))
-    };
-    // Only who was applied before has some that are to go.
-    let was_applied = |end: &Unchanged| {
-        its(end, |of| of.phases.iter().any(|phase| phase.state == DeploymentState::Verifying))
-    };
-    let outputs: Vec<_> = ended
-        .iter()
-        .filter(|end| !end.outputs.is_empty() || was_applied(end))
-        .map(|end| (end.job.deployment_id, end.outputs.as_slice()))
-        .collect();
-    if !outputs.is_empty() {
-        tx.set_outputs_of_many(&outputs).await?;
-    }
-    // What only plans is not what the stack runs.
-    let current: Vec<_> = ended
-        .iter()
-        .filter(|end| !its(end, |of| of.options.plan_only))
-        .map(|end| (end.job.stack_id, end.job.deployment_id))
-        .collect();
-    tx.set_current_deployments(&current, now).await?;
-    let jobs: Vec<_> = ended.iter().map(|end| end.job.id).collect();
-    tx.end_jobs(&jobs, now).await?;
-    tx.commit().await?;
-
+    records.retain(|record| ended.contains(&record.deployment.id));
     let mut done = Vec::with_capacity(ends.len());
     for end in ends {
         let at = records.iter().position(|r| r.deployment.id == end.job.deployment_id);
-        done.push(match at {
+        done.push(Ok(match at {
             Some(at) => {
                 let deployment = records.swap_remove(at).deployment;
                 cx.tell(deployment.id).await;
-                Ok(Some(Box::new(deployment)))
+                Some(Box::new(deployment))
             }
-            None if !alive.contains(&end.job.id) => {
-                Err(Fault::new(Code::LeaseLost, "The lease is no longer held."))
-            }
-            None => Ok(None),
-        });
+            None => None,
+        }));
     }
     Ok(done)
 }

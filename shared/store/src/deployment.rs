@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use slipway_domain::access::{Actor, Reach};
+use slipway_domain::audit::AuditRecord;
 use slipway_domain::deployment::{
     Approval, Deployment, Operation, Options, Output, Phase, Variables,
 };
@@ -41,6 +42,8 @@ pub struct Changed<'a> {
     pub from: DeploymentState,
     /// What happened.
     pub events: &'a [EventBody],
+    /// What tells of it on the audit log.
+    pub audit: &'a [AuditRecord],
 }
 
 /// A deployment to be added.
@@ -162,12 +165,8 @@ macro_rules! select {
     ($rest:literal) => {
         select!("", $rest)
     };
-    ($more:literal, $rest:literal) => {
-        select!("", $more, $rest)
-    };
-    ($with:literal, $more:literal, $rest:literal) => {
+    ($more:literal, $rest:expr) => {
         concat!(
-            $with,
             "select id, stack_id, project, stack_name, environment, driver, operation, state, ",
             "reason, source, source_artifact, source_root, source_commit, variables, options, ",
             "plan, approval, approval_before, failure, cancel_requested_at, phases, submitted_by, ",
@@ -181,6 +180,10 @@ macro_rules! select {
 }
 
 mod batch;
+mod changes;
+
+pub use batch::ToBegin;
+pub use changes::{HeldMove, NothingToDo};
 
 type IdRow = (DeploymentId,);
 
@@ -235,7 +238,7 @@ impl Tx {
         from: DeploymentState,
         events: &[EventBody],
     ) -> Result<()> {
-        self.update_deployments(&mut [Changed { record, from, events }], &[]).await
+        self.change_deployment(Changed { record, from, events, audit: &[] }).await
     }
 
     /// Up to `limit + 1` deployments within `reach`, newest first.

@@ -268,59 +268,6 @@ impl Tx {
         }
     }
 
-    /// Of several writers, those whose lease is the current, living one; the rows of their jobs are
-    /// locked, so that it stays so until the unit of work ends.
-    pub async fn fence_each(&mut self, leases: &[Lease]) -> Result<Vec<JobId>> {
-        let text = fill(
-            self,
-            "select id, worker_id, epoch from jobs
-             where id = any($1) and state = 'running' and lease_until_ms > {now_ms}
-             order by id {for_update}",
-        );
-        let rows: Vec<(JobId, WorkerId, i64)> = match self.conn() {
-            Conn::Sqlite(_) => {
-                let mut alive = Vec::new();
-                for lease in leases {
-                    match self.fence(lease).await {
-                        Ok(()) => alive.push(lease.job_id),
-                        Err(Error::LeaseLost) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                return Ok(alive);
-            }
-            Conn::Postgres(conn) => {
-                let ids: Vec<_> = leases.iter().map(|lease| lease.job_id.0).collect();
-                sqlx::query_as(text).bind(ids).fetch_all(conn).await?
-            }
-        };
-        let is_held = |lease: &&Lease| rows.contains(&(lease.job_id, lease.worker_id, lease.epoch));
-        Ok(leases.iter().filter(is_held).map(|lease| lease.job_id).collect())
-    }
-
-    /// Ends running jobs well. Call [`Tx::fence_each`] first in the same unit of work.
-    pub async fn end_jobs(&mut self, ids: &[JobId], now: DateTime<Utc>) -> Result<()> {
-        match self.conn() {
-            Conn::Sqlite(_) => {
-                for id in ids {
-                    self.end_job(*id, JobState::Succeeded, None, now).await?;
-                }
-            }
-            Conn::Postgres(conn) => {
-                sqlx::query(
-                    "update jobs set state = $2, last_error = null, ended_at = $3,
-                         lease_until_ms = null where id = any($1)",
-                )
-                .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
-                .bind(JobState::Succeeded.as_str())
-                .bind(now)
-                .execute(conn)
-                .await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Ends a running job. Call [`Tx::fence`] first in the same unit of work.
     pub async fn end_job(
         &mut self,

@@ -20,10 +20,8 @@ struct Row {
     environment: String,
     driver: String,
     current_deployment: Option<DeploymentId>,
-    state_lineage: Option<String>,
-    state_serial: Option<i64>,
-    state_resources: Option<i64>,
-    state_artifact: Option<ArtifactId>,
+    #[sqlx(flatten)]
+    state: StateRow,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -37,7 +35,52 @@ pub struct Record {
     pub state_artifact: Option<ArtifactId>,
 }
 
+/// The current state of a stack, and where it is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptState {
+    /// Which it is.
+    pub info: StateInfo,
+    /// The artifact with its content.
+    pub artifact: ArtifactId,
+}
+
+impl KeptState {
+    /// Which version of the state it is.
+    pub fn mark(&self) -> StateMark {
+        StateMark { lineage: self.info.lineage.clone(), serial: self.info.serial }
+    }
+}
+
+/// The columns of a [`KeptState`].
+#[derive(sqlx::FromRow)]
+pub(crate) struct StateRow {
+    state_lineage: Option<String>,
+    state_serial: Option<i64>,
+    state_resources: Option<i64>,
+    state_artifact: Option<ArtifactId>,
+}
+
+impl StateRow {
+    pub(crate) fn kept(&self) -> Option<KeptState> {
+        Some(KeptState { info: self.info()?, artifact: self.state_artifact? })
+    }
+
+    fn info(&self) -> Option<StateInfo> {
+        Some(StateInfo {
+            lineage: self.state_lineage.clone()?,
+            serial: self.state_serial?,
+            resource_count: self.state_resources.unwrap_or_default(),
+        })
+    }
+}
+
 impl Record {
+    /// Its current state, if Slipway keeps one.
+    pub fn kept_state(&self) -> Option<KeptState> {
+        let (info, artifact) = (self.stack.state.clone()?, self.state_artifact?);
+        Some(KeptState { info, artifact })
+    }
+
     /// Which version of the state is current; the default when there is none yet.
     pub fn state_mark(&self) -> StateMark {
         self.stack.state.as_ref().map_or_else(StateMark::default, |s| StateMark {
@@ -50,16 +93,8 @@ impl Record {
 impl TryFrom<Row> for Record {
     type Error = Error;
     fn try_from(row: Row) -> Result<Self> {
-        let state = match (row.state_lineage, row.state_serial) {
-            (Some(lineage), Some(serial)) => Some(StateInfo {
-                lineage,
-                serial,
-                resource_count: row.state_resources.unwrap_or_default(),
-            }),
-            _ => None,
-        };
         Ok(Self {
-            state_artifact: row.state_artifact,
+            state_artifact: row.state.state_artifact,
             stack: Stack {
                 id: row.id,
                 key: StackKey {
@@ -70,7 +105,7 @@ impl TryFrom<Row> for Record {
                 driver: DriverKind::parse(&row.driver)
                     .ok_or_else(|| Error::corrupt("stacks", format!("driver {:?}", row.driver)))?,
                 current_deployment: row.current_deployment,
-                state,
+                state: row.state.info(),
                 created_at: row.created_at,
                 updated_at: row.updated_at,
             },
@@ -195,68 +230,6 @@ impl Tx {
     pub async fn lock_stack(&mut self, id: StackId) -> Result<Option<Record>> {
         let text = fill(self, select!("where id = $1 {for_update}"));
         sql!(maybe Row, self, text, id)?.map(Record::try_from).transpose()
-    }
-
-    /// Stacks; those that are there.
-    pub async fn stacks_of(&mut self, ids: &[StackId]) -> Result<Vec<Record>> {
-        let rows: Vec<Row> = match self.conn() {
-            Conn::Sqlite(_) => {
-                let mut found = Vec::new();
-                for id in ids {
-                    found.extend(self.stack(*id).await?);
-                }
-                return Ok(found);
-            }
-            Conn::Postgres(conn) => {
-                let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
-                sqlx::query_as(select!("where id = any($1)")).bind(ids).fetch_all(conn).await?
-            }
-        };
-        rows.into_iter().map(Record::try_from).collect()
-    }
-
-    /// Stacks, locked until the unit of work ends; those that are there.
-    pub async fn lock_stacks(&mut self, ids: &[StackId]) -> Result<Vec<Record>> {
-        let rows: Vec<Row> = match self.conn() {
-            // Nobody else writes.
-            Conn::Sqlite(_) => return self.stacks_of(ids).await,
-            Conn::Postgres(conn) => {
-                let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
-                // In one order everywhere.
-                sqlx::query_as(select!("where id = any($1) order by id for no key update"))
-                    .bind(ids)
-                    .fetch_all(conn)
-                    .await?
-            }
-        };
-        rows.into_iter().map(Record::try_from).collect()
-    }
-
-    /// Notes which deployments stacks run now.
-    pub async fn set_current_deployments(
-        &mut self,
-        current: &[(StackId, DeploymentId)],
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        match self.conn() {
-            Conn::Sqlite(_) => {
-                for (stack, deployment) in current {
-                    self.set_current_deployment(*stack, *deployment, now).await?;
-                }
-            }
-            Conn::Postgres(conn) => {
-                sqlx::query(
-                    "update stacks s set current_deployment = v.deployment, updated_at = $3
-                     from unnest($1::uuid[], $2::uuid[]) as v (id, deployment) where s.id = v.id",
-                )
-                .bind(current.iter().map(|(stack, _)| stack.0).collect::<Vec<_>>())
-                .bind(current.iter().map(|(_, deployment)| deployment.0).collect::<Vec<_>>())
-                .bind(now)
-                .execute(conn)
-                .await?;
-            }
-        }
-        Ok(())
     }
 
     /// Up to `limit + 1` stacks within `reach`, newest first.

@@ -1,24 +1,34 @@
 //! Statements about several deployments at once.
 
-use slipway_domain::audit::AuditRecord;
-use slipway_domain::deployment::{Deployment, Output, Variables};
+use slipway_domain::deployment::{Deployment, Variables};
 use slipway_domain::id::DeploymentId;
-use slipway_domain::job::Lease;
 
-use super::{Changed, New, Record, Row, outputs_place, to_json, variables_place};
-use crate::audit::Prepared;
+use super::{Changed, New, Record, Row, changes, to_json, variables_place};
 use crate::db::{Conn, Tx, sql};
-use crate::dialect::{fill, without_nul};
+use crate::dialect::without_nul;
 use crate::error::{Error, Result};
 use crate::event::{count, numbered};
 use crate::rows::insert_rows;
+use crate::stack::{KeptState, StateRow};
 
-/// A deployment and its variables, sealed.
+/// A deployment and what a worker begins it with.
+#[derive(Debug)]
+pub struct ToBegin {
+    /// The deployment.
+    pub record: Record,
+    /// Its variables, in clear.
+    pub variables: Variables,
+    /// The current state of its stack.
+    pub state: Option<KeptState>,
+}
+
 #[derive(sqlx::FromRow)]
-struct SealedRow {
+struct ToBeginRow {
     #[sqlx(flatten)]
     row: Row,
     variables_sealed: Vec<u8>,
+    #[sqlx(flatten)]
+    state: StateRow,
 }
 
 impl Tx {
@@ -97,113 +107,68 @@ impl Tx {
         rows.into_iter().map(Record::try_from).collect()
     }
 
-    /// Deployments, locked until the unit of work ends; those that are there.
-    pub async fn lock_deployments(&mut self, ids: &[DeploymentId]) -> Result<Vec<Record>> {
-        let rows: Vec<Row> = match self.conn() {
-            Conn::Sqlite(_) => return self.deployments_by_id(ids).await,
+    /// Deployments with what a worker begins them with; those that are there. Nothing is locked.
+    pub async fn deployments_to_begin(&mut self, ids: &[DeploymentId]) -> Result<Vec<ToBegin>> {
+        macro_rules! text {
+            ($which:literal) => {
+                select!(
+                    ", variables_sealed, state_lineage, state_serial, state_resources, \
+                     state_artifact",
+                    concat!(
+                        "join (select id as its_stack, state_lineage, state_serial, \
+                             state_resources, state_artifact from stacks) s \
+                         on s.its_stack = stack_id where id ",
+                        $which
+                    )
+                )
+            };
+        }
+        let rows: Vec<ToBeginRow> = match self.conn() {
+            Conn::Sqlite(_) => {
+                let mut rows = Vec::with_capacity(ids.len());
+                for id in ids {
+                    rows.extend(sql!(maybe ToBeginRow, self, text!("= $1"), *id)?);
+                }
+                rows
+            }
             Conn::Postgres(conn) => {
                 let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
-                // In one order everywhere.
-                sqlx::query_as(select!("where id = any($1) order by id for no key update"))
-                    .bind(ids)
-                    .fetch_all(conn)
-                    .await?
-            }
-        };
-        rows.into_iter().map(Record::try_from).collect()
-    }
-
-    /// The deployments of jobs that run under these leases, each with its variables in clear; they
-    /// and their jobs are locked until the unit of work ends. Left out are those whose lease is not
-    /// the current, living one, and those that somebody else has locked right now: nobody is waited
-    /// for, so it does not matter in which order they are locked.
-    pub async fn try_lock_held(
-        &mut self,
-        held: &[(DeploymentId, Lease)],
-    ) -> Result<Vec<(Record, Variables)>> {
-        let text = fill(
-            self,
-            select!(
-                "with held as materialized (
-                     select j.deployment_id from jobs j
-                     join unnest($1::uuid[], $2::uuid[], $3::bigint[]) as l (id, worker_id, epoch)
-                       on j.id = l.id and j.worker_id = l.worker_id and j.epoch = l.epoch
-                     where j.state = 'running' and j.lease_until_ms > {now_ms}
-                     for no key update of j skip locked) ",
-                ", variables_sealed",
-                "where id = any(array(select deployment_id from held)) {skip_locked}"
-            ),
-        );
-        let rows: Vec<SealedRow> = match self.conn() {
-            Conn::Sqlite(_) => self.held_one_by_one(held).await?,
-            Conn::Postgres(conn) => {
-                let column = |of: fn(&Lease) -> uuid::Uuid| {
-                    held.iter().map(|(_, lease)| of(lease)).collect::<Vec<_>>()
-                };
-                sqlx::query_as(text)
-                    .bind(column(|lease| lease.job_id.0))
-                    .bind(column(|lease| lease.worker_id.0))
-                    .bind(held.iter().map(|(_, lease)| lease.epoch).collect::<Vec<_>>())
-                    .fetch_all(conn)
-                    .await?
+                sqlx::query_as(text!("= any($1)")).bind(ids).fetch_all(conn).await?
             }
         };
         let mut found = Vec::with_capacity(rows.len());
-        for SealedRow { row, variables_sealed } in rows {
+        for ToBeginRow { row, variables_sealed, state } in rows {
             let variables = self.open_variables(row.id, &variables_sealed).await?;
-            found.push((Record::try_from(row)?, variables));
+            found.push(ToBegin { record: Record::try_from(row)?, variables, state: state.kept() });
         }
         Ok(found)
     }
 
-    /// [`Tx::try_lock_held`] where nobody else writes meanwhile.
-    async fn held_one_by_one(&mut self, held: &[(DeploymentId, Lease)]) -> Result<Vec<SealedRow>> {
-        let mut rows = Vec::with_capacity(held.len());
-        for (of, lease) in held {
-            match self.fence(lease).await {
-                Ok(()) => {}
-                Err(Error::LeaseLost) => continue,
-                Err(error) => return Err(error),
+    /// Writes what may change of a deployment, appends events to it, and adds the audit records that
+    /// tell of it. Refused ([`Error::Changed`]) when it is not any more what its record was read from.
+    pub async fn change_deployment(&mut self, change: Changed<'_>) -> Result<()> {
+        if self.is_postgres() {
+            let prepared = self.prepare_each(&[&change])?;
+            if let Conn::Postgres(conn) = self.conn() {
+                changes::write(conn, &change, &prepared).await?;
             }
-            let row =
-                sql!(maybe SealedRow, self, select!(", variables_sealed", "where id = $1"), *of)?;
-            rows.extend(row);
+        } else {
+            self.change_one(&change).await?;
         }
-        Ok(rows)
-    }
-
-    /// Writes what may change of deployments, appends events to them, and adds the audit records
-    /// that tell of it. Refused ([`Error::Changed`]) when one of them is not any more what its
-    /// record was read from.
-    pub async fn update_deployments(
-        &mut self,
-        changes: &mut [Changed<'_>],
-        audit: &[AuditRecord],
-    ) -> Result<()> {
-        let prepared = self.prepare_audit(audit)?;
-        match self.conn() {
-            Conn::Sqlite(_) => {
-                for change in changes.iter() {
-                    let last = self.update_one(change).await?;
-                    let d = &change.record.deployment;
-                    let events = numbered(d.id, change.events, last, d.updated_at);
-                    self.insert_events(&events).await?;
-                }
-                self.insert_prepared(&prepared).await?;
-            }
-            Conn::Postgres(conn) => {
-                if update_many(conn, changes, &prepared).await? != changes.len() {
-                    return Err(Error::Changed);
-                }
-            }
-        }
-        for change in changes {
-            change.record.version += 1;
-        }
+        change.record.version += 1;
         Ok(())
     }
 
-    /// One row of [`Tx::update_deployments`]; gives the number of its last event.
+    /// [`Tx::change_deployment`] in several statements; the version of the record stays.
+    pub(super) async fn change_one(&mut self, change: &Changed<'_>) -> Result<()> {
+        let last = self.update_one(change).await?;
+        let d = &change.record.deployment;
+        self.insert_events(&numbered(d.id, change.events, last, d.updated_at)).await?;
+        let prepared = self.prepare_audit(change.audit)?;
+        self.insert_prepared(&prepared).await
+    }
+
+    /// The row of [`Tx::change_deployment`]; gives the number of its last event.
     async fn update_one(&mut self, change: &Changed<'_>) -> Result<i64> {
         let record = &*change.record;
         let d = &record.deployment;
@@ -225,140 +190,4 @@ impl Tx {
             text(d.cancel.as_ref().map(to_json))?)?;
         last.ok_or(Error::Changed)
     }
-
-    /// Keeps the outputs of deployments, sealed.
-    pub async fn set_outputs_of_many(
-        &mut self,
-        outputs: &[(DeploymentId, &[Output])],
-    ) -> Result<()> {
-        let mut sealed = Vec::with_capacity(outputs.len());
-        for (id, outputs) in outputs {
-            let clear = to_json(outputs)?;
-            sealed.push(self.keys.seal(&outputs_place(*id), clear.as_bytes()).await?);
-        }
-        match self.conn() {
-            Conn::Sqlite(_) => {
-                for (id, outputs) in outputs {
-                    self.set_outputs(*id, outputs).await?;
-                }
-            }
-            Conn::Postgres(conn) => {
-                sqlx::query(
-                    "update deployments d set outputs_sealed = v.sealed
-                     from unnest($1::uuid[], $2::bytea[]) as v (id, sealed) where d.id = v.id",
-                )
-                .bind(outputs.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
-                .bind(sealed)
-                .execute(conn)
-                .await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// All rows of [`Tx::update_deployments`], their events and the audit records in one statement;
-/// gives how many deployments were what they were read from.
-async fn update_many(
-    conn: &mut sqlx::PgConnection,
-    changes: &[Changed<'_>],
-    audit: &[Prepared],
-) -> Result<usize> {
-    fn column<'a, T>(changes: &'a [Changed<'_>], value: impl Fn(&'a Changed<'_>) -> T) -> Vec<T> {
-        changes.iter().map(value).collect()
-    }
-    fn json<'a>(
-        changes: &'a [Changed<'_>],
-        value: impl Fn(&'a Record) -> Option<Result<String>>,
-    ) -> Result<Vec<Option<String>>> {
-        changes.iter().map(|change| value(&*change.record).transpose()).collect()
-    }
-    fn said<'a, T>(audit: &'a [Prepared], value: impl Fn(&'a Prepared) -> T) -> Vec<T> {
-        audit.iter().map(value).collect()
-    }
-    // Of each event: whose it is, how many of the same change come after it, and what it says.
-    let mut events: (Vec<_>, Vec<i64>, Vec<&str>, Vec<String>, Vec<_>) = Default::default();
-    for change in changes {
-        let d = &change.record.deployment;
-        for (after, body) in (0..).zip(change.events.iter().rev()) {
-            events.0.push(d.id.0);
-            events.1.push(after);
-            events.2.push(body.kind());
-            events.3.push(to_json(body)?);
-            events.4.push(d.updated_at);
-        }
-    }
-    let rows: Vec<(DeploymentId,)> = sqlx::query_as(
-        "with changed as (update deployments d set state = v.state, reason = v.reason,
-             source_artifact = v.source_artifact, source_root = v.source_root,
-             source_commit = v.source_commit, variables = v.variables, plan = v.plan,
-             approval = v.approval, failure = v.failure,
-             cancel_requested_at = v.cancel_requested_at, phases = v.phases,
-             updated_at = v.updated_at, ended_at = v.ended_at, expires_at = v.expires_at,
-             approval_before = v.approval_before, cancel = v.cancel, version = d.version + 1, event_seq = d.event_seq + v.events
-         from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::uuid[],
-                 $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-                 $13::timestamptz[], $14::text[], $15::timestamptz[], $16::timestamptz[],
-                 $17::timestamptz[], $18::bigint[], $33::text[], $34::text[])
-             as v (id, from_state, version, state, reason, source_artifact, source_root,
-                 source_commit, variables, plan, approval, failure, cancel_requested_at, phases,
-                 updated_at, ended_at, expires_at, events, approval_before, cancel)
-         where d.id = v.id and d.state = v.from_state and d.version = v.version
-         returning d.id, d.event_seq),
-         told as (insert into events (deployment_id, seq, kind, body, at)
-             select c.id, c.event_seq - e.after, e.kind, e.body, e.at
-             from unnest($19::uuid[], $20::bigint[], $21::text[], $22::text[], $23::timestamptz[])
-                 as e (deployment_id, after, kind, body, at)
-             join changed c on c.id = e.deployment_id),
-         audited as (
-             insert into audit (id, at, actor, address, action, target, result, detail, trace_id,
-                 token, user_agent, reason, before_digest, after_digest, mark)
-             select * from unnest($24::uuid[], $25::timestamptz[], $26::text[], $27::text[],
-                 $28::text[], $29::text[], $30::text[], $31::text[], $32::text[], $35::text[],
-                 $36::text[], $37::text[], $38::text[], $39::text[], $40::text[]))
-         select id from changed",
-    )
-    .bind(column(changes, |c| c.record.deployment.id.0))
-    .bind(column(changes, |c| c.from.as_str()))
-    .bind(column(changes, |c| c.record.version))
-    .bind(column(changes, |c| c.record.deployment.state.as_str()))
-    .bind(column(changes, |c| c.record.deployment.reason.as_deref().map(without_nul)))
-    .bind(column(changes, |c| c.record.source_artifact.map(|id| id.0)))
-    .bind(column(changes, |c| c.record.source_root.as_deref()))
-    .bind(column(changes, |c| c.record.deployment.commit.as_deref()))
-    .bind(json(changes, |r| Some(to_json(&r.deployment.variables)))?)
-    .bind(json(changes, |r| r.deployment.plan.as_ref().map(to_json))?)
-    .bind(json(changes, |r| r.deployment.approval.as_ref().map(to_json))?)
-    .bind(json(changes, |r| r.deployment.failure.as_ref().map(to_json))?)
-    .bind(column(changes, |c| c.record.deployment.cancel_requested_at))
-    .bind(json(changes, |r| Some(to_json(&r.deployment.phases)))?)
-    .bind(column(changes, |c| c.record.deployment.updated_at))
-    .bind(column(changes, |c| c.record.deployment.ended_at))
-    .bind(column(changes, |c| c.record.deployment.expires_at))
-    .bind(column(changes, |c| count(c.events)))
-    .bind(events.0)
-    .bind(events.1)
-    .bind(events.2)
-    .bind(events.3)
-    .bind(events.4)
-    .bind(said(audit, |a| a.record.id.0))
-    .bind(said(audit, |a| a.record.at))
-    .bind(said(audit, |a| a.actor.as_str()))
-    .bind(said(audit, |a| a.record.address.as_deref()))
-    .bind(said(audit, |a| a.record.action.as_str()))
-    .bind(said(audit, |a| a.record.target.as_str()))
-    .bind(said(audit, |a| a.record.result.as_str()))
-    .bind(said(audit, |a| a.detail.as_str()))
-    .bind(said(audit, |a| a.record.trace_id.as_deref()))
-    .bind(json(changes, |r| r.approval_before.as_ref().map(to_json))?)
-    .bind(json(changes, |r| r.deployment.cancel.as_ref().map(to_json))?)
-    .bind(said(audit, |a| a.record.token.as_deref()))
-    .bind(said(audit, |a| a.record.user_agent.as_deref()))
-    .bind(said(audit, |a| a.record.reason.as_deref()))
-    .bind(said(audit, |a| a.record.before_digest.as_deref()))
-    .bind(said(audit, |a| a.record.after_digest.as_deref()))
-    .bind(said(audit, |a| a.mark.as_str()))
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.len())
 }

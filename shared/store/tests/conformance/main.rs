@@ -51,6 +51,7 @@ mod database;
 mod deployment;
 mod drift;
 mod job;
+mod moves;
 mod policy;
 mod project;
 mod queue;

@@ -18,36 +18,34 @@ on_both_engines! {
     versions_from_before_the_backend_are_still_there,
 }
 
+/// Keeps a state of as many resources as its serial says.
+pub(crate) async fn keep(store: &Store, of: &Record, mark: StateMark) -> Result<ArtifactId, Error> {
+    let id = ArtifactId::new(&RandomMint);
+    let sealed = store.seal_artifact(id, ArtifactKind::State, b"{}", now()).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.lock_stack(of.deployment.stack_id).await.unwrap().unwrap();
+    tx.insert_artifact(&sealed).await.unwrap();
+    let new = NewStateVersion {
+        stack_id: of.deployment.stack_id,
+        resource_count: mark.serial,
+        mark,
+        artifact: id,
+        origin: StateOrigin::Run,
+        deployment_id: Some(of.deployment.id),
+        epoch: Some(1),
+        written_by: None,
+        restored_from: None,
+    };
+    tx.add_state_version(&new, now()).await?;
+    tx.commit().await.unwrap();
+    Ok(id)
+}
+
 async fn a_state_version_must_follow_the_one_before(rig: Rig) {
     let record = deployment(&rig.store, "net").await;
     let stack_id = record.deployment.stack_id;
     let add = |lineage: &'static str, serial: i64| {
-        let store = rig.store.clone();
-        let deployment_id = record.deployment.id;
-        async move {
-            let id = ArtifactId::new(&RandomMint);
-            let sealed = store.seal_artifact(id, ArtifactKind::State, b"{}", now()).await.unwrap();
-            let mut tx = store.begin().await.unwrap();
-            tx.lock_stack(stack_id).await.unwrap().unwrap();
-            tx.insert_artifact(&sealed).await.unwrap();
-            let mark = StateMark { lineage: lineage.into(), serial };
-            let new = NewStateVersion {
-                stack_id,
-                mark,
-                resource_count: serial,
-                artifact: id,
-                origin: StateOrigin::Run,
-                deployment_id: Some(deployment_id),
-                epoch: Some(1),
-                written_by: None,
-                restored_from: None,
-            };
-            let added = tx.add_state_version(&new, now()).await;
-            if added.is_ok() {
-                tx.commit().await.unwrap();
-            }
-            added
-        }
+        keep(&rig.store, &record, StateMark { lineage: lineage.into(), serial })
     };
     add("a", 3).await.unwrap();
     for (lineage, serial) in [("a", 3), ("a", 2), ("b", 4)] {
