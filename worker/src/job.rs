@@ -15,6 +15,7 @@ use slipway_services::execution::{self, Begun, Ending};
 use slipway_services::gate::Seen;
 use slipway_services::recovery::{self, AfterRecord};
 use slipway_services::{Ctx, cancel, drift as drifts, run_history, test as tests};
+use slipway_store::deployment::Record;
 use slipway_telemetry::carrier;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -84,7 +85,7 @@ async fn run_in_span(
     tracing::info!("job started");
     let begun = persist(&brake, || execution::begin(&shared.cx, &job, &lease)).await;
     let (work, redactor) = match begun {
-        Ok(Begun::Plan { input, redactor }) => (Work::Plan(input), redactor),
+        Ok(Begun::Plan { input, redactor, record }) => (Work::Plan(input, record), redactor),
         Ok(Begun::Apply { input, redactor }) => (Work::Apply(input), redactor),
         Ok(Begun::Recover { input, redactor }) => (Work::Recover(input), redactor),
         Ok(Begun::Test { input, redactor }) => (Work::Test(input), redactor),
@@ -110,7 +111,7 @@ async fn run_in_span(
 }
 
 enum Work {
-    Plan(Box<PlanInput>),
+    Plan(Box<PlanInput>, Box<Record>),
     Apply(Box<ApplyInput>),
     Recover(Box<RecoverInput>),
     Test(Box<TestInput>),
@@ -187,7 +188,7 @@ async fn drive(turn: &Turn<'_>, work: Work, redactor: Redactor) -> Outcome {
         holding.fuse.clone(),
     ));
     let outcome = match work {
-        Work::Plan(input) => plan(turn, &run, *input).await,
+        Work::Plan(input, record) => plan(turn, &run, *input, &record).await,
         Work::Apply(input) => apply(turn, &run, *input).await,
         Work::Recover(input) => recover(turn, &run, *input).await,
         Work::Test(input) => test(turn, &run, *input).await,
@@ -227,7 +228,7 @@ async fn seen(
     Ok(Seen { redactor: run.redactor(), scans, settings, estimate })
 }
 
-async fn plan(turn: &Turn<'_>, run: &Arc<JobRun>, input: PlanInput) -> Outcome {
+async fn plan(turn: &Turn<'_>, run: &Arc<JobRun>, input: PlanInput, begun: &Record) -> Outcome {
     let Turn { shared, job, lease, .. } = turn;
     let driver: Arc<dyn Driver> = shared.tools.driver.clone();
     let its_run = run.clone();
@@ -242,7 +243,8 @@ async fn plan(turn: &Turn<'_>, run: &Arc<JobRun>, input: PlanInput) -> Outcome {
         Ok(seen) => seen,
         Err(error) => return failed(turn, run, error).await,
     };
-    let keep = || execution::plan_finished(&shared.cx, job, lease, planned.clone(), &seen);
+    let keep =
+        || execution::plan_finished_from(&shared.cx, begun, job, lease, planned.clone(), &seen);
     let kept = turn.record(keep).await;
     match kept {
         Ok(deployment) => {

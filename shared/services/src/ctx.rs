@@ -150,6 +150,28 @@ impl Ctx {
         Ok(())
     }
 
+    /// Does a unit of work that is one statement and adds jobs, and rings for them, like
+    /// [`Ctx::commit_with_jobs`]. Some of them may turn out not to be added.
+    pub(crate) async fn ringing<T>(
+        &self,
+        added: &[Doorbell],
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let early = self.transport.names_the_job();
+        let asked = Instant::now();
+        let done = if early {
+            // The statement goes first: it has the longer way.
+            let (done, ()) = tokio::join!(work, self.ring_all(added));
+            done?
+        } else {
+            work.await?
+        };
+        if !early || asked.elapsed() > LATE {
+            self.ring_all(added).await;
+        }
+        Ok(done)
+    }
+
     /// Rings for jobs that came together: once a queue, and who hears it has the others rung for
     /// that it cannot take. A bell for each would wake a worker for each, most of them for nothing.
     pub(crate) async fn ring_all(&self, bells: &[Doorbell]) {

@@ -34,8 +34,8 @@ use slipway_store::state::NewStateVersion;
 use crate::change::{Change, lock};
 use crate::ending::fail;
 pub use crate::ending::{Ending, ended, ring_waiting};
-pub use crate::planned::plan_finished;
 use crate::planned::{approved_before, variables_digest};
+pub use crate::planned::{plan_finished, plan_finished_from};
 use crate::setting::usage::{self, Filled};
 use crate::taking::{Wanted, start_detail};
 pub use crate::taking::{expected, take};
@@ -58,6 +58,8 @@ pub enum Begun {
         input: Box<PlanInput>,
         /// Knows the deployment's secrets.
         redactor: Redactor,
+        /// The deployment as it is now, for [`plan_finished_from`].
+        record: Box<Record>,
     },
     /// Apply this plan.
     Apply {
@@ -155,7 +157,7 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
         if let Some(begun) = cx.gathered.starts.ask(cx, wanted).await? {
             let ToBegin { record, variables, state } = *begun;
             let state = opened(cx, state).await?;
-            return begun_plan(cx, &record, variables, state).await;
+            return begun_plan(cx, record, variables, state).await;
         }
     }
     let who = system();
@@ -201,7 +203,7 @@ pub async fn begin(cx: &Ctx, job: &Job, lease: &Lease) -> Result<Begun, Fault> {
     cx.tell(job.deployment_id).await;
     if job.kind == JobKind::Plan {
         let state = state_of(cx, &record).await?;
-        return begun_plan(cx, &record, given, state).await;
+        return begun_plan(cx, record, given, state).await;
     }
     apply_input(cx, &record, given).await
 }
@@ -244,14 +246,14 @@ fn approved(record: &Record) -> Result<(), Fault> {
 /// Fills the variables of a plan with what holds now, and gathers the rest.
 pub(crate) async fn begun_plan(
     cx: &Ctx,
-    record: &Record,
+    record: Record,
     given: Variables,
     state: Option<StateBlob>,
 ) -> Result<Begun, Fault> {
     let filled = usage::filled_newest(cx, &record.deployment.stack, given).await?;
     let redactor = filled.redactor(&record.deployment);
-    let input = Box::new(plan_input(cx, record, filled, state).await?);
-    Ok(Begun::Plan { input, redactor })
+    let input = Box::new(plan_input(cx, &record, filled, state).await?);
+    Ok(Begun::Plan { input, redactor, record: Box::new(record) })
 }
 
 async fn plan_input(

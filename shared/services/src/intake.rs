@@ -2,7 +2,7 @@
 //! event, an audit record, a job and the answer to its idempotency key, all in one unit of work.
 //! Submissions that come at the same time share it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use slipway_domain::deployment::{Deployment, Phase};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::{Code, Fault, Kind};
 use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
-use slipway_domain::job::{Doorbell, JobKind};
+use slipway_domain::job::{JobKind, NewJob};
 use slipway_domain::project::Project;
 use slipway_domain::source::Source;
 use slipway_domain::stack::{Stack, StackKey};
@@ -21,7 +21,7 @@ use slipway_domain::variable::{Hidden, masked};
 use slipway_queue::Signal;
 use slipway_store::Tx;
 use slipway_store::artifact::Sealed;
-use slipway_store::deployment::{New, Record};
+use slipway_store::deployment::{New, Record, Submission};
 
 use crate::Ctx;
 use crate::access::no_project;
@@ -134,14 +134,27 @@ struct Made<'a> {
     entry: &'a Entry,
     record: Record,
     submitted: [EventBody; 1],
+    audit: AuditRecord,
+    job: NewJob,
 }
 
-/// Records entries in one unit of work. Those that have been answered before, and those whose
-/// archive is gone, are left out of it.
+/// Records entries. Those that have been answered before, and those whose archive is gone, are left
+/// out.
 async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
-    let now = cx.now();
+    // Most add nothing but themselves to stacks that are there, which is one statement.
+    let is_plain = |entry: &Entry| {
+        !entry.request.options.supersede && !matches!(entry.archive, Archive::New(_))
+    };
+    if entries.iter().all(is_plain) {
+        let mut tx = cx.store.single().await?;
+        let stacks = known_stacks(&mut tx, entries).await?;
+        if entries.iter().all(|entry| stack_of(&stacks, &entry.request.stack).is_some()) {
+            return write(cx, tx, entries, &stacks).await;
+        }
+        tx.rollback().await?;
+    }
     let mut tx = cx.store.begin().await?;
-    let stacks = stacks(cx, &mut tx, entries, now).await?;
+    let stacks = stacks(cx, &mut tx, entries).await?;
     if let [Entry { request, .. }] = entries
         && request.options.supersede
         && let Some(stack) = stack_of(&stacks, &request.stack)
@@ -149,51 +162,20 @@ async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
         // Two at once must see each other, or both would remain.
         tx.lock_stack(stack.id).await?;
     }
-    let kept = kept(&mut tx, entries).await?;
-    let mut verdicts: Vec<Option<Verdict>> = entries.iter().map(|_| None).collect();
-    let mut made = Vec::new();
-    for (number, entry) in entries.iter().enumerate() {
-        match (&entry.archive, stack_of(&stacks, &entry.request.stack)) {
-            (Archive::Kept(id), _) if !kept.contains(id) => {
-                verdicts[number] = Some(Verdict::ArchiveGone);
-            }
-            (_, Some(stack)) => made.push(make(cx, number, entry, stack, now)),
-            (_, None) => {
-                let fault = no_project(&entry.request.stack.project);
-                verdicts[number] = Some(Verdict::Refused(fault));
-            }
-        }
-    }
-    for (number, verdict) in answer(cx, &mut tx, &mut made).await? {
-        verdicts[number] = Some(verdict);
-    }
-    let (bells, superseded) = write(cx, &mut tx, &made, now).await?;
-    cx.commit_with_jobs(tx, &bells).await?;
-    for made in made {
-        let deployment = made.record.deployment;
-        made.entry.span.in_scope(|| {
-            tracing::info!(deployment_id = %deployment.id, stack = %deployment.stack,
-                source = deployment.source.kind(), "deployment accepted");
-        });
-        verdicts[made.number] = Some(Verdict::Accepted(Box::new(deployment)));
-    }
-    // The bells go out before the answers are put together.
-    tokio::task::yield_now().await;
-    for other in superseded {
-        cx.signal(Signal::Cancel(other)).await;
-        cx.tell(other).await;
-    }
-    let nothing = || Verdict::Refused(Fault::internal("a submission without a verdict"));
-    Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(nothing)).collect())
+    write(cx, tx, entries, &stacks).await
+}
+
+/// The stacks of entries that are there.
+async fn known_stacks(tx: &mut Tx, entries: &[Entry]) -> Result<Vec<Stack>, Fault> {
+    let keys: HashSet<_> = entries.iter().map(|entry| &entry.request.stack).collect();
+    let keys: Vec<_> = keys.into_iter().collect();
+    let found = tx.stacks_by_key(&keys).await?;
+    Ok(found.into_iter().map(|record| record.stack).collect())
 }
 
 /// The stacks of entries. Those that are new are made, where there is a project for them.
-async fn stacks(
-    cx: &Ctx,
-    tx: &mut Tx,
-    entries: &[Entry],
-    now: DateTime<Utc>,
-) -> Result<Vec<Stack>, Fault> {
+async fn stacks(cx: &Ctx, tx: &mut Tx, entries: &[Entry]) -> Result<Vec<Stack>, Fault> {
+    let now = cx.now();
     let mut keys: Vec<(StackId, &StackKey)> = Vec::with_capacity(entries.len());
     for entry in entries {
         let key = &entry.request.stack;
@@ -260,20 +242,6 @@ fn stack_of<'a>(stacks: &'a [Stack], key: &StackKey) -> Option<&'a Stack> {
     stacks.iter().find(|stack| stack.key == *key)
 }
 
-/// Which of the archives that are said to be kept are; they are until this unit of work ends.
-async fn kept(tx: &mut Tx, entries: &[Entry]) -> Result<Vec<ArtifactId>, Fault> {
-    let mut ids: Vec<_> = entries
-        .iter()
-        .filter_map(|entry| match entry.archive {
-            Archive::Kept(id) => Some(id),
-            _ => None,
-        })
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    if ids.is_empty() { Ok(ids) } else { Ok(tx.keep_artifacts(&ids).await?) }
-}
-
 fn make<'a>(
     cx: &Ctx,
     number: usize,
@@ -327,93 +295,114 @@ fn make<'a>(
         traceparent: who.traceparent.clone(),
         version: 1,
     };
-    Made { number, entry, record, submitted: [submitted] }
+    let d = &record.deployment;
+    let detail = serde_json::json!({ "stack": d.stack.to_string(), "operation": d.operation });
+    let audit = audit_record(cx, who, "deployment.submit", d.id.to_string(), detail);
+    let job = next_job(cx, &record, JobKind::Plan);
+    Made { number, entry, record, submitted: [submitted], audit, job }
 }
 
-/// Keeps the answers to idempotency keys. Those that somebody else was answered first are taken
-/// out of `made`, with what becomes of them.
-async fn answer(
-    cx: &Ctx,
-    tx: &mut Tx,
-    made: &mut Vec<Made<'_>>,
-) -> Result<Vec<(usize, Verdict)>, Fault> {
-    let answers = made
-        .iter()
-        .filter_map(|made| Some((made.entry.guard.as_ref()?, &made.record.deployment)))
-        .map(|(guard, deployment)| guard.stored(cx, deployment))
-        .collect::<Result<Vec<_>, _>>()?;
-    let until = cx.now() + cx.settings.idempotency_ttl;
-    let kept = tx.keep_answers(&answers, cx.now(), until).await?;
-    if kept == answers.len() as u64 {
-        return Ok(Vec::new());
-    }
-    drop(answers);
-    let mut others = Vec::new();
-    for one in std::mem::take(made) {
-        let Some(guard) = &one.entry.guard else {
-            made.push(one);
-            continue;
-        };
-        let verdict = match guard.answer::<Deployment>(cx, tx).await {
-            Ok(Some(deployment)) if deployment.id == one.record.deployment.id => {
-                made.push(one);
-                continue;
-            }
-            Ok(Some(deployment)) => Verdict::Answered(Box::new(deployment)),
-            Ok(None) => Verdict::Refused(Fault::new(
-                Code::IdempotencyInFlight,
-                "A request with this idempotency key is being answered. Try again in a moment.",
-            )),
-            Err(fault) if fault.code == Code::IdempotencyKeyReused => Verdict::Refused(fault),
-            Err(fault) => return Err(fault),
-        };
-        others.push((one.number, verdict));
-    }
-    Ok(others)
-}
-
-/// Writes what is left of a round. Gives the bells to ring after the commit, in the order of
-/// `made`, and the deployments that were superseded.
+/// Writes entries of stacks that are there, and what follows from them, and ends the unit of work.
 async fn write(
     cx: &Ctx,
-    tx: &mut Tx,
-    made: &[Made<'_>],
-    now: DateTime<Utc>,
-) -> Result<(Vec<Doorbell>, Vec<DeploymentId>), Fault> {
-    for made in made {
+    mut tx: Tx,
+    entries: &[Entry],
+    stacks: &[Stack],
+) -> Result<Vec<Verdict>, Fault> {
+    let now = cx.now();
+    let mut verdicts: Vec<Option<Verdict>> = entries.iter().map(|_| None).collect();
+    let mut made = Vec::with_capacity(entries.len());
+    for (number, entry) in entries.iter().enumerate() {
+        match stack_of(stacks, &entry.request.stack) {
+            Some(stack) => made.push(make(cx, number, entry, stack, now)),
+            None => {
+                let fault = no_project(&entry.request.stack.project);
+                verdicts[number] = Some(Verdict::Refused(fault));
+            }
+        }
+    }
+    for made in &made {
         if let Archive::New(sealed) = &made.entry.archive {
             tx.insert_artifact(sealed).await?;
         }
     }
-    let rows: Vec<_> = made
-        .iter()
-        .map(|made| New {
-            record: &made.record,
-            variables: &made.entry.request.variables,
-            events: &made.submitted,
-        })
-        .collect();
-    tx.insert_deployments(&rows).await?;
-    let audit: Vec<AuditRecord> = made
-        .iter()
-        .map(|made| {
-            let d = &made.record.deployment;
-            let detail =
-                serde_json::json!({ "stack": d.stack.to_string(), "operation": d.operation });
-            audit_record(cx, &made.entry.who, "deployment.submit", d.id.to_string(), detail)
-        })
-        .collect();
-    tx.insert_audit(&audit).await?;
+    let submissions = made.iter().map(|made| made.submission(cx)).collect::<Result<Vec<_>, _>>()?;
+    let bells: Vec<_> = made.iter().map(|made| bell_of(&made.job)).collect();
+    let is_single = tx.is_single();
+    let submit =
+        async { Ok(tx.submit(&submissions, now, now + cx.settings.idempotency_ttl).await?) };
+    let added = if is_single { cx.ringing(&bells, submit).await? } else { submit.await? };
+    drop(submissions);
     let mut superseded = Vec::new();
-    for made in made {
-        let d = &made.record.deployment;
-        if d.options.supersede {
-            superseded.extend(supersede(cx, tx, &made.entry.who, d.stack_id, d.id).await?);
+    for Made { number, entry, record, .. } in &made {
+        let d = &record.deployment;
+        if !added.contains(&d.id) {
+            verdicts[*number] = Some(left_out(cx, &mut tx, entry).await?);
+        } else if d.options.supersede {
+            superseded.extend(supersede(cx, &mut tx, &entry.who, d.stack_id, d.id).await?);
         }
     }
-    let jobs: Vec<_> = made.iter().map(|made| next_job(cx, &made.record, JobKind::Plan)).collect();
-    tx.insert_jobs(&jobs, now).await?;
-    Ok((jobs.iter().map(bell_of).collect(), superseded))
+    made.retain(|made| added.contains(&made.record.deployment.id));
+    if is_single {
+        drop(tx);
+    } else {
+        let bells: Vec<_> = made.iter().map(|made| bell_of(&made.job)).collect();
+        cx.commit_with_jobs(tx, &bells).await?;
+    }
+    for made in made {
+        let deployment = made.record.deployment;
+        made.entry.span.in_scope(|| {
+            tracing::info!(deployment_id = %deployment.id, stack = %deployment.stack,
+                source = deployment.source.kind(), "deployment accepted");
+        });
+        verdicts[made.number] = Some(Verdict::Accepted(Box::new(deployment)));
+    }
+    // The bells go out before the answers are put together.
+    tokio::task::yield_now().await;
+    for other in superseded {
+        cx.signal(Signal::Cancel(other)).await;
+        cx.tell(other).await;
+    }
+    let nothing = || Verdict::Refused(Fault::internal("a submission without a verdict"));
+    Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(nothing)).collect())
+}
+
+impl Made<'_> {
+    fn submission(&self, cx: &Ctx) -> Result<Submission<'_>, Fault> {
+        let guard = self.entry.guard.as_ref();
+        Ok(Submission {
+            new: New {
+                record: &self.record,
+                variables: &self.entry.request.variables,
+                events: &self.submitted,
+            },
+            audit: &self.audit,
+            job: &self.job,
+            answer: guard.map(|guard| guard.stored(cx, &self.record.deployment)).transpose()?,
+        })
+    }
+}
+
+/// What becomes of an entry that was not added: somebody else was answered first, or its archive is
+/// gone.
+async fn left_out(cx: &Ctx, tx: &mut Tx, entry: &Entry) -> Result<Verdict, Fault> {
+    if let Archive::Kept(id) = entry.archive
+        && tx.artifact(id).await?.is_none()
+    {
+        return Ok(Verdict::ArchiveGone);
+    }
+    let Some(guard) = &entry.guard else {
+        return Err(Fault::internal("a submission was not added, for no reason"));
+    };
+    match guard.answer::<Deployment>(cx, tx).await {
+        Ok(Some(deployment)) => Ok(Verdict::Answered(Box::new(deployment))),
+        Ok(None) => Ok(Verdict::Refused(Fault::new(
+            Code::IdempotencyInFlight,
+            "A request with this idempotency key is being answered. Try again in a moment.",
+        ))),
+        Err(fault) if fault.code == Code::IdempotencyKeyReused => Ok(Verdict::Refused(fault)),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Ends earlier deployments of the stack that are not being applied.

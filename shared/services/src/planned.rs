@@ -30,10 +30,34 @@ use crate::setting::usage::{self, Filled};
 use crate::unchanged::Unchanged;
 use crate::{Ctx, approval, stale};
 
-/// Records a finished plan, and what the gates say of it. The many that find nothing to do (drift is looked for in all stacks)
-/// and end at the same time share a unit of work.
+/// Records a finished plan, and what the gates say of it. The many that find nothing to do (drift is
+/// looked for in all stacks) and end at the same time share a unit of work.
 pub async fn plan_finished(
     cx: &Ctx,
+    job: &Job,
+    lease: &Lease,
+    planned: Planned,
+    seen: &Seen,
+) -> Result<Deployment, Fault> {
+    finished(cx, None, job, lease, planned, seen).await
+}
+
+/// [`plan_finished`] for who has the deployment as the plan was begun: it is read anew only when it
+/// has changed since.
+pub async fn plan_finished_from(
+    cx: &Ctx,
+    begun: &Record,
+    job: &Job,
+    lease: &Lease,
+    planned: Planned,
+    seen: &Seen,
+) -> Result<Deployment, Fault> {
+    finished(cx, Some(begun), job, lease, planned, seen).await
+}
+
+async fn finished(
+    cx: &Ctx,
+    begun: Option<&Record>,
     job: &Job,
     lease: &Lease,
     planned: Planned,
@@ -45,6 +69,7 @@ pub async fn plan_finished(
     let end = Unchanged {
         job: job.clone(),
         lease: *lease,
+        begun: begun.cloned(),
         made_from: planned.state.clone(),
         outputs: planned.current_outputs.clone(),
     };

@@ -6,7 +6,7 @@ use slipway_domain::fault::{Fault, Kind};
 use slipway_domain::job::{Job, Lease};
 use slipway_domain::plan::StateMark;
 use slipway_domain::state::{DeploymentState, Move};
-use slipway_store::deployment::{HeldMove, NothingToDo};
+use slipway_store::deployment::{HeldMove, NothingToDo, Record};
 
 use crate::Ctx;
 use crate::change::Change;
@@ -18,6 +18,8 @@ use crate::gather::Together;
 pub(crate) struct Unchanged {
     pub(crate) job: Job,
     pub(crate) lease: Lease,
+    /// The deployment as it was when the plan was begun, where that is known.
+    pub(crate) begun: Option<Record>,
     /// The state that it found nothing to do for.
     pub(crate) made_from: StateMark,
     pub(crate) outputs: Vec<Output>,
@@ -39,8 +41,8 @@ impl Together for Ends {
         taken.iter().all(|other| other.job.stack_id != next.job.stack_id)
     }
 
-    async fn all(cx: Ctx, ends: Vec<Unchanged>) -> Vec<Result<Self::Done, Fault>> {
-        match record(&cx, &ends).await {
+    async fn all(cx: Ctx, mut ends: Vec<Unchanged>) -> Vec<Result<Self::Done, Fault>> {
+        match record(&cx, &mut ends).await {
             Ok(done) => done,
             Err(fault) if fault.kind() == Kind::Unavailable => {
                 ends.iter().map(|_| Err(fault.echo())).collect()
@@ -53,12 +55,19 @@ impl Together for Ends {
 
 async fn record(
     cx: &Ctx,
-    ends: &[Unchanged],
+    ends: &mut [Unchanged],
 ) -> Result<Vec<Result<Option<Box<Deployment>>, Fault>>, Fault> {
     let who = system();
-    let ids: Vec<_> = ends.iter().map(|end| end.job.deployment_id).collect();
-    // Read without a lock: what is not as it was read is not moved.
-    let mut records = cx.store.read().await?.deployments_by_id(&ids).await?;
+    // Known or read without a lock: what is not as it was then is not moved.
+    let mut records: Vec<_> = ends.iter_mut().filter_map(|end| end.begun.take()).collect();
+    let is_known = |end: &&Unchanged| {
+        records.iter().any(|record| record.deployment.id == end.job.deployment_id)
+    };
+    let unknown = ends.iter().filter(|end| !is_known(end)).map(|end| end.job.deployment_id);
+    let unknown: Vec<_> = unknown.collect();
+    if !unknown.is_empty() {
+        records.extend(cx.store.read().await?.deployments_by_id(&unknown).await?);
+    }
     let mut changes = Vec::with_capacity(records.len());
     for record in &mut records {
         let of = record.deployment.id;

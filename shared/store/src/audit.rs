@@ -11,8 +11,10 @@ use chrono::{DateTime, Utc};
 use slipway_domain::audit::{
     AuditEntry, AuditRecord, AuditResult, ChainHash, Filter, Mark, Seal, canonical,
 };
-use slipway_domain::id::AuditId;
+use slipway_domain::id::{AuditId, DeploymentId};
 use slipway_domain::page::PageRequest;
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::QueryAs;
 
 use crate::crypto::Keyring;
 use crate::db::{Tx, sql};
@@ -32,6 +34,40 @@ pub(crate) struct Prepared {
     pub(crate) actor: String,
     pub(crate) detail: String,
     pub(crate) mark: String,
+}
+
+impl Prepared {
+    /// Gives a statement of PostgreSQL the columns of records, each with the deployment that it tells
+    /// of: that one's id, and the record's id, moment, actor, address, action, target, result, detail,
+    /// trace, token, user agent, reason, digests and mark.
+    pub(crate) fn bind_all<'q, O>(
+        query: QueryAs<'q, Postgres, O, PgArguments>,
+        all: &'q [(DeploymentId, Self)],
+    ) -> QueryAs<'q, Postgres, O, PgArguments> {
+        fn column<'q, T>(
+            all: &'q [(DeploymentId, Prepared)],
+            value: impl Fn(&'q Prepared) -> T,
+        ) -> Vec<T> {
+            all.iter().map(|(_, one)| value(one)).collect()
+        }
+        query
+            .bind(all.iter().map(|(of, _)| of.0).collect::<Vec<_>>())
+            .bind(column(all, |a| a.record.id.0))
+            .bind(column(all, |a| a.record.at))
+            .bind(column(all, |a| a.actor.as_str()))
+            .bind(column(all, |a| a.record.address.as_deref()))
+            .bind(column(all, |a| a.record.action.as_str()))
+            .bind(column(all, |a| a.record.target.as_str()))
+            .bind(column(all, |a| a.record.result.as_str()))
+            .bind(column(all, |a| a.detail.as_str()))
+            .bind(column(all, |a| a.record.trace_id.as_deref()))
+            .bind(column(all, |a| a.record.token.as_deref()))
+            .bind(column(all, |a| a.record.user_agent.as_deref()))
+            .bind(column(all, |a| a.record.reason.as_deref()))
+            .bind(column(all, |a| a.record.before_digest.as_deref()))
+            .bind(column(all, |a| a.record.after_digest.as_deref()))
+            .bind(column(all, |a| a.mark.as_str()))
+    }
 }
 
 /// The keyed digest of a record.
@@ -120,16 +156,18 @@ impl Tx {
 
     /// Bounds and marks records.
     pub(crate) fn prepare_audit(&self, records: &[AuditRecord]) -> Result<Vec<Prepared>> {
-        if !records.is_empty() && self.house.is_empty() {
+        records.iter().map(|record| self.prepare_one(record)).collect()
+    }
+
+    /// Bounds and marks a record.
+    pub(crate) fn prepare_one(&self, record: &AuditRecord) -> Result<Prepared> {
+        if self.house.is_empty() {
             return Err(Error::Sealed("the house key is not open".to_owned()));
         }
-        let prepared = records.iter().map(|record| {
-            let record = record.clone().bounded();
-            let mark = mark_of(&self.house, &record);
-            let (actor, detail) = (to_json(&record.actor)?, record.detail.to_string());
-            Ok(Prepared { record, actor, detail, mark })
-        });
-        prepared.collect()
+        let record = record.clone().bounded();
+        let mark = mark_of(&self.house, &record);
+        let (actor, detail) = (to_json(&record.actor)?, record.detail.to_string());
+        Ok(Prepared { record, actor, detail, mark })
     }
 
     pub(crate) async fn insert_prepared(&mut self, rows: &[Prepared]) -> Result<()> {

@@ -185,9 +185,10 @@ impl Store {
         Ok(Tx { inner, keys: self.keys.clone(), house: self.house.clone() })
     }
 
-    /// For what one statement does. On PostgreSQL each statement is a unit of work, done when it is
-    /// done: where a unit begins and ends is not told, which are two round trips of their own.
-    pub(crate) async fn single(&self) -> Result<Tx> {
+    /// For what one statement does ([`Tx::is_single`]). On PostgreSQL each statement is a unit of
+    /// work, done when it is done: where a unit begins and ends is not told, which are two round
+    /// trips of their own.
+    pub async fn single(&self) -> Result<Tx> {
         let inner = match &self.db {
             Db::Sqlite { .. } => return self.begin().await,
             Db::Postgres(pool) => Inner::PostgresPlain(pool.acquire().await?),
@@ -261,6 +262,11 @@ impl Tx {
             Inner::SqliteRead(_) | Inner::PostgresPlain(_) => {}
         }
         Ok(())
+    }
+
+    /// Whether every statement is a unit of work of its own, done when it is done.
+    pub const fn is_single(&self) -> bool {
+        matches!(self.inner, Inner::PostgresPlain(_))
     }
 
     pub(crate) const fn is_postgres(&self) -> bool {

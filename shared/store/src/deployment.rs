@@ -181,9 +181,11 @@ macro_rules! select {
 
 mod batch;
 mod changes;
+mod submit;
 
 pub use batch::ToBegin;
 pub use changes::{HeldMove, NothingToDo};
+pub use submit::Submission;
 
 type IdRow = (DeploymentId,);
 

@@ -15,7 +15,8 @@ pub(crate) fn without_nul(text: &str) -> std::borrow::Cow<'_, str> {
 
 /// Milliseconds since 1970 on the database's clock.
 const NOW_MS_SQLITE: &str = "cast(unixepoch('now', 'subsec') * 1000 as integer)";
-const NOW_MS_POSTGRES: &str = "cast(extract(epoch from clock_timestamp()) * 1000 as bigint)";
+pub(crate) const NOW_MS_POSTGRES: &str =
+    "cast(extract(epoch from clock_timestamp()) * 1000 as bigint)";
 
 /// Fills `{now_ms}`, `{for_update}`, `{for_share}`, `{skip_locked}` and `{in}(…){/in}` for the engine of
 /// `tx`.

@@ -1,5 +1,7 @@
 //! Stored answers of requests with an `Idempotency-Key`.
 
+use std::borrow::Borrow;
+
 use chrono::{DateTime, Utc};
 
 use crate::db::{Tx, sql};
@@ -24,6 +26,14 @@ pub struct Stored {
     pub request_hash: String,
     /// The answer, as JSON.
     pub answer: String,
+}
+
+/// Answers in the order in which everybody keeps them: two with the same keys wait for each other,
+/// not both.
+pub(crate) fn in_order<'k, A>(answers: impl Iterator<Item = (&'k Key, A)>) -> Vec<(&'k Key, A)> {
+    let mut sorted: Vec<_> = answers.collect();
+    sorted.sort_by_key(|(key, _)| (&key.principal, &key.operation, &key.key));
+    sorted
 }
 
 type HashAndAnswer = (String, String);
@@ -54,13 +64,11 @@ impl Tx {
     /// are keeping an answer to the same key.
     pub async fn keep_answers(
         &mut self,
-        answers: &[(&Key, Stored)],
+        answers: &[(&Key, impl Borrow<Stored>)],
         now: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     ) -> Result<u64> {
-        // In one order everywhere: two with the same keys wait for each other, not both.
-        let mut rows: Vec<_> = answers.iter().collect();
-        rows.sort_by_key(|(key, _)| (&key.principal, &key.operation, &key.key));
+        let rows = in_order(answers.iter().map(|(key, stored)| (*key, stored.borrow())));
         if rows.is_empty() {
             return Ok(0);
         }

@@ -442,7 +442,7 @@ async fn variables_that_name_what_is_not_there_are_refused(rig: Rig) {
 
 fn planning(begun: Begun) -> (Box<PlanInput>, Redactor) {
     match begun {
-        Begun::Plan { input, redactor } => (input, redactor),
+        Begun::Plan { input, redactor, .. } => (input, redactor),
         other => panic!("{other:?}"),
     }
 }

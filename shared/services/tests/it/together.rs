@@ -7,14 +7,17 @@ use slipway_domain::deployment::Options as How;
 use slipway_domain::fault::Code;
 use slipway_domain::id::{ArtifactId, RandomMint};
 use slipway_domain::job::{JobKind, JobState, Lease, Queue};
+use slipway_domain::plan::StateMark;
+use slipway_domain::port::driver::Planned;
 use slipway_domain::source::Source;
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::deployment::{self, Submit};
 use slipway_services::event;
 use slipway_services::execution::{self, Begun};
+use slipway_services::gate::Seen;
 use slipway_store::crypto::Keyring;
 
-use crate::rig::{Rig, code, key, on_both_engines};
+use crate::rig::{Rig, code, key, on_both_engines, plan_of};
 
 on_both_engines! {
     submissions_at_the_same_time_are_judged_one_by_one,
@@ -22,6 +25,7 @@ on_both_engines! {
     plans_that_are_taken_together_are_begun_together,
     a_deployment_that_cannot_be_read_keeps_nobody_from_work,
     who_lost_the_lease_begins_nothing,
+    an_end_that_knows_an_older_deployment_takes_nothing_back,
 }
 
 /// Every round has some of each: new stacks and old ones, keys that come twice, the same key with
@@ -196,5 +200,32 @@ async fn who_lost_the_lease_begins_nothing(rig: Rig) {
         assert!(matches!(begun.unwrap(), Begun::Plan { .. }));
         assert_eq!(code(refused), Code::LeaseLost);
         assert_eq!(rig.get(lost.0.deployment_id).await.state, S::Submitted);
+    }
+}
+
+async fn an_end_that_knows_an_older_deployment_takes_nothing_back(rig: Rig) {
+    let nothing =
+        Planned { no_changes: true, changes: Vec::new(), ..plan_of(StateMark::default()) };
+    for asked_to_stop in [false, true] {
+        let id = rig.submit("net").await;
+        let (job, lease) = rig.claim(Queue::Plan).await.unwrap();
+        let begun = execution::begin(&rig.cx, &job, &lease).await.unwrap();
+        let Begun::Plan { record, .. } = begun else { panic!("not a plan") };
+        assert_eq!(record.deployment, rig.get(id).await);
+        if asked_to_stop {
+            deployment::cancel(&rig.cx, &rig.who, id, None, false).await.unwrap();
+        }
+        let before = rig.get(id).await;
+        assert_eq!(before.cancel_requested_at.is_some(), asked_to_stop);
+        let seen = Seen::default();
+        let ended =
+            execution::plan_finished_from(&rig.cx, &record, &job, &lease, nothing.clone(), &seen);
+        assert_eq!(ended.await.unwrap().state, S::NoChanges);
+        let kept = rig.get(id).await;
+        assert_eq!(
+            (kept.state, kept.cancel_requested_at),
+            (S::NoChanges, before.cancel_requested_at)
+        );
+        rig.check_events(id).await;
     }
 }

@@ -22,6 +22,18 @@ pub struct ToBegin {
     pub state: Option<KeptState>,
 }
 
+/// A deployment that is added, with those of its columns that are made of it.
+pub(super) struct Text<'a> {
+    pub(super) new: &'a New<'a>,
+    pub(super) d: &'a Deployment,
+    pub(super) source: String,
+    pub(super) variables: String,
+    pub(super) sealed: Vec<u8>,
+    pub(super) options: String,
+    pub(super) phases: String,
+    pub(super) submitted_by: String,
+}
+
 #[derive(sqlx::FromRow)]
 struct ToBeginRow {
     #[sqlx(flatten)]
@@ -35,30 +47,9 @@ impl Tx {
     /// Adds deployments, each with its variables in clear, which are sealed here, and its first
     /// events.
     pub async fn insert_deployments(&mut self, new: &[New<'_>]) -> Result<()> {
-        struct Text<'a> {
-            new: &'a New<'a>,
-            d: &'a Deployment,
-            source: String,
-            variables: String,
-            sealed: Vec<u8>,
-            options: String,
-            phases: String,
-            submitted_by: String,
-        }
         let mut rows = Vec::with_capacity(new.len());
         for new in new {
-            let d = &new.record.deployment;
-            let clear = to_json(new.variables)?;
-            rows.push(Text {
-                new,
-                d,
-                source: to_json(&d.source)?,
-                variables: to_json(&d.variables)?,
-                sealed: self.keys.seal(&variables_place(d.id), clear.as_bytes()).await?,
-                options: to_json(&d.options)?,
-                phases: to_json(&d.phases)?,
-                submitted_by: to_json(&d.submitted_by)?,
-            });
+            rows.push(self.text_of(new).await?);
         }
         insert_rows!(self,
             "deployments (id, stack_id, project, stack_name, environment, driver, operation, state,
@@ -85,6 +76,22 @@ impl Tx {
             })
             .collect();
         self.insert_events(&events).await
+    }
+
+    /// What is written of a deployment that is added.
+    pub(super) async fn text_of<'a>(&self, new: &'a New<'a>) -> Result<Text<'a>> {
+        let d = &new.record.deployment;
+        let clear = to_json(new.variables)?;
+        Ok(Text {
+            new,
+            d,
+            source: to_json(&d.source)?,
+            variables: to_json(&d.variables)?,
+            sealed: self.keys.seal(&variables_place(d.id), clear.as_bytes()).await?,
+            options: to_json(&d.options)?,
+            phases: to_json(&d.phases)?,
+            submitted_by: to_json(&d.submitted_by)?,
+        })
     }
 
     /// Those of `ids` that are there, in no order.

@@ -294,12 +294,6 @@ fn bind<'q>(
     ) -> Result<Vec<Option<String>>> {
         changes.iter().map(|change| value(change.record).transpose()).collect()
     }
-    fn said<'q, T>(
-        audit: &'q [(DeploymentId, Prepared)],
-        value: impl Fn(&'q Prepared) -> T,
-    ) -> Vec<T> {
-        audit.iter().map(|(_, one)| value(one)).collect()
-    }
     // Of each event: whose it is, how many of the same change come after it, and what it says.
     let mut events: (Vec<_>, Vec<i64>, Vec<&str>, Vec<String>, Vec<_>) = Default::default();
     for change in changes {
@@ -312,7 +306,7 @@ fn bind<'q>(
             events.4.push(d.updated_at);
         }
     }
-    Ok(query
+    let query = query
         .bind(column(changes, |r| r.deployment.id.0))
         .bind(changes.iter().map(|change| change.from.as_str()).collect::<Vec<_>>())
         .bind(column(changes, |r| r.version))
@@ -337,21 +331,6 @@ fn bind<'q>(
         .bind(events.1)
         .bind(events.2)
         .bind(events.3)
-        .bind(events.4)
-        .bind(audit.iter().map(|(of, _)| of.0).collect::<Vec<_>>())
-        .bind(said(audit, |a| a.record.id.0))
-        .bind(said(audit, |a| a.record.at))
-        .bind(said(audit, |a| a.actor.as_str()))
-        .bind(said(audit, |a| a.record.address.as_deref()))
-        .bind(said(audit, |a| a.record.action.as_str()))
-        .bind(said(audit, |a| a.record.target.as_str()))
-        .bind(said(audit, |a| a.record.result.as_str()))
-        .bind(said(audit, |a| a.detail.as_str()))
-        .bind(said(audit, |a| a.record.trace_id.as_deref()))
-        .bind(said(audit, |a| a.record.token.as_deref()))
-        .bind(said(audit, |a| a.record.user_agent.as_deref()))
-        .bind(said(audit, |a| a.record.reason.as_deref()))
-        .bind(said(audit, |a| a.record.before_digest.as_deref()))
-        .bind(said(audit, |a| a.record.after_digest.as_deref()))
-        .bind(said(audit, |a| a.mark.as_str())))
+        .bind(events.4);
+    Ok(Prepared::bind_all(query, audit))
 }

@@ -43,25 +43,76 @@ async fn claims_and_the_relay_do_not_read_the_queue() {
     }
     // A connection that ends says what it has read.
     rig.store.close().await;
+    let read = entries_read(&url).await;
+    assert!(
+        read < CLAIMS * 300,
+        "{CLAIMS} claims with a look of the relay each read {read} entries"
+    );
+}
 
-    let mut db = sqlx::PgConnection::connect(&url).await.unwrap();
-    let mut read: i64 = 0;
+/// Plans of statements are made once a connection, and then is when the queue was as long as it
+/// happened to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_planned_for_a_short_queue_does_not_read_a_long_one() {
+    const STEP: usize = 25;
+    let rig = postgres().await;
+    let url = rig.url.clone().unwrap();
+    let of = deployment(&rig.store, "net").await;
+    let some =
+        |count: usize| (0..count).map(|_| new_job(&of, JobKind::Plan, 0)).collect::<Vec<_>>();
+    let fill = async |count: usize| {
+        let mut tx = rig.store.begin().await.unwrap();
+        tx.insert_jobs(&some(count), now()).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let work = async |store: &Store| {
+        let asked = submit::made(&of, "shop", None);
+        let mut tx = store.single().await.unwrap();
+        let added = tx.submit(&[asked.asked()], now(), now()).await.unwrap();
+        assert_eq!(added.len(), 1);
+        tx.insert_jobs(&some(1), now()).await.unwrap();
+        tx.take_doorbells(-1, FRONT).await.unwrap();
+        drop(tx);
+        assert!(store.claim_job(Queue::Plan, worker(), 60_000, now()).await.unwrap().is_some());
+    };
+    let mut planned = Vec::new();
+    for _ in 0..20 {
+        let one = rig.opened_again().await;
+        work(&one).await;
+        planned.push(one);
+        fill(STEP).await;
+    }
+    fill(usize::from(BACKLOG)).await;
+    let before = entries_read(&url).await;
+    for one in &planned {
+        work(one).await;
+    }
+    for one in &planned {
+        one.close().await;
+    }
+    let read = entries_read(&url).await - before;
+    let rounds = i64::try_from(planned.len()).unwrap();
+    assert!(read < rounds * 300, "{rounds} rounds of work read {read} entries");
+}
+
+/// How many entries of the indexes of jobs were read, as far as connections have told: they do that
+/// when they have been idle for a while, and when they end.
+async fn entries_read(url: &str) -> i64 {
+    let mut db = sqlx::PgConnection::connect(url).await.unwrap();
+    let mut last = -1;
     for _ in 0..50 {
-        read = sqlx::query_scalar(
+        let read: i64 = sqlx::query_scalar(
             "select cast(coalesce(sum(idx_tup_read), 0) as bigint) from pg_stat_user_indexes
              where relname = 'jobs'",
         )
         .fetch_one(&mut db)
         .await
         .unwrap();
-        if read > 0 {
-            break;
+        if read > 0 && read == last {
+            return read;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        last = read;
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    assert!(read > 0, "what was read is not known");
-    assert!(
-        read < CLAIMS * 300,
-        "{CLAIMS} claims with a look of the relay each read {read} entries"
-    );
+    panic!("what was read is not known");
 }

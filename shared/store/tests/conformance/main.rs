@@ -60,6 +60,7 @@ mod rotation;
 mod run_history;
 mod setting;
 mod state;
+mod submit;
 mod template;
 mod test_report;
 
@@ -68,6 +69,22 @@ struct Rig {
     dir: tempfile::TempDir,
     /// URL of the test's own database, on PostgreSQL.
     url: Option<String>,
+    /// What its keys are made of.
+    ring: String,
+}
+
+impl Rig {
+    /// The same database, on PostgreSQL, opened once more with one connection.
+    async fn opened_again(&self) -> Store {
+        let options = Options {
+            database: DatabaseUrl::Postgres(self.url.clone().unwrap()),
+            max_connections: 1,
+            connect_timeout: Duration::from_secs(20),
+            artifacts_dir: self.dir.path().join("artifacts"),
+            inline_max_bytes: 4096,
+        };
+        Store::open(&options, Keyring::parse(&self.ring).unwrap()).await.unwrap()
+    }
 }
 
 async fn open(database: DatabaseUrl, dir: tempfile::TempDir) -> Rig {
@@ -86,8 +103,9 @@ async fn open_with(database: DatabaseUrl, dir: tempfile::TempDir, max_connection
         artifacts_dir: dir.path().join("artifacts"),
         inline_max_bytes: 4096,
     };
-    let keys = Keyring::parse(&Keyring::generate().unwrap()).unwrap();
-    Rig { store: Store::open(&options, keys).await.unwrap(), dir, url }
+    let ring = Keyring::generate().unwrap();
+    let keys = Keyring::parse(&ring).unwrap();
+    Rig { store: Store::open(&options, keys).await.unwrap(), dir, url, ring: ring.to_string() }
 }
 
 async fn sqlite() -> Rig {
