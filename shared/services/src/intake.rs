@@ -313,12 +313,11 @@ async fn write(
     let mut verdicts: Vec<Option<Verdict>> = entries.iter().map(|_| None).collect();
     let mut made = Vec::with_capacity(entries.len());
     for (number, entry) in entries.iter().enumerate() {
-        match stack_of(stacks, &entry.request.stack) {
-            Some(stack) => made.push(make(cx, number, entry, stack, now)),
-            None => {
-                let fault = no_project(&entry.request.stack.project);
-                verdicts[number] = Some(Verdict::Refused(fault));
-            }
+        if let Some(stack) = stack_of(stacks, &entry.request.stack) {
+            made.push(make(cx, number, entry, stack, now));
+        } else {
+            let fault = no_project(&entry.request.stack.project);
+            verdicts[number] = Some(Verdict::Refused(fault));
         }
     }
     for made in &made {

@@ -2,6 +2,7 @@
 //! statement, however many they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
@@ -248,7 +249,8 @@ fn numbered(text: &str) -> String {
     let mut pieces = text.split('#');
     let mut whole = pieces.next().unwrap_or_default().to_owned();
     for (number, piece) in (1..).zip(pieces) {
-        whole.push_str(&format!("${number}{piece}"));
+        // Writing to a string does not fail.
+        let _ = write!(whole, "${number}{piece}");
     }
     whole.replace("{now_ms}", crate::dialect::NOW_MS_POSTGRES)
 }
