@@ -27,6 +27,7 @@ use crate::policy::Policies;
 use crate::price::Prices;
 use crate::setting;
 use crate::source::Trees;
+use crate::stack;
 use crate::taking::Starts;
 use crate::unchanged::Ends;
 
@@ -68,6 +69,7 @@ pub struct Gathered {
     pub(crate) prices: Prices,
     pub(crate) auth: Auth,
     pub(crate) settings: setting::Cache,
+    pub(crate) stacks: stack::Known,
     pub(crate) denials: Denials,
 }
 

@@ -15,7 +15,7 @@ use slipway_domain::id::{ArtifactId, DeploymentId, StackId};
 use slipway_domain::job::{JobKind, NewJob};
 use slipway_domain::project::Project;
 use slipway_domain::source::Source;
-use slipway_domain::stack::{Stack, StackKey};
+use slipway_domain::stack::StackKey;
 use slipway_domain::state::{DeploymentState, Move};
 use slipway_domain::variable::{Hidden, masked};
 use slipway_queue::Signal;
@@ -29,6 +29,7 @@ use crate::change::{Change, audit_record, bell_of, lock, next_job};
 use crate::deployment::{Accepted, Submit};
 use crate::gather::Together;
 use crate::idempotency::Guard;
+use crate::stack::Fixed;
 
 /// Where the archive of a submission's source is.
 pub(crate) enum Archive {
@@ -147,11 +148,25 @@ async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
     };
     if entries.iter().all(is_plain) {
         let mut tx = cx.store.single().await?;
-        let stacks = known_stacks(&mut tx, entries).await?;
+        let keys: HashSet<_> = entries.iter().map(|entry| &entry.request.stack).collect();
+        let known = cx.gathered.stacks.all(&keys);
+        let were_known = known.is_some();
+        let stacks = match known {
+            Some(stacks) => stacks,
+            None => stacks_there(cx, &mut tx, keys).await?,
+        };
         if entries.iter().all(|entry| stack_of(&stacks, &entry.request.stack).is_some()) {
-            return write(cx, tx, entries, &stacks).await;
+            match write(cx, tx, entries, &stacks).await {
+                // Somebody has put another database in the place of the one that they were seen in.
+                Err(fault) if were_known && fault.kind() == Kind::Internal => {
+                    cx.gathered.stacks.forget();
+                    tracing::warn!(%fault, "stacks that were known are looked for once more");
+                }
+                written => return written,
+            }
+        } else {
+            tx.rollback().await?;
         }
-        tx.rollback().await?;
     }
     let mut tx = cx.store.begin().await?;
     let stacks = stacks(cx, &mut tx, entries).await?;
@@ -165,16 +180,21 @@ async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
     write(cx, tx, entries, &stacks).await
 }
 
-/// The stacks of entries that are there.
-async fn known_stacks(tx: &mut Tx, entries: &[Entry]) -> Result<Vec<Stack>, Fault> {
-    let keys: HashSet<_> = entries.iter().map(|entry| &entry.request.stack).collect();
+/// The stacks of these keys that are there. They are known from now on.
+async fn stacks_there(
+    cx: &Ctx,
+    tx: &mut Tx,
+    keys: HashSet<&StackKey>,
+) -> Result<Vec<Fixed>, Fault> {
     let keys: Vec<_> = keys.into_iter().collect();
     let found = tx.stacks_by_key(&keys).await?;
-    Ok(found.into_iter().map(|record| record.stack).collect())
+    let found: Vec<_> = found.into_iter().map(|record| record.stack.into()).collect();
+    cx.gathered.stacks.keep(&found);
+    Ok(found)
 }
 
 /// The stacks of entries. Those that are new are made, where there is a project for them.
-async fn stacks(cx: &Ctx, tx: &mut Tx, entries: &[Entry]) -> Result<Vec<Stack>, Fault> {
+async fn stacks(cx: &Ctx, tx: &mut Tx, entries: &[Entry]) -> Result<Vec<Fixed>, Fault> {
     let now = cx.now();
     let mut keys: Vec<(StackId, &StackKey)> = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -192,7 +212,7 @@ async fn stacks(cx: &Ctx, tx: &mut Tx, entries: &[Entry]) -> Result<Vec<Stack>, 
         keys.retain(|(_, key)| projects.contains(&key.project));
         found.extend(tx.make_stacks(&keys, cx.inspector.kind(), now).await?);
     }
-    Ok(found.into_iter().map(|record| record.stack).collect())
+    Ok(found.into_iter().map(|record| record.stack.into()).collect())
 }
 
 /// Which of the projects of new stacks there are; they stay until this unit of work ends. Those that
@@ -238,7 +258,7 @@ async fn projects(
     Ok(there)
 }
 
-fn stack_of<'a>(stacks: &'a [Stack], key: &StackKey) -> Option<&'a Stack> {
+fn stack_of<'a>(stacks: &'a [Fixed], key: &StackKey) -> Option<&'a Fixed> {
     stacks.iter().find(|stack| stack.key == *key)
 }
 
@@ -246,7 +266,7 @@ fn make<'a>(
     cx: &Ctx,
     number: usize,
     entry: &'a Entry,
-    stack: &Stack,
+    stack: &Fixed,
     now: DateTime<Utc>,
 ) -> Made<'a> {
     let Entry { who, request, source, .. } = entry;
@@ -307,7 +327,7 @@ async fn write(
     cx: &Ctx,
     mut tx: Tx,
     entries: &[Entry],
-    stacks: &[Stack],
+    stacks: &[Fixed],
 ) -> Result<Vec<Verdict>, Fault> {
     let now = cx.now();
     let mut verdicts: Vec<Option<Verdict>> = entries.iter().map(|_| None).collect();
@@ -336,7 +356,12 @@ async fn write(
     for Made { number, entry, record, .. } in &made {
         let d = &record.deployment;
         if !added.contains(&d.id) {
-            verdicts[*number] = Some(left_out(cx, &mut tx, entry).await?);
+            let verdict = match left_out(cx, &mut tx, entry).await {
+                // The others are there already, and whoever does this again would add them twice.
+                Err(fault) if is_single => Verdict::Refused(fault),
+                verdict => verdict?,
+            };
+            verdicts[*number] = Some(verdict);
         } else if d.options.supersede {
             superseded.extend(supersede(cx, &mut tx, &entry.who, d.stack_id, d.id).await?);
         }

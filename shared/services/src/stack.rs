@@ -1,5 +1,7 @@
 //! Stacks.
 
+mod known;
+
 use slipway_domain::access::{Principal, Scope};
 use slipway_domain::fault::Fault;
 use slipway_domain::id::StackId;
@@ -7,6 +9,7 @@ use slipway_domain::page::{Page, PageRequest};
 use slipway_domain::stack::{Stack, StackDetails};
 pub use slipway_store::stack::Filter;
 
+pub(crate) use self::known::{Fixed, Known};
 use crate::{Ctx, access, run_history};
 
 /// Stacks, newest first.

@@ -7,11 +7,12 @@ use slipway_domain::deployment::Options as How;
 use slipway_domain::fault::Code;
 use slipway_domain::id::{ArtifactId, RandomMint};
 use slipway_domain::job::{JobKind, JobState, Lease, Queue};
+use slipway_domain::page::PageRequest;
 use slipway_domain::plan::StateMark;
 use slipway_domain::port::driver::Planned;
 use slipway_domain::source::Source;
 use slipway_domain::state::DeploymentState as S;
-use slipway_services::deployment::{self, Submit};
+use slipway_services::deployment::{self, Filter, Submit};
 use slipway_services::event;
 use slipway_services::execution::{self, Begun};
 use slipway_services::gate::Seen;
@@ -26,6 +27,59 @@ on_both_engines! {
     a_deployment_that_cannot_be_read_keeps_nobody_from_work,
     who_lost_the_lease_begins_nothing,
     an_end_that_knows_an_older_deployment_takes_nothing_back,
+    a_database_that_was_put_in_the_place_of_another_takes_submissions,
+    an_answer_that_cannot_be_read_adds_nobody_elses_submission_twice,
+}
+
+/// A request for a template of the installation.
+fn of_a_template(stack: &str) -> Submit {
+    Submit {
+        stack: key(stack),
+        source: Some(Source::Template { name: "hello".to_owned(), version: None }),
+        variables: [].into(),
+        operation: slipway_domain::deployment::Operation::Deploy,
+        options: How::default(),
+    }
+}
+
+/// Whoever comes with a key whose answer is broken is told so; who comes at the same time is added
+/// once.
+async fn an_answer_that_cannot_be_read_adds_nobody_elses_submission_twice(rig: Rig) {
+    let request = of_a_template("net");
+    let submit = |key| deployment::submit(&rig.cx, &rig.who, request.clone(), key);
+    let keys: Vec<String> = (0..10).map(|n| format!("broken-{n}")).collect();
+    for key in &keys {
+        submit(Some(key)).await.unwrap();
+    }
+    rig.by_hand(&["update idempotency set answer = 'no answer'".to_owned()]).await;
+
+    let both = keys.iter().flat_map(|key| [submit(Some(key)), submit(None)]);
+    let mut added = 0;
+    for outcome in futures::future::join_all(both).await {
+        match outcome {
+            Ok(_) => added += 1,
+            Err(fault) => assert_eq!(fault.code, Code::Internal),
+        }
+    }
+    let page = PageRequest { limit: 100, after: None };
+    let all = deployment::list(&rig.cx, &rig.who, &Filter::default(), page).await.unwrap();
+    assert_eq!((added, all.items.len()), (10, 20));
+}
+
+/// A process remembers the stacks that it saw. Who restores a backup under it has not lost the
+/// submissions that come afterwards.
+async fn a_database_that_was_put_in_the_place_of_another_takes_submissions(rig: Rig) {
+    let before = [rig.submit("net").await, rig.submit("net").await];
+    let tables = ["jobs", "events", "deployments", "stacks"];
+    rig.by_hand(&tables.map(|table| format!("delete from {table}"))).await;
+    for id in before {
+        let gone = deployment::get(&rig.cx, &rig.who, id).await.unwrap_err();
+        assert_eq!(gone.code, Code::NotFound);
+    }
+    let after = rig.submit("net").await;
+    assert_eq!(rig.get(after).await.state, S::Submitted);
+    let again = rig.submit("net").await;
+    assert_eq!(rig.get(again).await.stack_id, rig.get(after).await.stack_id);
 }
 
 /// Every round has some of each: new stacks and old ones, keys that come twice, the same key with
@@ -109,13 +163,7 @@ async fn submissions_at_the_same_time_are_judged_one_by_one(rig: Rig) {
 }
 
 async fn an_archive_that_is_shared_is_kept_once_and_again_when_it_is_gone(rig: Rig) {
-    let request = Submit {
-        stack: key("net"),
-        source: Some(Source::Template { name: "hello".to_owned(), version: None }),
-        variables: [].into(),
-        operation: slipway_domain::deployment::Operation::Deploy,
-        options: How::default(),
-    };
+    let request = of_a_template("net");
     let artifact = async |rig: &Rig| {
         let accepted = deployment::submit(&rig.cx, &rig.who, request.clone(), None).await.unwrap();
         let mut tx = rig.cx.store.read().await.unwrap();
