@@ -15,8 +15,7 @@ pub(crate) fn without_nul(text: &str) -> std::borrow::Cow<'_, str> {
 
 /// Milliseconds since 1970 on the database's clock.
 const NOW_MS_SQLITE: &str = "cast(unixepoch('now', 'subsec') * 1000 as integer)";
-pub(crate) const NOW_MS_POSTGRES: &str =
-    "cast(extract(epoch from clock_timestamp()) * 1000 as bigint)";
+const NOW_MS_POSTGRES: &str = "cast(extract(epoch from clock_timestamp()) * 1000 as bigint)";
 
 /// Fills `{now_ms}`, `{for_update}`, `{for_share}`, `{skip_locked}` and `{in}(…){/in}` for the engine of
 /// `tx`.
@@ -50,6 +49,50 @@ pub(crate) fn filled(tx: &mut Tx, text: &'static str) -> String {
             .replace("{in}(", "= any(array(")
             .replace("{/in}", ")"),
     }
+}
+
+/// The text of a statement of PostgreSQL's alone, with `{now_ms}` and `{rows}(…) as name (…)` filled.
+///
+/// The last one stands for rows whose columns are arrays, each given as a parameter with its type:
+/// `{rows}($1::uuid[], $2::text[]) as v (id, state)`.
+pub(crate) fn postgres(text: &str) -> String {
+    let mut pieces = text.split("{rows}(");
+    let mut filled = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (holes, rest) = piece.split_once(')').unwrap_or((piece, ""));
+        let (name, rest) = rest.split_once('(').unwrap_or((rest, ""));
+        let (columns, rest) = rest.split_once(')').unwrap_or((rest, ""));
+        let list =
+            |text: &str| text.split(',').map(|one| one.trim().to_owned()).collect::<Vec<_>>();
+        let (holes, columns) = (list(holes), list(columns));
+        debug_assert_eq!(holes.len(), columns.len(), "a name for each column:{name}");
+        filled.push_str(&format!("({}){}", by_place(&holes, &columns), name.trim_end()));
+        filled.push_str(rest);
+    }
+    filled.replace("{now_ms}", NOW_MS_POSTGRES)
+}
+
+/// A query of rows whose columns are the arrays `holes`. The first of them is gone through, and the
+/// others are asked for what they have in the same place.
+///
+/// `unnest` of all of them would put every column into a store of its own and take it out again,
+/// which for few rows of many columns costs nine times as much (26 columns: 88 µs against 10 for ten
+/// rows, 152 against 18 for 32). An array of texts is counted through from its beginning for every
+/// one of them, so this is not for many rows ([`crate::rows::FEW`]).
+pub(crate) fn by_place(holes: &[String], columns: &[String]) -> String {
+    let mut values = String::new();
+    for (at, hole) in holes.iter().enumerate() {
+        if at == 0 {
+            values.push_str("r.v");
+        } else {
+            values.push_str(&format!(", ({hole})[r.i::integer]"));
+        }
+        if let Some(name) = columns.get(at) {
+            values.push_str(&format!(" as {name}"));
+        }
+    }
+    let first = holes.first().map_or("", String::as_str);
+    format!("select {values} from unnest({first}) with ordinality as r (v, i)")
 }
 
 /// Fills `{lazily}`, which stands before the first of a statement's `with` queries, and `{looked}`, which
@@ -145,6 +188,24 @@ mod tests {
         let kept = only("where {f(a, $1) = $1}", &[("f(a, $1) = $1", false)]);
         assert_eq!(kept.0, "where (cast($1 as text) is null or true)");
     }
+
+    #[test]
+    fn rows_are_made_of_columns_place_by_place() {
+        let text = "select 1 from {rows}($1::uuid[], $2::text[],
+                 $3::bigint[])
+             as v (id, name,
+                 n) join {rows}($4::text[]) as w (x) on {now_ms} > 0";
+        assert_eq!(
+            postgres(text),
+            format!(
+                "select 1 from (select r.v as id, ($2::text[])[r.i::integer] as name, \
+                 ($3::bigint[])[r.i::integer] as n from unnest($1::uuid[]) with ordinality as r \
+                 (v, i))\n             as v join (select r.v as x from unnest($4::text[]) with \
+                 ordinality as r (v, i)) as w on {NOW_MS_POSTGRES} > 0"
+            )
+        );
+    }
+
     #[test]
     fn a_list_is_confined_in_each_of_its_parts() {
         let text = "select 1 where {within s.project $2} or {within name $2} limit $1";

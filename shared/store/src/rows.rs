@@ -1,5 +1,17 @@
 //! Many rows in one statement: what is written together costs one round trip.
 
+/// So many rows are few ([`crate::dialect::by_place`]).
+pub(crate) const FEW: usize = 100;
+
+/// The query of `count` rows whose columns are the arrays `holes` of a statement of PostgreSQL.
+pub(crate) fn values(count: usize, holes: &[String]) -> String {
+    if count <= FEW {
+        crate::dialect::by_place(holes, &[])
+    } else {
+        format!("select * from unnest({})", holes.join(", "))
+    }
+}
+
 /// Inserts `rows` (a slice) with one statement, on whichever engine the unit of work is on; gives
 /// the number of rows that were written.
 ///
@@ -8,8 +20,9 @@
 /// A value after a `;` is bound at the very end, behind the last words of the statement.
 ///
 /// The words before the values are PostgreSQL's names of the columns' types. There the values go as
-/// one array a column, so that the statement's text is the same for any number of rows and is
-/// prepared once; SQLite gets lists of values, within the number of parameters that it takes.
+/// one array a column, so that the statement's text does not depend on the number of rows (but for one
+/// of few and one of many) and is prepared once; SQLite gets lists of values, within the number of
+/// parameters that it takes.
 macro_rules! insert_rows {
     ($tx:expr, $into:literal, $after:literal, $rows:expr,
      |$row:ident| $($kind:literal: $value:expr),+ $(; $last:expr)? $(,)?) => {{
@@ -38,9 +51,10 @@ macro_rules! insert_rows {
                     .zip(kinds)
                     .map(|(number, kind)| format!("${number}::{kind}[]"))
                     .collect();
+                let values = $crate::rows::values(rows.len(), &holes);
                 let text = format!(
-                    concat!("insert into ", $into, " select * from unnest({}) ", $after, "{}"),
-                    holes.join(", "),
+                    concat!("insert into ", $into, " {} ", $after, "{}"),
+                    values,
                     // The number of the last value, where there is one.
                     concat!("" $(, $crate::rows::hole!($last))?)
                         .replace('#', &(kinds.len() + 1).to_string())

@@ -2,6 +2,8 @@
 //! records that tell of them; and of moves that workers make also whether they may, and the end of
 //! their run.
 
+use std::sync::LazyLock;
+
 use slipway_domain::deployment::Output;
 use slipway_domain::id::DeploymentId;
 use slipway_domain::job::{JobState, Lease};
@@ -12,7 +14,7 @@ use sqlx::query::QueryAs;
 use super::{Changed, Record, outputs_place, to_json};
 use crate::audit::Prepared;
 use crate::db::{Conn, Store, Tx};
-use crate::dialect::{fill, without_nul};
+use crate::dialect::{postgres, without_nul};
 use crate::error::{Error, Result};
 use crate::event::count;
 
@@ -86,7 +88,7 @@ macro_rules! change {
                  approval_before = v.approval_before, cancel = v.cancel, version = d.version + 1,
                  event_seq = d.event_seq + v.events",
             $set,
-            " from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+            " from {rows}($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[],
                      $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
                      $12::text[], $13::timestamptz[], $14::text[], $15::timestamptz[],
                      $16::timestamptz[], $17::timestamptz[], $18::bigint[], $19::text[],
@@ -100,7 +102,7 @@ macro_rules! change {
             " returning d.id, d.event_seq),
              told as (insert into events (deployment_id, seq, kind, body, at)
                  select c.id, c.event_seq - e.after, e.kind, e.body, e.at
-                 from unnest($21::uuid[], $22::bigint[], $23::text[], $24::text[],
+                 from {rows}($21::uuid[], $22::bigint[], $23::text[], $24::text[],
                          $25::timestamptz[]) as e (deployment_id, after, kind, body, at)
                  join changed c on c.id = e.deployment_id),
              audited as (
@@ -109,7 +111,7 @@ macro_rules! change {
                  select a.id, a.at, a.actor, a.address, a.action, a.target, a.result, a.detail,
                      a.trace_id, a.token, a.user_agent, a.reason, a.before_digest,
                      a.after_digest, a.mark
-                 from unnest($26::uuid[], $27::uuid[], $28::timestamptz[], $29::text[],
+                 from {rows}($26::uuid[], $27::uuid[], $28::timestamptz[], $29::text[],
                          $30::text[], $31::text[], $32::text[], $33::text[], $34::text[],
                          $35::text[], $36::text[], $37::text[], $38::text[], $39::text[],
                          $40::text[], $41::text[])
@@ -122,6 +124,64 @@ macro_rules! change {
     };
 }
 
+/// The text of a change that a worker makes under its lease: `with` what is its own; what else it
+/// sets, and what else follows.
+macro_rules! held {
+    ($mine:expr, $set:expr, $more:expr) => {
+        change!(
+            concat!(
+                "held as materialized (
+                     select j.id, j.deployment_id from jobs j
+                     join {rows}($42::uuid[], $43::uuid[], $44::bigint[])
+                         as l (id, worker_id, epoch)
+                       on j.id = l.id and j.worker_id = l.worker_id and j.epoch = l.epoch
+                     where j.state = 'running' and j.lease_until_ms > {now_ms}
+                     for no key update of j skip locked),
+                 mine as materialized (",
+                $mine,
+                "), "
+            ),
+            $set,
+            ", mine m",
+            " and m.id = d.id",
+            $more
+        )
+    };
+}
+
+/// Moves that end nothing.
+static BEGINS: LazyLock<String> = LazyLock::new(|| {
+    postgres(held!(
+        "select d.id from deployments d
+         where d.id = any(array(select deployment_id from held))
+         for no key update skip locked",
+        "",
+        ""
+    ))
+});
+
+/// Moves that end a run.
+static ENDS: LazyLock<String> = LazyLock::new(|| {
+    postgres(held!(
+        "select d.id, d.stack_id, e.outputs, e.is_current from deployments d
+         join {rows}($45::uuid[], $46::text[], $47::bigint[], $48::bytea[], $49::boolean[])
+             as e (id, lineage, serial, outputs, is_current)
+           on e.id = d.id
+         join stacks s on s.id = d.stack_id
+         where d.id = any(array(select deployment_id from held))
+           and (e.lineage = ''
+                or e.lineage = s.state_lineage and e.serial = s.state_serial)
+         for no key update of d, s skip locked",
+        ", outputs_sealed = coalesce(m.outputs, d.outputs_sealed)",
+        ", ended as (update jobs j set state = 'succeeded', last_error = null,
+                 ended_at = $50, lease_until_ms = null
+             from held h join changed c on c.id = h.deployment_id where j.id = h.id),
+         current as (update stacks s set current_deployment = m.id, updated_at = $50
+             from mine m join changed c on c.id = m.id
+             where m.is_current and s.id = m.stack_id)"
+    ))
+});
+
 type Found<'q> = QueryAs<'q, Postgres, (DeploymentId,), PgArguments>;
 
 /// Writes a change in one statement.
@@ -130,7 +190,8 @@ pub(super) async fn write(
     change: &Changed<'_>,
     audit: &[(DeploymentId, Prepared)],
 ) -> Result<()> {
-    let query = sqlx::query_as(change!("", "", "", "", ""));
+    static TEXT: LazyLock<String> = LazyLock::new(|| postgres(change!("", "", "", "", "")));
+    let query = sqlx::query_as(TEXT.as_str());
     let changed = bind(query, &[change], audit)?.fetch_optional(conn).await?;
     changed.map(drop).ok_or(Error::Changed)
 }
@@ -152,67 +213,12 @@ impl Tx {
     /// [`Store::move_held`] in one statement. What is locked is locked first, and waits for nobody;
     /// so it does not matter that others lock in another order.
     async fn move_together(&mut self, moves: &[HeldMove<'_>]) -> Result<Vec<DeploymentId>> {
-        macro_rules! held {
-            ($mine:expr, $set:expr, $more:expr) => {
-                change!(
-                    concat!(
-                        "held as materialized (
-                             select j.id, j.deployment_id from jobs j
-                             join unnest($42::uuid[], $43::uuid[], $44::bigint[])
-                                 as l (id, worker_id, epoch)
-                               on j.id = l.id and j.worker_id = l.worker_id and j.epoch = l.epoch
-                             where j.state = 'running' and j.lease_until_ms > {now_ms}
-                             for no key update of j skip locked),
-                         mine as materialized (",
-                        $mine,
-                        "), "
-                    ),
-                    $set,
-                    ", mine m",
-                    " and m.id = d.id",
-                    $more
-                )
-            };
-        }
         let ends: Vec<_> = moves
             .iter()
             .filter_map(|held| Some((held.changed.record.deployment.id, held.end?)))
             .collect();
         debug_assert!(ends.is_empty() || ends.len() == moves.len(), "all end a run, or none");
-        let text = if ends.is_empty() {
-            fill(
-                self,
-                held!(
-                    "select d.id from deployments d
-                     where d.id = any(array(select deployment_id from held))
-                     for no key update skip locked",
-                    "",
-                    ""
-                ),
-            )
-        } else {
-            fill(
-                self,
-                held!(
-                    "select d.id, d.stack_id, e.outputs, e.is_current from deployments d
-                     join unnest($45::uuid[], $46::text[], $47::bigint[], $48::bytea[],
-                             $49::boolean[]) as e (id, lineage, serial, outputs, is_current)
-                       on e.id = d.id
-                     join stacks s on s.id = d.stack_id
-                     where d.id = any(array(select deployment_id from held))
-                       and (e.lineage = ''
-                            or e.lineage = s.state_lineage and e.serial = s.state_serial)
-                     for no key update of d, s skip locked",
-                    ", outputs_sealed = coalesce(m.outputs, d.outputs_sealed)",
-                    ", ended as (update jobs j set state = 'succeeded', last_error = null,
-                             ended_at = $50, lease_until_ms = null
-                         from held h join changed c on c.id = h.deployment_id where j.id = h.id),
-                     current as (update stacks s set current_deployment = m.id, updated_at = $50
-                         from mine m join changed c on c.id = m.id
-                         where m.is_current and s.id = m.stack_id)"
-                ),
-            )
-        };
+        let text = if ends.is_empty() { &BEGINS } else { &ENDS };
         let changes: Vec<_> = moves.iter().map(|held| &held.changed).collect();
         let prepared = self.prepare_each(&changes)?;
         let mut outputs = Vec::with_capacity(ends.len());
@@ -225,7 +231,7 @@ impl Tx {
                 None => None,
             });
         }
-        let mut query = bind(sqlx::query_as(text), &changes, &prepared)?
+        let mut query = bind(sqlx::query_as(text.as_str()), &changes, &prepared)?
             .bind(moves.iter().map(|held| held.lease.job_id.0).collect::<Vec<_>>())
             .bind(moves.iter().map(|held| held.lease.worker_id.0).collect::<Vec<_>>())
             .bind(moves.iter().map(|held| held.lease.epoch).collect::<Vec<_>>());

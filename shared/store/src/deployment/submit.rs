@@ -15,6 +15,7 @@ use sqlx::postgres::Postgres;
 use super::{New, to_json};
 use crate::audit::Prepared;
 use crate::db::{Conn, Tx};
+use crate::dialect::postgres;
 use crate::error::{Error, Result};
 use crate::event::count;
 use crate::idempotency::{Key, Stored, in_order};
@@ -252,7 +253,7 @@ fn numbered(text: &str) -> String {
         // Writing to a string does not fail.
         let _ = write!(whole, "${number}{piece}");
     }
-    whole.replace("{now_ms}", crate::dialect::NOW_MS_POSTGRES)
+    postgres(&whole)
 }
 
 const TEXT: &str = "with
@@ -260,7 +261,7 @@ const TEXT: &str = "with
     answered as (
         insert into idempotency (principal, operation, key, request_hash, answer, expires_at)
         select k.principal, k.operation, k.key, k.request_hash, k.answer, #
-        from unnest(#::text[], #::text[], #::text[], #::text[], #::text[], #::uuid[])
+        from {rows}(#::text[], #::text[], #::text[], #::text[], #::text[], #::uuid[])
             as k (principal, operation, key, request_hash, answer, archive)
         where k.archive is null or exists (select from kept where kept.id = k.archive)
         on conflict (principal, operation, key) do update set
@@ -277,7 +278,7 @@ const TEXT: &str = "with
             d.operation, d.state, d.reason, d.source, d.source_artifact, d.source_root,
             d.source_commit, d.variables, d.variables_sealed, d.options, d.phases,
             d.submitted_by, d.traceparent, d.version, d.event_seq, 0, d.created_at, d.updated_at
-        from unnest(#::uuid[], #::uuid[], #::text[], #::text[], #::text[], #::text[],
+        from {rows}(#::uuid[], #::uuid[], #::text[], #::text[], #::text[], #::text[],
                 #::text[], #::text[], #::text[], #::text[], #::uuid[], #::text[], #::text[],
                 #::text[], #::bytea[], #::text[], #::text[], #::text[], #::text[], #::bigint[],
                 #::bigint[], #::timestamptz[], #::timestamptz[], #::text[], #::text[], #::text[])
@@ -294,7 +295,7 @@ const TEXT: &str = "with
     told as (
         insert into events (deployment_id, seq, kind, body, at)
         select e.deployment_id, e.seq, e.kind, e.body, e.at
-        from unnest(#::uuid[], #::bigint[], #::text[], #::text[], #::timestamptz[])
+        from {rows}(#::uuid[], #::bigint[], #::text[], #::text[], #::timestamptz[])
             as e (deployment_id, seq, kind, body, at)
         join made m on m.id = e.deployment_id),
     audited as (
@@ -302,7 +303,7 @@ const TEXT: &str = "with
             token, user_agent, reason, before_digest, after_digest, mark)
         select a.id, a.at, a.actor, a.address, a.action, a.target, a.result, a.detail,
             a.trace_id, a.token, a.user_agent, a.reason, a.before_digest, a.after_digest, a.mark
-        from unnest(#::uuid[], #::uuid[], #::timestamptz[], #::text[], #::text[], #::text[],
+        from {rows}(#::uuid[], #::uuid[], #::timestamptz[], #::text[], #::text[], #::text[],
                 #::text[], #::text[], #::text[], #::text[], #::text[], #::text[], #::text[],
                 #::text[], #::text[], #::text[])
             as a (deployment_id, id, at, actor, address, action, target, result, detail,
@@ -316,7 +317,7 @@ const TEXT: &str = "with
             (select j.turn from jobs j where j.state = 'queued' and j.queue = w.queue
                  and j.priority = w.rank and j.run_at_ms <= {now_ms}
              order by j.turn, j.id limit 1)) as turn
-        from unnest(#::text[], #::text[], #::integer[]) as w (queue, project, rank)),
+        from {rows}(#::text[], #::text[], #::integer[]) as w (queue, project, rank)),
     enqueued as (
         insert into jobs (id, kind, version, queue, state, deployment_id, stack_id, project,
             priority, turn, attempt, max_attempts, run_at_ms, rung_at_ms, concurrency_key,
@@ -326,7 +327,7 @@ const TEXT: &str = "with
             j.rank, t.turn + j.place, 0, j.max_attempts, {now_ms} + j.delay_s * 1000,
             case when j.delay_s = 0 then {now_ms} end, j.concurrency_key, j.idempotency_key, 0,
             false, j.soft_limit_s, j.hard_limit_s, j.traceparent, #
-        from unnest(#::uuid[], #::text[], #::integer[], #::text[], #::uuid[], #::uuid[],
+        from {rows}(#::uuid[], #::text[], #::integer[], #::text[], #::uuid[], #::uuid[],
                 #::text[], #::integer[], #::bigint[], #::integer[], #::bigint[], #::text[],
                 #::text[], #::integer[], #::integer[], #::text[])
             as j (id, kind, version, queue, deployment_id, stack_id, project, rank, place,
