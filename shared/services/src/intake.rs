@@ -87,23 +87,35 @@ impl Together for Intake {
 
     async fn all(cx: Ctx, entries: Vec<Entry>) -> Vec<Result<Outcome, Fault>> {
         let verdicts = match record(&cx, &entries).await {
-            Ok(verdicts) => verdicts,
+            Ok(Some(verdicts)) => verdicts,
+            Ok(None) => one_by_one(&cx, &entries).await,
             // One of them may be at fault, and the others are not.
             Err(fault) if entries.len() > 1 && fault.kind() != Kind::Unavailable => {
-                let mut verdicts = Vec::new();
-                for entry in entries.chunks(1) {
-                    match record(&cx, entry).await {
-                        Ok(mut verdict) => verdicts.append(&mut verdict),
-                        Err(fault) => verdicts.push(Verdict::Refused(fault)),
-                    }
-                }
-                verdicts
+                tracing::debug!(%fault, "submissions are recorded one by one");
+                one_by_one(&cx, &entries).await
             }
             Err(fault) => entries.iter().map(|_| Verdict::Refused(fault.echo())).collect(),
         };
         let both = entries.into_iter().zip(verdicts);
         both.map(|(entry, verdict)| verdict.outcome(entry)).collect()
     }
+}
+
+/// Records entries each for itself.
+async fn one_by_one(cx: &Ctx, entries: &[Entry]) -> Vec<Verdict> {
+    let mut verdicts = Vec::with_capacity(entries.len());
+    for entry in entries.chunks(1) {
+        match record(cx, entry).await {
+            Ok(Some(mut verdict)) => verdicts.append(&mut verdict),
+            Ok(None) => verdicts.push(no_verdict()),
+            Err(fault) => verdicts.push(Verdict::Refused(fault)),
+        }
+    }
+    verdicts
+}
+
+fn no_verdict() -> Verdict {
+    Verdict::Refused(Fault::internal("a submission without a verdict"))
 }
 
 /// What becomes of one entry.
@@ -140,8 +152,9 @@ struct Made<'a> {
 }
 
 /// Records entries. Those that have been answered before, and those whose archive is gone, are left
-/// out.
-async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Vec<Verdict>, Fault> {
+/// out. `None`: some of several are, and with them something would be written that is nobody's; nothing
+/// was.
+async fn record(cx: &Ctx, entries: &[Entry]) -> Result<Option<Vec<Verdict>>, Fault> {
     // Most add nothing but themselves to stacks that are there, which is one statement.
     let is_plain = |entry: &Entry| {
         !entry.request.options.supersede && !matches!(entry.archive, Archive::New(_))
@@ -322,13 +335,14 @@ fn make<'a>(
     Made { number, entry, record, submitted: [submitted], audit, job }
 }
 
-/// Writes entries of stacks that are there, and what follows from them, and ends the unit of work.
+/// Writes entries of stacks that are there, and what follows from them, and ends the unit of work; as
+/// [`record`].
 async fn write(
     cx: &Ctx,
     mut tx: Tx,
     entries: &[Entry],
     stacks: &[Fixed],
-) -> Result<Vec<Verdict>, Fault> {
+) -> Result<Option<Vec<Verdict>>, Fault> {
     let now = cx.now();
     let mut verdicts: Vec<Option<Verdict>> = entries.iter().map(|_| None).collect();
     let mut made = Vec::with_capacity(entries.len());
@@ -352,6 +366,12 @@ async fn write(
         async { Ok(tx.submit(&submissions, now, now + cx.settings.idempotency_ttl).await?) };
     let added = if is_single { cx.ringing(&bells, submit).await? } else { submit.await? };
     drop(submissions);
+    let leaves_out = added.len() < made.len();
+    if leaves_out && !is_single && entries.len() > 1 {
+        // Among what was made before them may be an archive, a stack and a project for them alone.
+        tx.rollback().await?;
+        return Ok(None);
+    }
     let mut superseded = Vec::new();
     for Made { number, entry, record, .. } in &made {
         let d = &record.deployment;
@@ -369,6 +389,8 @@ async fn write(
     made.retain(|made| added.contains(&made.record.deployment.id));
     if is_single {
         drop(tx);
+    } else if made.is_empty() {
+        tx.rollback().await?;
     } else {
         let bells: Vec<_> = made.iter().map(|made| bell_of(&made.job)).collect();
         cx.commit_with_jobs(tx, &bells).await?;
@@ -387,8 +409,7 @@ async fn write(
         cx.signal(Signal::Cancel(other)).await;
         cx.tell(other).await;
     }
-    let nothing = || Verdict::Refused(Fault::internal("a submission without a verdict"));
-    Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(nothing)).collect())
+    Ok(Some(verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(no_verdict)).collect()))
 }
 
 impl Made<'_> {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use slipway_domain::access::Principal;
 use slipway_domain::approval::Decision;
 use slipway_domain::artifact::ArtifactKind;
+use slipway_domain::cancel::CancelPhase;
 use slipway_domain::deployment::{Approval, Deployment, Options, Variables};
 use slipway_domain::event::EventBody;
 use slipway_domain::fault::Fault;
@@ -28,7 +29,7 @@ use crate::execution::{lock_stack, locked, open, system};
 use crate::gate::{self, Seen};
 use crate::setting::usage::{self, Filled};
 use crate::unchanged::Unchanged;
-use crate::{Ctx, approval, stale};
+use crate::{Ctx, approval, cancel, stale};
 
 /// Records a finished plan, and what the gates say of it. The many that find nothing to do (drift is
 /// looked for in all stacks) and end at the same time share a unit of work.
@@ -490,6 +491,8 @@ async fn finish_without_changes(
     let now = cx.now();
     tx.set_outputs(job.deployment_id, &planned.current_outputs).await?;
     let mut change = Change::by(cx, who, record);
+    // Whoever asked to stop it came too late.
+    cancel::enter(&mut change, tx, CancelPhase::Stopped, None).await?;
     change.go(tx, Move::FindNoChanges, None, serde_json::json!({})).await?;
     if !record.deployment.options.plan_only {
         tx.set_current_deployment(job.stack_id, job.deployment_id, now).await?;

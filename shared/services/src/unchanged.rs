@@ -71,7 +71,9 @@ async fn record(
     let mut changes = Vec::with_capacity(records.len());
     for record in &mut records {
         let of = record.deployment.id;
-        if record.deployment.state.next(Move::FindNoChanges).is_err() {
+        // Where somebody asked to stop it, that ends with it, too.
+        let is_asked = record.deployment.cancel.is_some();
+        if is_asked || record.deployment.state.next(Move::FindNoChanges).is_err() {
             continue;
         }
         let Some(end) = ends.iter().find(|end| end.job.deployment_id == of) else { continue };

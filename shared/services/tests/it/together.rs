@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use slipway_domain::access::Reach;
+use slipway_domain::cancel::CancelPhase;
 use slipway_domain::deployment::Options as How;
 use slipway_domain::fault::Code;
 use slipway_domain::id::{ArtifactId, RandomMint};
@@ -13,9 +14,9 @@ use slipway_domain::port::driver::Planned;
 use slipway_domain::source::Source;
 use slipway_domain::state::DeploymentState as S;
 use slipway_services::deployment::{self, Filter, Submit};
-use slipway_services::event;
 use slipway_services::execution::{self, Begun};
 use slipway_services::gate::Seen;
+use slipway_services::{event, project};
 use slipway_store::crypto::Keyring;
 
 use crate::rig::{Rig, code, key, on_both_engines, plan_of};
@@ -29,6 +30,36 @@ on_both_engines! {
     an_end_that_knows_an_older_deployment_takes_nothing_back,
     a_database_that_was_put_in_the_place_of_another_takes_submissions,
     an_answer_that_cannot_be_read_adds_nobody_elses_submission_twice,
+    who_is_refused_leaves_no_project_and_no_stack,
+}
+
+/// A key that was used for another request is found out only when the submission is written.
+async fn who_is_refused_leaves_no_project_and_no_stack(rig: Rig) {
+    let first = of_a_template("net");
+    let of_another = |name: &str| {
+        let mut request = of_a_template("net");
+        name.clone_into(&mut request.stack.project);
+        request
+    };
+    deployment::submit(&rig.cx, &rig.who, first, Some("used")).await.unwrap();
+    let there = |name: &'static str| project::get(&rig.cx, &rig.who, name);
+
+    let alone = deployment::submit(&rig.cx, &rig.who, of_another("alone"), Some("used")).await;
+    assert_eq!(alone.unwrap_err().code, Code::IdempotencyKeyReused);
+    assert_eq!(there("alone").await.unwrap_err().code, Code::NotFound);
+
+    let names = ["refused", "accepted"];
+    let both = names.map(|name| {
+        let key = (name == "refused").then_some("used");
+        deployment::submit(&rig.cx, &rig.who, of_another(name), key)
+    });
+    let [refused, accepted] = <[_; 2]>::try_from(futures::future::join_all(both).await).unwrap();
+    assert_eq!(refused.unwrap_err().code, Code::IdempotencyKeyReused);
+    accepted.unwrap();
+    assert_eq!(there("refused").await.unwrap_err().code, Code::NotFound);
+    assert_eq!(there("accepted").await.unwrap().name, "accepted");
+    let made = rig.audited().await.into_iter().filter(|action| action == "project.create");
+    assert_eq!(made.count(), 2, "of the first one and of the accepted one");
 }
 
 /// A request for a template of the installation.
@@ -274,6 +305,9 @@ async fn an_end_that_knows_an_older_deployment_takes_nothing_back(rig: Rig) {
             (kept.state, kept.cancel_requested_at),
             (S::NoChanges, before.cancel_requested_at)
         );
+        // Who asked is not left waiting.
+        let phase = kept.cancel.map(|cancel| cancel.phase);
+        assert_eq!(phase, asked_to_stop.then_some(CancelPhase::Stopped));
         rig.check_events(id).await;
     }
 }

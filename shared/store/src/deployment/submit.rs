@@ -317,7 +317,7 @@ const TEXT: &str = "with
             (select j.turn from jobs j where j.state = 'queued' and j.queue = w.queue
                  and j.priority = w.rank and j.run_at_ms <= {now_ms}
              order by j.turn, j.id limit 1)) as turn
-        from {rows}(#::text[], #::text[], #::integer[]) as w (queue, project, rank)),
+        from unnest(#::text[], #::text[], #::integer[]) as w (queue, project, rank)),
     enqueued as (
         insert into jobs (id, kind, version, queue, state, deployment_id, stack_id, project,
             priority, turn, attempt, max_attempts, run_at_ms, rung_at_ms, concurrency_key,
