@@ -1,7 +1,7 @@
 //! The two engines behind one type, and the macros that send one text to either.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,14 +121,17 @@ impl Store {
     /// Like [`Store::open`], also when the keys do not open what is sealed here: to see which ones
     /// would. There are no house keys in it.
     pub async fn open_without_house(options: &Options, keys: impl Into<Keys>) -> Result<Self> {
-        let db = connect(options).await?;
+        // Before it is connected to: where a file becomes a database with a log of its own
+        // (`journal_mode`), SQLite does not wait for who else does the same.
         let alone = match &options.database {
             DatabaseUrl::Sqlite(path) => {
+                make_directory(path).await?;
                 crate::migrate::alone(path, options.connect_timeout).await?
             }
             // PostgreSQL has a lock for it; what is in memory has nobody else.
             DatabaseUrl::Postgres(_) | DatabaseUrl::Memory => None,
         };
+        let db = connect(options).await?;
         crate::migrate::run(&db).await?;
         drop(alone);
         Self::of(db, options, keys.into())
@@ -315,6 +318,14 @@ const SESSION: &str = "set idle_in_transaction_session_timeout = '30s';
     set enable_seqscan = off;
     set jit = off";
 
+/// Makes the directory of a SQLite database.
+async fn make_directory(database: &Path) -> Result<()> {
+    let Some(dir) = database.parent() else { return Ok(()) };
+    tokio::fs::create_dir_all(dir)
+        .await
+        .map_err(|e| Error::Config(format!("cannot make the directory {}: {e}", dir.display())))
+}
+
 async fn connect(options: &Options) -> Result<Pools> {
     let sqlite = |connect: SqliteConnectOptions| {
         connect
@@ -337,11 +348,7 @@ async fn connect(options: &Options) -> Result<Pools> {
     };
     match &options.database {
         DatabaseUrl::Sqlite(path) => {
-            if let Some(parent) = path.parent() {
-                tokio::fs::create_dir_all(parent).await.map_err(|e| {
-                    Error::Config(format!("cannot make the directory {}: {e}", parent.display()))
-                })?;
-            }
+            make_directory(path).await?;
             // Before SQLite opens it: the files that SQLite makes beside it get its mode.
             restrict(path)?;
             let connect = sqlite(SqliteConnectOptions::new().filename(path));
