@@ -3,6 +3,8 @@
 //! Statements that need the database's own clock or row locks hold marks that [`fill`] replaces;
 //! the marks are constants, so no input can reach the text.
 
+use std::fmt::Write as _;
+
 use slipway_domain::access::Reach;
 use sqlx::AssertSqlSafe;
 
@@ -66,7 +68,8 @@ pub(crate) fn postgres(text: &str) -> String {
             |text: &str| text.split(',').map(|one| one.trim().to_owned()).collect::<Vec<_>>();
         let (holes, columns) = (list(holes), list(columns));
         debug_assert_eq!(holes.len(), columns.len(), "a name for each column:{name}");
-        filled.push_str(&format!("({}){}", by_place(&holes, &columns), name.trim_end()));
+        // Writing to a string does not fail.
+        let _ = write!(filled, "({}){}", by_place(&holes, &columns), name.trim_end());
         filled.push_str(rest);
     }
     filled.replace("{now_ms}", NOW_MS_POSTGRES)
@@ -85,10 +88,10 @@ pub(crate) fn by_place(holes: &[String], columns: &[String]) -> String {
         if at == 0 {
             values.push_str("r.v");
         } else {
-            values.push_str(&format!(", ({hole})[r.i::integer]"));
+            let _ = write!(values, ", ({hole})[r.i::integer]");
         }
         if let Some(name) = columns.get(at) {
-            values.push_str(&format!(" as {name}"));
+            let _ = write!(values, " as {name}");
         }
     }
     let first = holes.first().map_or("", String::as_str);
