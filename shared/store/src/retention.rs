@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use slipway_domain::id::{ArtifactId, DeploymentId};
+use uuid::Uuid;
 
 use crate::db::{Store, sql};
 use crate::dialect::fill;
@@ -18,14 +19,16 @@ pub struct Swept {
     pub artifacts: u64,
 }
 
-/// Log lines that one unit of work removes: heartbeats wait for it on SQLite.
-const LINES: i64 = 2_000;
-/// Such units of work in one sweep.
+/// Answers, or log lines, that one unit of work removes: on SQLite, heartbeats wait for it.
+const ROWS: i64 = 2_000;
+/// Such units of work of either kind in one sweep.
 const BATCHES: usize = 500;
 /// Uploads that one sweep removes.
 const UPLOADS: i64 = 200;
 
 type UploadRow = (ArtifactId, Option<String>);
+/// A deployment that has log lines, when it was submitted and when it ended.
+type LoggedRow = (DeploymentId, DateTime<Utc>, Option<DateTime<Utc>>);
 
 impl Store {
     /// Removes what is past its time, in small units of work.
@@ -38,30 +41,70 @@ impl Store {
         logs_before: DateTime<Utc>,
         uploads_before: DateTime<Utc>,
     ) -> Result<Swept> {
-        let mut tx = self.begin().await?;
-        let answers = sql!(execute &mut tx, "delete from idempotency where expires_at <= $1", now)?;
-        tx.commit().await?;
+        let answers = self.sweep_answers(now).await?;
         let log_lines = self.sweep_logs(logs_before).await?;
         let artifacts = self.sweep_uploads(uploads_before).await?;
         Ok(Swept { answers, log_lines, artifacts })
     }
 
-    async fn sweep_logs(&self, before: DateTime<Utc>) -> Result<u64> {
+    /// Those under a key that is being used again are passed over: they are about to be replaced.
+    async fn sweep_answers(&self, now: DateTime<Utc>) -> Result<u64> {
         let mut removed = 0;
         for _ in 0..BATCHES {
-            let mut tx = self.read().await?;
-            let of = sql!(scalar_maybe DeploymentId, &mut tx,
-                "select id from deployments where ended_at is not null and ended_at < $1
-                   and exists (select 1 from log_lines l where l.deployment_id = deployments.id)
-                 order by ended_at limit 1", before)?;
-            drop(tx);
-            let Some(of) = of else { break };
             let mut tx = self.begin().await?;
-            removed += sql!(execute &mut tx,
-                "delete from log_lines where deployment_id = $1 and seq in (
-                     select seq from log_lines where deployment_id = $1 order by seq limit $2)",
-                of, LINES)?;
+            let text = fill(
+                &mut tx,
+                "with past as materialized (
+                     select principal, operation, key from idempotency where expires_at <= $1
+                     order by expires_at limit $2 {skip_locked})
+                 delete from idempotency where (principal, operation, key) in (
+                     select principal, operation, key from past)",
+            );
+            let gone = sql!(execute &mut tx, text, now, ROWS)?;
             tx.commit().await?;
+            removed += gone;
+            if gone < ROWS.unsigned_abs() {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Goes from deployment to deployment that has log lines, the oldest first, and not over all
+    /// that ever ended: of most of them nothing is left.
+    async fn sweep_logs(&self, before: DateTime<Utc>) -> Result<u64> {
+        let mut removed = 0;
+        let mut batches = 0;
+        let mut seen = DeploymentId(Uuid::nil());
+        while batches < BATCHES {
+            let mut tx = self.read().await?;
+            let next = sql!(maybe LoggedRow, &mut tx,
+                "select d.id, d.created_at, d.ended_at from log_lines l
+                 join deployments d on d.id = l.deployment_id
+                 where l.deployment_id > $1 order by l.deployment_id limit 1", seen)?;
+            drop(tx);
+            let Some((id, created_at, ended_at)) = next else { break };
+            seen = id;
+            if ended_at.is_none_or(|at| at >= before) {
+                // Ids are in the order of time, so none after this one can have ended before.
+                if created_at >= before {
+                    break;
+                }
+                continue;
+            }
+            loop {
+                let mut tx = self.begin().await?;
+                let gone = sql!(execute &mut tx,
+                    "delete from log_lines where deployment_id = $1 and seq in (
+                         select seq from log_lines where deployment_id = $1 order by seq limit $2)",
+                    id, ROWS)?;
+                tx.commit().await?;
+                removed += gone;
+                batches += 1;
+                if gone < ROWS.unsigned_abs() {
+                    break;
+                }
+            }
         }
         Ok(removed)
     }
