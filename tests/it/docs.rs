@@ -552,25 +552,27 @@ fn the_image_is_built_from_what_is_there() {
     assert_eq!(last, Some("USER slipway"), "it runs as root");
 }
 
+/// What a program of the repository writes to its standard output and its standard error.
+fn said_by(program: &str, arguments: &[&std::ffi::OsStr]) -> (String, String) {
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{program}: {said}");
+    (String::from_utf8(output.stdout).unwrap(), said)
+}
+
 /// The order that `./release` links in fits any build: most of the functions are found by their
 /// paths in this one, which has other names for them, and none is named twice or is not there.
 #[test]
 fn the_order_of_functions_fits_another_build() {
     let executable = command();
     let executable = executable.get_program();
-    let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
-        let output = std::process::Command::new(program)
-            .args(arguments)
-            .current_dir(repository())
-            .output()
-            .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{program}: {said}");
-        (String::from_utf8(output.stdout).unwrap(), said)
-    };
-    let (order, said) = run("app/link/fit", &[executable]);
+    let (order, said) = said_by("app/link/fit", &[executable]);
     let (defined, _) =
-        run("nm", &["--defined-only".as_ref(), "--format=posix".as_ref(), executable]);
+        said_by("nm", &["--defined-only".as_ref(), "--format=posix".as_ref(), executable]);
     let defined: BTreeSet<&str> =
         defined.lines().filter_map(|line| line.split(' ').next()).collect();
     let named: BTreeSet<&str> = order.lines().collect();
@@ -578,6 +580,33 @@ fn the_order_of_functions_fits_another_build() {
     assert!(named.is_subset(&defined), "{:?}", named.difference(&defined).next());
     let listed: usize = said.split(' ').nth(2).unwrap().parse().unwrap();
     assert!(listed > 5_000 && named.len() > listed / 2, "run app/link/train: {said}");
+}
+
+/// What the units of a crate share is named after a unit, and the names of units change with every
+/// edit: such a function is found by its hash, whatever else has its path and its size.
+#[test]
+fn the_order_of_functions_does_not_hang_on_the_names_of_units() {
+    let executable = command();
+    let executable = executable.get_program();
+    let (defined, _) =
+        said_by("nm", &["--defined-only".as_ref(), "--format=posix".as_ref(), executable]);
+    let names: BTreeSet<&str> = defined
+        .lines()
+        .filter_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+            [name, "t" | "T", _, _] if name.contains("slipway_api") && name.ends_with('E') => {
+                Some(name)
+            }
+            _ => None,
+        })
+        .take(500)
+        .collect();
+    assert_eq!(names.len(), 500);
+    let list: String = names.iter().map(|name| format!("1 {name}.llvm.4711\n")).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("list");
+    std::fs::write(&path, list).unwrap();
+    let (order, said) = said_by("app/link/fit", &[executable, path.as_os_str()]);
+    assert_eq!(order.lines().collect::<Vec<_>>(), names.into_iter().collect::<Vec<_>>(), "{said}");
 }
 
 /// Nothing that depends on ring or OpenSSL: one TLS stack.
