@@ -544,7 +544,7 @@ fn the_image_is_built_from_what_is_there() {
         let top = Path::new(member).iter().next().unwrap().to_str().unwrap();
         assert!(let_in.contains(top), "the workspace needs {member}, which is left out");
     }
-    for needed in ["Cargo.toml", "Cargo.lock", "examples", "migrations", "release"] {
+    for needed in [".cargo", "Cargo.toml", "Cargo.lock", "examples", "migrations", "release"] {
         assert!(let_in.contains(needed), "the build needs {needed}");
     }
     let dockerfile = page("compose/Dockerfile");
