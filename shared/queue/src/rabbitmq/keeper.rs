@@ -11,6 +11,7 @@ use super::House;
 use super::address::Address;
 use super::backoff::Backoff;
 use super::link::Link;
+use super::topology;
 
 /// A connection that lived this long was a good one: the next failure is the first again.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -141,6 +142,7 @@ async fn keep(
                         break;
                     }
                     lost = link.lost() => lost,
+                    never = topology::heal(&link, &house) => match never {},
                 };
                 link.cut();
                 if since.elapsed() >= SETTLED {

@@ -10,15 +10,23 @@
 //! every few seconds for what is due), and of too many the oldest go first. Neither is a loss, so
 //! neither goes to the quarantine: its exchange looks at *why* a message was turned away.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ErrorKind, ExchangeKind};
 use slipway_domain::job::Queue;
 
+use super::House;
 use super::link::Link;
 use super::ward::Ward;
 
 const PART: &str = "queues";
+
+/// How often what exists with other arguments is looked at again: nothing tells of its deletion to who
+/// does not listen to it.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Milliseconds that a doorbell is kept for.
 const BELL_TTL_MS: i32 = 60_000;
@@ -185,6 +193,19 @@ pub(super) fn tell(conflicts: &[Conflict], ward: &Ward) {
         Some(first) if conflicts.len() == 1 => ward.ill(PART, first.why.clone()),
         Some(first) => ward.ill(PART, format!("{} And {} more.", first.why, conflicts.len() - 1)),
         None => ward.well(PART),
+    }
+}
+
+/// Looks, for as long as it is polled, whether what existed with other arguments has been deleted, and
+/// declares it anew.
+pub(super) async fn heal(link: &Link, house: &House) -> Infallible {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        if house.ward.is_ill(PART)
+            && let Err(error) = link.declare(house, true).await
+        {
+            tracing::debug!(%error, "the queues could not be looked at again");
+        }
     }
 }
 

@@ -43,6 +43,11 @@ impl Ward {
         }
     }
 
+    /// Whether `part` is known not to work.
+    pub(super) fn is_ill(&self, part: &str) -> bool {
+        self.troubles().contains_key(part)
+    }
+
     /// The first trouble, if there is any.
     pub(super) fn check(&self) -> Result<(), String> {
         let troubles = self.troubles();
@@ -64,7 +69,9 @@ mod tests {
         ward.ill("a", "still gone");
         ward.waits("a");
         assert_eq!(ward.check(), Err("a: still gone".to_owned()));
+        assert!(ward.is_ill("a"));
         ward.well("a");
+        assert!(!ward.is_ill("a"));
         assert_eq!(ward.check(), Err("b: away".to_owned()));
         ward.well("b");
         assert_eq!(ward.check(), Ok(()));

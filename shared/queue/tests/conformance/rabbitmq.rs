@@ -412,6 +412,26 @@ async fn a_queue_with_other_arguments_is_said_and_used() {
 }
 
 #[tokio::test]
+async fn who_listens_to_nothing_sees_that_a_queue_with_other_arguments_is_gone() {
+    let broker = RabbitBroker::shared();
+    let (_connection, channel) = broker.channel().await;
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(broker.name("plan"), durable, FieldTable::default()).await.unwrap();
+    let transport = broker.rabbit();
+    until("it is said", || async {
+        let said =
+            transport.health().await.map_or_else(|error| error.to_string(), |()| String::new());
+        said.contains("exists with other arguments")
+    })
+    .await;
+    channel.queue_delete(broker.name("plan"), QueueDeleteOptions::default()).await.unwrap();
+    until("it is well", || async { transport.health().await.is_ok() }).await;
+    // It is there again, and keeps what nobody waits for.
+    transport.ring(&bell(Queue::Plan)).await.unwrap();
+    until("it is kept", || async { broker.counts("plan").await.0 == 1 }).await;
+}
+
+#[tokio::test]
 async fn only_what_cannot_be_read_goes_to_the_quarantine() {
     let broker = RabbitBroker::shared();
     let transport = broker.well().await;
